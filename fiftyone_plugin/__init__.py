@@ -1,0 +1,38 @@
+"""Find, see and repair wrong labels of segmentation datasets in FiftyOne.
+
+    from fiftyone_plugin import score_label_quality, quality
+
+Jobs on a dataset are functions of this module; array-level scores are in `quality`, models in `models`. Nothing
+heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_JOBS = {
+    "score_label_quality": "workflows.scoring",
+    "load_report": "workflows.scoring",
+    "train_cross_validated": "workflows.training",
+    "inject_label_errors": "workflows.rehearsal",
+    "list_label_quality_runs": "workflows.housekeeping",
+    "delete_label_quality_run": "workflows.housekeeping",
+}
+_ROOMS = ("quality", "models", "rehearsal", "dataset", "workflows")
+
+__all__ = ["LabelQualityError", *_JOBS, *_ROOMS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _JOBS:
+        return getattr(import_module(f".{_JOBS[name]}", __name__), name)
+    if name in _ROOMS:
+        return import_module(f".{name}", __name__)
+    if name == "LabelQualityError":
+        return import_module(".errors", __name__).LabelQualityError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,57 @@
+"""How long jobs tell how far they are: one callable, shown as a bar in a terminal or in the App."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called by long jobs with work done, work in all and what is being done."""
+
+    def __call__(self, done: float, total: float, label: str) -> None:
+        """Report that `done` of `total` units are finished; `label` says of what."""
+
+
+def silent(done: float, total: float, label: str) -> None:
+    """Report nothing.
+
+    Example:
+        >>> silent(1, 2, "scoring")
+    """
+
+
+@contextmanager
+def terminal_bar(description: str) -> Iterator[Progress]:
+    """Show a bar with the time left while the block runs.
+
+    Args:
+        description: what the job is, shown until the job reports a label of its own
+
+    Yields:
+        the callable to hand to the job
+
+    Example:
+        >>> with terminal_bar("scoring") as progress:
+        ...     progress(1, 2, "scoring")
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=None)
+
+        def report(done: float, total: float, label: str) -> None:
+            bar.update(task, completed=done, total=total, description=label)
+
+        yield report
