@@ -1,0 +1,238 @@
+"""The `label-quality` command: the jobs of the plugin from a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import LabelQualityError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: words after the command's name; those of the process if None
+
+    Returns:
+        the exit code: 0, or 1 after an error that was explained
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except LabelQualityError as error:
+        print(f"label-quality: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="label-quality", description="Label quality of segmentation datasets in FiftyOne")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _demo_parser(commands)
+    _score_parser(commands)
+    _train_parser(commands)
+    _runs_parsers(commands)
+    _plugin_parser(commands)
+    return parser
+
+
+def _demo_parser(commands: Any) -> None:
+    demo = commands.add_parser("demo", help="the main job on rendered scenes with known label errors")
+    demo.add_argument("--no-app", action="store_true", help="end without opening the FiftyOne App")
+    demo.add_argument("--folder", default="label-quality-demo", help="where everything goes (default: %(default)s)")
+    demo.add_argument("--images", type=int, default=64, help="scenes to render (default: %(default)s)")
+    demo.add_argument("--folds", type=int, default=3, help="models to train (default: %(default)s)")
+    demo.add_argument("--epochs", type=int, default=12, help="epochs per model (default: %(default)s)")
+    demo.add_argument("--seed", type=int, default=51, help="of errors and training (default: %(default)s)")
+    demo.add_argument("--port", type=int, help="of the App (default: 5151, or another if that is taken)")
+    demo.add_argument("--address", default=None, help="of the App; 0.0.0.0 opens it to other machines")
+    demo.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .isolation import isolated_environment
+    from .mongod import MongodError, running_database
+
+    folder = Path(options.folder).resolve()
+    try:
+        # Before fiftyone is imported: a database server, settings and plugins of the demo's own.
+        with running_database(isolated_environment(folder), instead=os.environ.get("FIFTYONE_DATABASE_URI")) as own:
+            os.environ.clear()
+            os.environ.update(own)
+            return _run_demo(folder, options)
+    except MongodError as error:
+        raise LabelQualityError(str(error)) from error
+
+
+def _run_demo(folder: Path, options: argparse.Namespace) -> int:
+    print("Starting FiftyOne with a database of its own ...", file=sys.stderr, flush=True)
+    from .workflows.demo import run_demo
+
+    found = run_demo(folder, num_images=options.images, folds=options.folds, epochs=options.epochs, seed=options.seed)
+    print(f"\n{_plain(found.report.markdown())}\n\n{found.result.text()}\n({found.seconds:.0f} s)", flush=True)
+    return 0 if options.no_app else _open_app(found.dataset, found.report, options)
+
+
+def _open_app(dataset: Any, report: Any, options: argparse.Namespace) -> int:
+    import fiftyone as fo
+
+    view = dataset.load_saved_view(report.views[0])
+    session = fo.launch_app(view=view, remote=True, port=options.port, address=options.address)
+    print(f"The FiftyOne App shows the worst images first: {session.url}\nPress Ctrl+C to end.", flush=True)
+    if not options.address:
+        webbrowser.open_new_tab(session.url)
+    session.wait(-1)
+    return 0
+
+
+def _plain(markdown: str) -> str:
+    return markdown.replace("**", "").replace("`", "")
+
+
+def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", help="name of a FiftyOne dataset")
+    parser.add_argument("--view", help="name of a saved view; the whole dataset if omitted")
+
+
+def _samples(options: argparse.Namespace) -> Any:
+    import fiftyone as fo
+
+    if not fo.dataset_exists(options.dataset):
+        raise LabelQualityError(
+            f"Expected the name of a FiftyOne dataset, but got {options.dataset!r}; there are {fo.list_datasets()}"
+        )
+    dataset = fo.load_dataset(options.dataset)
+    view = getattr(options, "view", None)
+    return dataset.load_saved_view(view) if view else dataset
+
+
+def _score_parser(commands: Any) -> None:
+    score = commands.add_parser("score", help="score the labels of a dataset")
+    _dataset_arguments(score)
+    score.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
+    source = score.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", help="key of a training run, model folder or file, torchvision:..., zoo:...")
+    source.add_argument("--probabilities", help="string field or folder with npy, npz or zarr files")
+    score.add_argument("--methods", nargs="+", default=["softmin"], help="image scores (default: softmin)")
+    score.add_argument("--key", default="label_quality", help="(default: %(default)s)")
+    score.add_argument("--ignore-index", nargs="*", default="auto", help="values or names; none given: every pixel counts")
+    score.add_argument("--output-dir")
+    score.add_argument("--batch-size", type=int)
+    score.add_argument("--device")
+    score.add_argument("--overwrite", action="store_true", help="replace a run under the same key")
+    score.set_defaults(run=_score)
+
+
+def _score(options: argparse.Namespace) -> int:
+    from .workflows.scoring import score_label_quality
+
+    further = {"device": options.device} if options.device else {}
+    report = score_label_quality(
+        _samples(options),
+        options.label_field,
+        model=options.model,
+        probabilities=options.probabilities,
+        methods=options.methods,
+        key=options.key,
+        ignore_index=_ignore_index(options.ignore_index),
+        output_dir=options.output_dir,
+        batch_size=options.batch_size,
+        overwrite=options.overwrite,
+        **further,
+    )
+    print(_plain(report.markdown()))
+    return 0
+
+
+def _ignore_index(words: str | list[str]) -> Any:
+    if isinstance(words, str):
+        return words
+    return [int(word) if word.lstrip("-").isdigit() else word for word in words] or None
+
+
+def _train_parser(commands: Any) -> None:
+    train = commands.add_parser("train", help="train with cross-validation")
+    _dataset_arguments(train)
+    train.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
+    train.add_argument("--key", default="cross_validation", help="(default: %(default)s)")
+    train.add_argument("--folds", type=int, default=4, help="(default: %(default)s)")
+    train.add_argument("--architecture", default="unet", help="(default: %(default)s)")
+    train.add_argument("--encoder", default="resnet18", help="(default: %(default)s)")
+    train.add_argument("--weights", default="imagenet", help="imagenet, none, or a file (default: %(default)s)")
+    train.add_argument("--epochs", type=int, default=20, help="(default: %(default)s)")
+    train.add_argument("--ignore-index", nargs="*", default="auto")
+    train.add_argument("--output-dir")
+    train.add_argument("--overwrite", action="store_true")
+    train.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from .workflows.training import train_cross_validated
+
+    report = train_cross_validated(
+        _samples(options),
+        options.label_field,
+        key=options.key,
+        folds=options.folds,
+        architecture=options.architecture,
+        encoder=options.encoder,
+        weights=None if options.weights == "none" else options.weights,
+        epochs=options.epochs,
+        ignore_index=_ignore_index(options.ignore_index),
+        output_dir=options.output_dir,
+        overwrite=options.overwrite,
+    )
+    print(_plain(report.markdown()))
+    return 0
+
+
+def _runs_parsers(commands: Any) -> None:
+    listing = commands.add_parser("runs", help="list the runs on a dataset")
+    listing.add_argument("dataset")
+    listing.set_defaults(run=_list_runs)
+    delete = commands.add_parser("delete", help="delete a run with everything it wrote")
+    delete.add_argument("dataset")
+    delete.add_argument("key")
+    delete.set_defaults(run=_delete_run)
+
+
+def _list_runs(options: argparse.Namespace) -> int:
+    from .workflows.housekeeping import list_label_quality_runs
+
+    for run in list_label_quality_runs(_samples(options)):
+        print(f"{run.key}\t{run.method}\t{run.label_field}\t{', '.join(run.fields)}")
+    return 0
+
+
+def _delete_run(options: argparse.Namespace) -> int:
+    from .workflows.housekeeping import delete_label_quality_run
+
+    record = delete_label_quality_run(_samples(options), options.key)
+    print(f"Deleted {record.key}: fields {', '.join(record.fields)}")
+    return 0
+
+
+def _plugin_parser(commands: Any) -> None:
+    plugin = commands.add_parser("install-plugin", help="put the plugin into FiftyOne's plugins folder")
+    plugin.add_argument("--overwrite", action="store_true", help="replace an installed version")
+    plugin.set_defaults(run=_install_plugin)
+
+
+def _install_plugin(options: argparse.Namespace) -> int:
+    import fiftyone as fo
+
+    from .isolation import install_plugin
+
+    print(f"Installed: {install_plugin(fo.config.plugins_dir, overwrite=options.overwrite)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

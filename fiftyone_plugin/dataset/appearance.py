@@ -1,0 +1,102 @@
+"""How a run looks in the App: colours that tell classes apart, saved views, a sidebar group."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping
+from typing import Any
+
+ISSUE_COLOR = "#ff2d55"
+SIDEBAR_GROUP = "label quality"
+
+
+def distinct_colors(count: int) -> list[str]:
+    """Colours that neighbours in the list can be told apart by.
+
+    Args:
+        count: how many
+
+    Returns:
+        hex colours: hues by the golden angle, lightness in three steps
+
+    Example:
+        >>> len(set(distinct_colors(40)))
+        40
+    """
+    colors = []
+    for index in range(count):
+        hue = (0.58 + index * 0.6180339887) % 1
+        red, green, blue = colorsys.hls_to_rgb(hue, (0.5, 0.66, 0.4)[index % 3], 0.72)
+        colors.append(f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}")
+    return colors
+
+
+def color_classes(dataset: Any, fields: list[str], names: Mapping[int, str], colors: Mapping[int, str] | None = None) -> None:
+    """Give each class of some mask fields a colour of its own, unless the user has set colours already.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        fields: Segmentation fields that share their classes
+        names: mask value to class name; 0 is never drawn by FiftyOne
+        colors: mask value to hex colour; distinct ones where not given
+    """
+    scheme = _scheme(dataset)
+    values = [value for value in names if value > 0]
+    chosen = dict(zip(values, distinct_colors(len(values)), strict=True)) | dict(colors or {})
+    targets = [{"intTarget": int(value), "color": chosen[value]} for value in values]
+    known = {entry.get("path") for entry in scheme.fields or [] if entry.get("maskTargetsColors")}
+    fresh = [{"path": name, "maskTargetsColors": targets} for name in fields if name not in known]
+    if not fresh:
+        return
+    scheme.fields = [*_without(scheme.fields, {entry["path"] for entry in fresh}), *fresh]
+    _save_scheme(dataset, scheme)
+
+
+def color_issues(dataset: Any, issues: str, heatmap: str) -> None:
+    """Flagged pixels in one loud colour, suspicion from transparent to hot."""
+    scheme = _scheme(dataset)
+    entry = {
+        "path": issues,
+        "fieldColor": ISSUE_COLOR,
+        "maskTargetsColors": [{"intTarget": 1, "color": ISSUE_COLOR}],
+    }
+    scheme.fields = [*_without(scheme.fields, {issues}), entry]
+    scale = {
+        "path": heatmap,
+        "list": [
+            {"value": 0, "color": "rgb(255, 237, 160)"},
+            {"value": 0.5, "color": "rgb(253, 141, 60)"},
+            {"value": 1, "color": "rgb(189, 0, 38)"},
+        ],
+    }
+    scheme.colorscales = [*_without(scheme.colorscales, {heatmap}), scale]
+    _save_scheme(dataset, scheme)
+
+
+def _scheme(dataset: Any) -> Any:
+    import fiftyone as fo
+
+    # By value, or every class of a field has the field's one colour.
+    return dataset.app_config.color_scheme or fo.ColorScheme(color_by="value", fields=[], colorscales=[])
+
+
+def _without(entries: list[dict[str, Any]] | None, paths: set[str]) -> list[dict[str, Any]]:
+    return [dict(entry) for entry in entries or [] if entry.get("path") not in paths]
+
+
+def _save_scheme(dataset: Any, scheme: Any) -> None:
+    dataset.app_config.color_scheme = scheme
+    dataset.save()
+
+
+def show_fields(dataset: Any, fields: list[str]) -> None:
+    """Tick exactly these fields in the sidebar when the dataset is next opened."""
+    import fiftyone as fo
+
+    dataset.app_config.active_fields = fo.ActiveFields(paths=fields)
+    dataset.save()
+
+
+def save_view(dataset: Any, name: str, view: Any, description: str) -> None:
+    """Save a view under a name, replacing one of the same name."""
+    dataset.save_view(name, view, description=description, color=ISSUE_COLOR, overwrite=True)

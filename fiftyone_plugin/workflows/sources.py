@@ -1,0 +1,175 @@
+"""Where the probabilities of a scoring run come from, behind one face."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from .. import models
+from ..dataset.scan import LabelledImage
+from ..dataset.zoo import zoo_segmenter
+from ..errors import LabelQualityError
+
+
+class ProbabilitySource(Protocol):
+    """Gives (K, H, W) probabilities at label size for each image."""
+
+    description: str
+    class_names: Sequence[str] | None
+
+    def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
+        """Yield each image with its probabilities, or with the exception that kept it from having any."""
+
+    def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
+        """How many of the images the model is known to have been trained on."""
+
+
+@dataclass
+class ModelSource:
+    """Probabilities by a model, computed in batches."""
+
+    segmenter: Any
+    description: str
+    batch_size: int | None = None
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """The model's own class names, if it knows them."""
+        return self.segmenter.class_names
+
+    def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
+        """Predict image by image; a failing image yields its exception."""
+        items = [models.ImageItem(name=image.filepath, path=image.filepath, size=image.size) for image in images]
+        image_of = {id(item): image for item, image in zip(items, images, strict=True)}
+        for item, result in self.segmenter.stream(items, batch_size=self.batch_size):
+            yield image_of[id(item)], result
+
+    def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
+        """Count images of a fold model's own training folds."""
+        seen = getattr(self.segmenter, "seen_in_training", None)
+        return seen([image.filepath for image in images]) if seen else 0
+
+
+@dataclass
+class FileSource:
+    """Probabilities that are on disk already."""
+
+    path_of: dict[str, str | None]
+    description: str
+    class_names: Sequence[str] | None = None
+
+    def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
+        """Read one file per image; a missing or broken one yields its exception."""
+        for image in images:
+            path = self.path_of.get(image.sample_id)
+            if not path:
+                yield image, LabelQualityError(f"no probability file for {image.filepath}")
+                continue
+            try:
+                yield image, models.probability_file(path)
+            except Exception as error:
+                yield image, LabelQualityError(f"unreadable probabilities {path}: {error}")
+
+    def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
+        """Files say nothing about training."""
+        return 0
+
+
+def open_source(
+    samples: Any,
+    *,
+    model: Any = None,
+    probabilities: str | None = None,
+    batch_size: int | None = None,
+    **options: Any,
+) -> ProbabilitySource:
+    """Open where probabilities come from.
+
+    Args:
+        samples: the dataset or view
+        model: anything `models.load_segmenter` takes, `"zoo:<name>"` for FiftyOne's model zoo, or the key of a
+            cross-validated training run on the dataset
+        probabilities: instead of a model, a sample field with the paths of npy, npz or zarr files, or a folder
+            with one such file per image, named like it
+        batch_size: images per forward pass; chosen by itself if None
+        options: further options of `models.load_segmenter` (device, flips, scales, tile, ...)
+
+    Returns:
+        the source
+
+    Raises:
+        LabelQualityError: if not exactly one of `model` and `probabilities` is given, or it cannot be opened
+    """
+    if (model is None) == (probabilities is None):
+        given = "neither" if model is None else "both"
+        raise LabelQualityError(
+            f"Expected one of `model` and `probabilities`, but got {given}; for a dataset without a model run "
+            "`train_cross_validated` first and pass its key as `model`"
+        )
+    if probabilities is not None:
+        return _file_source(samples, probabilities)
+    segmenter, description = _segmenter(samples, model, options)
+    return ModelSource(segmenter, description, batch_size)
+
+
+def _segmenter(samples: Any, model: Any, options: dict[str, Any]) -> tuple[Any, str]:
+    from ..dataset.runs import TRAINING, find_run
+
+    if isinstance(model, str) and model.startswith("zoo:"):
+        return zoo_segmenter(model[4:], **options), model
+    if isinstance(model, str) and (run := find_run(samples._dataset, model)) is not None:
+        if run.method != TRAINING:
+            raise LabelQualityError(f"Expected the key of a training run as `model`, but {model!r} is a scoring run")
+        model = str(run.parameters["model_folder"])
+    segmenter = models.load_segmenter(model, **options)
+    return segmenter, f"{segmenter.description}#{_fingerprint(model)}"
+
+
+def _fingerprint(model: Any) -> str:
+    """Tells two states of the same model apart, so that an interrupted run never goes on with another one."""
+    digest = hashlib.blake2b(digest_size=6)
+    if isinstance(model, str | Path):
+        path = Path(str(model).split(":", 1)[-1]).expanduser()
+        files = [path] if path.is_file() else sorted(path.glob("**/*")) if path.is_dir() else []
+        for file in files:
+            stat = file.stat()
+            digest.update(f"{file}{stat.st_size}{stat.st_mtime_ns}".encode())
+    elif hasattr(model, "state_dict"):
+        for name, tensor in model.state_dict().items():
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+_SUFFIXES = (".npy", ".npz", ".zarr")
+
+
+def _file_source(samples: Any, probabilities: str) -> FileSource:
+    dataset = samples._dataset
+    ids = samples.values("id")
+    if dataset.has_field(probabilities):
+        paths = samples.values(probabilities)
+        wrong = next((path for path in paths if path is not None and not isinstance(path, str)), None)
+        if wrong is not None:
+            raise LabelQualityError(
+                f"Expected the field {probabilities!r} to hold paths of npy, npz or zarr files, "
+                f"but it holds {type(wrong).__name__}"
+            )
+        return FileSource(dict(zip(ids, paths, strict=True)), f"field:{probabilities}")
+    folder = Path(probabilities).expanduser()
+    if not folder.is_dir():
+        strings = [name for name in dataset.get_field_schema(ftype=_string_field())]
+        raise LabelQualityError(
+            f"Expected `probabilities` to be a folder or one of the string fields {strings}, but got {probabilities!r}"
+        )
+    found = {file.stem: str(file) for file in folder.iterdir() if file.suffix in _SUFFIXES}
+    stems = [Path(path).stem for path in samples.values("filepath")]
+    return FileSource({i: found.get(stem) for i, stem in zip(ids, stems, strict=True)}, f"folder:{folder}")
+
+
+def _string_field() -> Any:
+    import fiftyone as fo
+
+    return fo.StringField

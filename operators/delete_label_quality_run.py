@@ -1,0 +1,71 @@
+"""Operator: delete a run with everything it wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ..fiftyone_plugin.dataset import runs
+from ..fiftyone_plugin.workflows import housekeeping
+from . import forms
+
+
+class DeleteLabelQualityRun(foo.Operator):
+    """Deletes exactly a run's fields, views and files."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """How the operator appears in the App."""
+        return foo.OperatorConfig(
+            name="delete_label_quality_run",
+            label="Delete a label quality run",
+            description="Delete a run with every field, saved view and file that it wrote, and nothing else",
+            icon="delete",
+            dynamic=True,
+        )
+
+    def __call__(self, sample_collection: Any, key: str) -> dict[str, Any]:
+        """Delete a run from Python.
+
+        Args:
+            sample_collection: the dataset or a view of it
+            key: the run's key
+
+        Returns:
+            what was deleted: `key`, `fields`, `views`
+        """
+        return foo.execute_operator(self.uri, forms.context_of(sample_collection, key=key)).result
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        """The form: which run, and what goes with it."""
+        inputs = types.Object()
+        records = {run.key: run for run in runs.list_runs(ctx.dataset)}
+        if not records:
+            forms.blocked(inputs, "no_run", "No runs", "This dataset has no label quality run to delete.")
+            return types.Property(inputs, view=types.View(label="Delete a label quality run"))
+        view = types.DropdownView()
+        for key, run in records.items():
+            view.add_choice(key, label=f"{key} ({run.label_field})")
+        inputs.enum("key", list(records), required=True, label="Run", view=view)
+        chosen = records.get(ctx.params.get("key", ""))
+        if chosen is not None:
+            inputs.view("warning", types.Warning(label="This deletes", description=_what_goes(chosen)))
+        return types.Property(inputs, view=types.View(label="Delete a label quality run"))
+
+    def execute(self, ctx: Any) -> dict[str, Any]:
+        """Delete it."""
+        record = housekeeping.delete_label_quality_run(ctx.dataset, ctx.params["key"])
+        ctx.ops.reload_dataset()
+        ctx.ops.notify(f"Deleted run '{record.key}' and its {len(record.fields)} fields", variant="success")
+        return {"key": record.key, "fields": record.fields, "views": record.views}
+
+
+def _what_goes(run: runs.RunRecord) -> str:
+    parts = [f"fields {', '.join(run.fields)}"]
+    if run.views:
+        parts.append(f"saved views {', '.join(run.views)}")
+    if run.output_dir:
+        parts.append(f"the run's files in {run.output_dir}")
+    return "; ".join(parts)

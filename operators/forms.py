@@ -1,0 +1,126 @@
+"""Pieces that several forms share: only choices that can work, each with a sentence that explains it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from ..fiftyone_plugin.dataset import runs
+from ..fiftyone_plugin.dataset.scan import segmentation_fields
+
+
+def label_field_input(ctx: Any, inputs: types.Object) -> str | None:
+    """Ask which Segmentation field holds the labels.
+
+    Returns:
+        the chosen field, or None if the dataset has none, in which case the form says so and cannot be sent
+    """
+    choices = _own_last(ctx, segmentation_fields(ctx.dataset))
+    if not choices:
+        blocked(
+            inputs,
+            "no_field",
+            "This dataset has no Segmentation field",
+            "Labels must be a field of type Segmentation with `mask` or `mask_path`.",
+        )
+        return None
+    view = types.DropdownView()
+    for name in choices:
+        view.add_choice(name, label=name)
+    inputs.enum(
+        "label_field",
+        choices,
+        required=True,
+        default=choices[0],
+        label="Label field",
+        description="The masks whose quality is in question. They are read, never written.",
+        view=view,
+    )
+    return ctx.params.get("label_field") or choices[0]
+
+
+def _own_last(ctx: Any, names: list[str]) -> list[str]:
+    """Fields that our own runs wrote are seldom what is meant."""
+    own = {name for run in runs.list_runs(ctx.dataset, runs.SCORING) for name in run.fields}
+    return [name for name in names if name not in own] + [name for name in names if name in own]
+
+
+def blocked(inputs: types.Object, name: str, title: str, text: str) -> None:
+    """Say why a form cannot be sent, and keep it from being sent."""
+    inputs.view(name, types.Error(label=title, description=text))
+    prop = inputs.bool(f"{name}_block", required=True, view=types.HiddenView())
+    prop.invalid = True
+    prop.error_message = f"{title}. {text}"
+
+
+def key_input(ctx: Any, inputs: types.Object, default: str, prefix_of: str) -> None:
+    """Ask for the run's key, and whether to replace a run that has it."""
+    inputs.str(
+        "key",
+        required=False,  # callers from Python leave it out
+        default=default,
+        label="Key",
+        description=f"Name of the run and prefix of its fields: {prefix_of}",
+    )
+    key = ctx.params.get("key") or default
+    if key in ctx.dataset.list_runs():
+        inputs.bool(
+            "overwrite",
+            default=False,
+            label=f"Replace the run '{key}'",
+            description="There is a run under this key. Replacing it deletes its fields and files once the new ones "
+            "are complete; otherwise choose another key.",
+        )
+
+
+def ignore_index_input(inputs: types.Object) -> None:
+    """Ask which mask values count for nothing."""
+    inputs.str(
+        "ignore_index",
+        default="auto",
+        label="Ignored values",
+        description="Mask values or class names that count for nothing, separated by commas. 'auto': 255 and classes "
+        "called void or ignore. 'none': every pixel counts.",
+    )
+
+
+def ignore_index_param(params: dict[str, Any]) -> Any:
+    """What the user wrote into `ignore_index`, as the workflow takes it.
+
+    Args:
+        params: the operator's parameters; from Python, the value may also be a number, a list or None
+    """
+    value = params.get("ignore_index", "auto")
+    if not isinstance(value, str):
+        return value
+    entries = [entry.strip() for entry in value.split(",") if entry.strip()]
+    if [entry.lower() for entry in entries] in ([], ["none"]):
+        return None
+    if [entry.lower() for entry in entries] == ["auto"]:
+        return "auto"
+    return [int(entry) if entry.lstrip("-").isdigit() else entry for entry in entries]
+
+
+def output_dir_input(inputs: types.Object, holds: str) -> None:
+    """Ask for the folder of the run's files."""
+    inputs.str(
+        "output_dir",
+        required=False,
+        label="Folder",
+        description=f"Where {holds} go. Empty: beside FiftyOne's dataset files.",
+    )
+
+
+def number(params: dict[str, Any], name: str, kind: type, default: Any = None) -> Any:
+    """A number parameter; what a form left empty is the default."""
+    value = params.get(name)
+    return default if value in (None, "") else kind(value)
+
+
+def context_of(sample_collection: Any, **params: Any) -> dict[str, Any]:
+    """The context for calling an operator from Python on a dataset or a view."""
+    import fiftyone as fo
+
+    kind = "dataset" if isinstance(sample_collection, fo.Dataset) else "view"
+    return {kind: sample_collection, "params": {name: value for name, value in params.items() if value is not None}}

@@ -1,0 +1,93 @@
+"""A long job inside an operator: live progress in the App, a record of it when delegated, errors that are seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+import fiftyone.operators.types as types
+
+from ..fiftyone_plugin.progress import Progress
+
+Result = TypeVar("Result")
+_SECONDS_BETWEEN_REPORTS = 0.25
+
+
+def run_with_progress(ctx: Any, job: Callable[[Progress], Result]) -> Generator[Any, None, Result]:
+    """Run a job in a thread and yield its progress as messages for the App.
+
+    Args:
+        ctx: the operator's execution context
+        job: takes the callable to report to
+
+    Yields:
+        messages that move the App's progress bar
+
+    Returns:
+        what the job returned
+
+    Raises:
+        Exception: what the job raised, after the App was told
+    """
+    events: SimpleQueue[tuple[float, str] | None] = SimpleQueue()
+    outcome: dict[str, Any] = {}
+    throttle = _Throttle(lambda share, label: events.put((share, label)))
+
+    def work() -> None:
+        try:
+            outcome["result"] = job(throttle)
+        except BaseException as error:
+            outcome["error"] = error
+        events.put(None)
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    while (event := events.get()) is not None:
+        share, label = event
+        if ctx.delegated:
+            ctx.set_progress(progress=share, label=label)
+        else:
+            yield ctx.ops.set_progress(label=label, progress=share)
+    thread.join()
+    if "error" in outcome:
+        if not ctx.delegated:
+            yield ctx.ops.notify(str(outcome["error"]), variant="error")
+        raise outcome["error"]
+    return outcome["result"]
+
+
+class _Throttle:
+    """Passes on a few reports per second, with the time left."""
+
+    def __init__(self, report: Callable[[float, str], None]) -> None:
+        self._report = report
+        self._label = ""
+        self._started = self._last = 0.0
+
+    def __call__(self, done: float, total: float, label: str) -> None:
+        now = time.monotonic()
+        if label != self._label:
+            self._label, self._started, self._last = label, now, 0.0
+        if now - self._last < _SECONDS_BETWEEN_REPORTS and done < total:
+            return
+        self._last = now
+        share = done / total if total else 1.0
+        self._report(share, f"{label}: {done:g} of {total:g}{self._time_left(share, now)}")
+
+    def _time_left(self, share: float, now: float) -> str:
+        if not 0 < share < 1:
+            return ""
+        seconds = (now - self._started) * (1 - share) / share
+        return f", {seconds / 60:.0f} min left" if seconds > 90 else f", {seconds:.0f} s left"
+
+
+def show_report(ctx: Any, title: str, markdown: str) -> Any:
+    """A message that shows a report in the App."""
+    outputs = types.Object()
+    outputs.str("report", view=types.MarkdownView())
+    return ctx.ops.show_output(
+        types.Property(outputs, view=types.View(label=title)), {"report": markdown}
+    )

@@ -1,0 +1,231 @@
+"""Operator: score the labels of a segmentation dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ..fiftyone_plugin import quality
+from ..fiftyone_plugin.dataset import runs
+from ..fiftyone_plugin.dataset.zoo import zoo_segmenter_names
+from ..fiftyone_plugin.workflows import scoring
+from . import forms
+from .progress import run_with_progress, show_report
+
+SOURCES = {
+    "trained": ("Trained here", "A cross-validated training run on this dataset: each image by a model that has not seen it."),
+    "model": ("Model file or name", "A segmentation-models-pytorch folder, TorchScript or torch.export file, torchvision or transformers name."),
+    "zoo": ("FiftyOne model zoo", "A semantic segmenter of FiftyOne's zoo; weights are downloaded on first use."),
+    "probabilities": ("Probabilities on disk", "npy, npz or zarr files of shape (classes, height, width), one per image."),
+}  # fmt: skip
+
+
+class ScoreLabelQuality(foo.Operator):
+    """Writes score, map and issue fields; the form only asks."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """How the operator appears in the App."""
+        return foo.OperatorConfig(
+            name="score_label_quality",
+            label="Score label quality",
+            description="Which images and pixels of a segmentation dataset are wrongly labelled?",
+            icon="fact_check",
+            dynamic=True,
+            execute_as_generator=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+        )
+
+    def __call__(
+        self,
+        sample_collection: Any,
+        label_field: str = "ground_truth",
+        *,
+        model: Any = None,
+        probabilities: str | None = None,
+        delegate: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Score labels from Python.
+
+        Args:
+            sample_collection: the dataset or view
+            label_field: its Segmentation field
+            model: key of a training run, or anything that names a model
+            probabilities: instead of a model, a string field or folder of probability files
+            delegate: whether to queue the job for `fiftyone delegated launch`
+            kwargs: the other arguments of `fiftyone_plugin.score_label_quality`
+
+        Returns:
+            the `ScoringReport`, or what FiftyOne says of the queued job
+        """
+        if model is not None and not isinstance(model, str):  # an object cannot travel to another process
+            return scoring.score_label_quality(sample_collection, label_field, model=model, **kwargs)
+        ctx = forms.context_of(
+            sample_collection,
+            label_field=label_field,
+            source="probabilities" if probabilities else "model",
+            model=model,
+            probabilities=probabilities,
+            **kwargs,
+        )
+        result = foo.execute_operator(self.uri, ctx, request_delegation=delegate)
+        return result if delegate else scoring.load_report(sample_collection, kwargs.get("key", "label_quality"))
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        """The form."""
+        inputs = types.Object()
+        if forms.label_field_input(ctx, inputs) is not None:
+            _source_input(ctx, inputs)
+            _score_input(ctx, inputs)
+            forms.key_input(ctx, inputs, "label_quality", "the score, `_softmin`, `_issues`, `_map`")
+            inputs.view_target(ctx, action_description="Score")
+            inputs.bool("more", default=False, label="More options", view=types.SwitchView())
+            if ctx.params.get("more"):
+                _more_input(inputs)
+        return types.Property(inputs, view=types.View(label="Score label quality"))
+
+    def resolve_run_name(self, ctx: Any) -> str:
+        """Name of a delegated run."""
+        return f"Score label quality of {ctx.params.get('label_field', 'labels')}"
+
+    def execute(self, ctx: Any) -> Iterator[Any]:
+        """Score, then show the worst images."""
+        arguments = _arguments(ctx.params)
+        samples = ctx.target_view()
+        report = yield from run_with_progress(
+            ctx, lambda progress: scoring.score_label_quality(samples, progress=progress, **arguments)
+        )
+        if ctx.delegated:
+            return
+        yield ctx.ops.reload_dataset()
+        yield ctx.ops.set_view(name=report.views[0])
+        yield ctx.ops.set_active_fields([report.label_field, *_issue_field(report), report.key])
+        yield show_report(ctx, "Label quality", report.markdown())
+
+
+def _issue_field(report: Any) -> list[str]:
+    return [name for name in report.fields if name == f"{report.key}_issues"]
+
+
+def _source_input(ctx: Any, inputs: types.Object) -> None:
+    trained = [run.key for run in runs.list_runs(ctx.dataset, runs.TRAINING)]
+    available = [name for name in SOURCES if name != "trained" or trained]
+    default = available[0]
+    view = types.RadioGroup()
+    for name in available:
+        label, description = SOURCES[name]
+        view.add_choice(name, label=label, description=description)
+    inputs.enum(
+        "source",
+        available,
+        required=True,
+        default=default,
+        label="Where probabilities come from",
+        description="Scores mean something only if the model has not been trained on these labels."
+        + ("" if trained else " To train one that has not, run 'Train with cross-validation' first."),
+        view=view,
+    )
+    _source_details(ctx.params.get("source") or default, trained, inputs)
+
+
+def _source_details(source: str, trained: list[str], inputs: types.Object) -> None:
+    if source == "trained" and trained:
+        view = types.DropdownView()
+        for key in trained:
+            view.add_choice(key, label=key)
+        inputs.enum("training_run", trained, required=True, default=trained[-1], label="Training run", view=view)
+    elif source == "zoo":
+        names = zoo_segmenter_names()
+        view = types.DropdownView()
+        for name in names:
+            view.add_choice(name, label=name)
+        inputs.enum("zoo_model", names, required=True, label="Zoo model", view=view)
+    elif source == "probabilities":
+        inputs.str(
+            "probabilities",
+            required=True,
+            label="Field or folder",
+            description="A string field with the path of each sample's file, or a folder of files named like the images.",
+        )
+    else:
+        inputs.str(
+            "model",
+            required=True,
+            label="Model",
+            description="For instance /models/unet (save_pretrained folder), /models/net.pt, "
+            "torchvision:deeplabv3_resnet50, transformers:nvidia/segformer-b0-finetuned-ade-512-512",
+        )
+
+
+def _score_input(ctx: Any, inputs: types.Object) -> None:
+    score = types.DropdownView()
+    further = types.DropdownView(multiple=True)
+    for name in quality.METHODS:
+        score.add_choice(name, label=name, description=quality.METHOD_TITLES[name])
+        further.add_choice(name, label=name, description=quality.METHOD_TITLES[name])
+    inputs.enum(
+        "score",
+        list(quality.METHODS),
+        default="softmin",
+        label="Score",
+        description=quality.METHOD_TITLES[ctx.params.get("score") or "softmin"],
+        view=score,
+    )
+    inputs.list(
+        "methods",
+        types.String(),
+        default=[],
+        label="Further scores",
+        description="Each becomes a field of its own. Softmin is always written.",
+        view=further,
+    )
+
+
+def _more_input(inputs: types.Object) -> None:
+    forms.ignore_index_input(inputs)
+    inputs.bool("write_issues", default=True, label="Write issue masks", description="Which pixels are flagged.")
+    inputs.bool("write_map", default=True, label="Write heatmaps", description="How suspicious each pixel is.")
+    inputs.float(
+        "temperature",
+        default=0.1,
+        min=1e-3,
+        label="Softmin temperature",
+        description="Small looks at the worst pixels, large at the average.",
+    )
+    inputs.bool("flips", default=False, label="Average over a flip", description="Better probabilities, twice the time.")
+    inputs.int("batch_size", required=False, min=1, label="Batch size", description="Empty: chosen by itself.")
+    inputs.str("device", required=False, label="Device", description="cuda, cuda:1, mps, cpu. Empty: the best there is.")
+    forms.output_dir_input(inputs, "masks and maps")
+
+
+_PASSED_ON = (
+    "label_field", "key", "class_mapping", "write_map", "write_issues", "overwrite", "resume",
+    "from_logits", "flips", "scales", "tile", "input_size",
+)  # fmt: skip
+
+
+def _arguments(params: dict[str, Any]) -> dict[str, Any]:
+    """The workflow's arguments from the form's or the caller's parameters."""
+    arguments = {name: params[name] for name in _PASSED_ON if params.get(name) is not None}
+    score = params.get("score")
+    arguments["methods"] = tuple(dict.fromkeys([*([score] if score else []), *(params.get("methods") or ["softmin"])]))
+    arguments["score"] = score
+    arguments["ignore_index"] = forms.ignore_index_param(params)
+    arguments["temperature"] = forms.number(params, "temperature", float, 0.1)
+    arguments["batch_size"] = forms.number(params, "batch_size", int)
+    arguments["output_dir"] = params.get("output_dir") or None
+    if params.get("device"):
+        arguments["device"] = params["device"]
+    source = params.get("source")
+    if source == "probabilities":
+        arguments["probabilities"] = params.get("probabilities")
+    elif source == "zoo":
+        arguments["model"] = f"zoo:{params.get('zoo_model')}"
+    else:
+        arguments["model"] = params.get("training_run" if source == "trained" else "model")
+    return arguments

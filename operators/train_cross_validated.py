@@ -1,0 +1,141 @@
+"""Operator: train a segmenter with cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ..fiftyone_plugin.dataset import runs
+from ..fiftyone_plugin.errors import LabelQualityError
+from ..fiftyone_plugin.workflows import training
+from . import forms
+from .progress import run_with_progress, show_report
+
+ARCHITECTURES = ("unet", "fpn", "deeplabv3plus", "unetplusplus", "manet", "linknet", "pspnet", "pan", "upernet", "segformer")
+ENCODERS = ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet-b0", "tu-mobilenetv3_small_100", "mit_b0")
+_PASSED_ON = (
+    "label_field", "key", "folds", "architecture", "encoder", "epochs", "group_field", "overwrite", "resume",
+    "batch_size", "crop_size", "lr", "seed", "device", "freeze_batchnorm",
+)  # fmt: skip
+
+
+class TrainCrossValidated(foo.Operator):
+    """Trains one model per fold; the form only asks."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """How the operator appears in the App."""
+        return foo.OperatorConfig(
+            name="train_cross_validated",
+            label="Train with cross-validation",
+            description="A segmenter per fold, so that each image is predicted by a model that has not seen it",
+            icon="model_training",
+            dynamic=True,
+            execute_as_generator=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+            default_choice_to_delegated=True,
+        )
+
+    def __call__(
+        self, sample_collection: Any, label_field: str = "ground_truth", *, delegate: bool = False, **kwargs: Any
+    ) -> Any:
+        """Train from Python.
+
+        Args:
+            sample_collection: the dataset or view
+            label_field: its Segmentation field
+            delegate: whether to queue the job for `fiftyone delegated launch`
+            kwargs: the other arguments of `fiftyone_plugin.train_cross_validated`
+
+        Returns:
+            the run's record, or what FiftyOne says of the queued job
+        """
+        if "weights" in kwargs and kwargs["weights"] is None:
+            kwargs["weights"] = "none"  # parameters that are None count as not given
+        ctx = forms.context_of(sample_collection, label_field=label_field, **kwargs)
+        result = foo.execute_operator(self.uri, ctx, request_delegation=delegate)
+        return result if delegate else runs.find_run(sample_collection._dataset, kwargs.get("key", "cross_validation"))
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        """The form."""
+        inputs = types.Object()
+        if forms.label_field_input(ctx, inputs) is not None:
+            _model_input(inputs)
+            forms.key_input(ctx, inputs, "cross_validation", "`_fold`")
+            inputs.view_target(ctx, action_description="Train on")
+            inputs.bool("more", default=False, label="More options", view=types.SwitchView())
+            if ctx.params.get("more"):
+                _more_input(ctx, inputs)
+        return types.Property(inputs, view=types.View(label="Train with cross-validation"))
+
+    def resolve_run_name(self, ctx: Any) -> str:
+        """Name of a delegated run."""
+        return f"Cross-validated training on {ctx.params.get('label_field', 'labels')}"
+
+    def execute(self, ctx: Any) -> Iterator[Any]:
+        """Train, then say how well the models do on unseen images."""
+        arguments = _arguments(ctx.params)
+        samples = ctx.target_view()
+        report = yield from run_with_progress(
+            ctx, lambda progress: training.train_cross_validated(samples, progress=progress, **arguments)
+        )
+        if ctx.delegated:
+            return
+        yield ctx.ops.reload_dataset()
+        yield show_report(ctx, "Trained", report.markdown())
+
+
+def _model_input(inputs: types.Object) -> None:
+    for name, choices, default, label, description in (
+        ("architecture", ARCHITECTURES, "unet", "Architecture", "Of segmentation-models-pytorch."),
+        ("encoder", ENCODERS, "resnet18", "Encoder", "Of segmentation-models-pytorch; any of its names may be typed."),
+    ):
+        view = types.AutocompleteView(allow_user_input=True)
+        for choice in choices:
+            view.add_choice(choice, label=choice)
+        inputs.str(name, default=default, label=label, description=description, view=view)
+    inputs.str(
+        "weights",
+        default="imagenet",
+        label="Encoder weights",
+        description="'imagenet' (downloaded on first use), a file with a state dict, or 'none' for random ones.",
+    )
+    inputs.int("folds", default=4, min=2, label="Folds", description="How many models; each image is left out of one.")
+    inputs.int("epochs", default=20, min=1, label="Epochs", description="Passes over the training images, per fold.")
+
+
+def _more_input(ctx: Any, inputs: types.Object) -> None:
+    groups = [name for name in ctx.dataset.get_field_schema(flat=False) if name not in ("id", "filepath", "metadata")]
+    view = types.AutocompleteView()
+    for name in groups:
+        view.add_choice(name, label=name)
+    inputs.str(
+        "group_field",
+        required=False,
+        label="Keep together",
+        description="Images with equal values of this field (video, patient) stay in one fold.",
+        view=view,
+    )
+    forms.ignore_index_input(inputs)
+    inputs.int("batch_size", required=False, min=1, label="Batch size", description="Empty: chosen by itself.")
+    inputs.int("crop_size", required=False, min=32, label="Crop", description="Side of the training crops in pixels.")
+    inputs.float("lr", required=False, label="Learning rate", description="Empty: the default of the training.")
+    inputs.int("seed", default=0, label="Seed")
+    inputs.str("device", required=False, label="Device", description="cuda, cpu, ... Empty: the best there is.")
+    forms.output_dir_input(inputs, "the models")
+
+
+def _arguments(params: dict[str, Any]) -> dict[str, Any]:
+    """The workflow's arguments from the form's or the caller's parameters."""
+    arguments = {name: params[name] for name in _PASSED_ON if params.get(name) not in (None, "")}
+    weights = str(params.get("weights", "imagenet")).strip()
+    arguments["weights"] = None if weights.lower() in ("", "none") else weights
+    arguments["ignore_index"] = forms.ignore_index_param(params)
+    arguments["output_dir"] = params.get("output_dir") or None
+    if int(arguments.get("folds", 4)) < 2:
+        raise LabelQualityError(f"Expected at least 2 folds, but got {arguments['folds']}")
+    return arguments

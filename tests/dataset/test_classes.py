@@ -1,0 +1,102 @@
+"""Which mask value is which class and which channel predicts it, and what is said when that cannot be known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fiftyone_plugin.dataset.classes import IGNORED, ClassMap, classes_of_field, match_channels
+from fiftyone_plugin.errors import LabelQualityError
+
+TARGETS = {0: "sky", 1: "road", 2: "car", 11: "Void"}
+
+
+@pytest.mark.parametrize(
+    ("ignore_index", "names", "ignored"),
+    [
+        ("auto", ("sky", "road", "car"), {11, 255}),
+        (None, ("sky", "road", "car", "Void"), set()),
+        (1, ("sky", "car", "Void"), {1}),
+        ("car", ("sky", "road", "Void"), {2}),
+        ([0, "Void"], ("road", "car"), {0, 11}),
+        ("11", ("sky", "road", "car"), {11}),
+    ],
+)
+def test_ignored_values(ignore_index, names, ignored):
+    classes = classes_of_field(TARGETS, {0: 1, 1: 1, 2: 1}, ignore_index)
+    assert classes.names == names
+    assert classes.ignored == ignored
+
+
+def test_without_targets_every_value_that_occurs_is_a_class():
+    assert classes_of_field(None, {3: 1, 7: 9, 255: 2}).values == (3, 7)
+
+
+def test_unnamed_zero_is_background():
+    assert classes_of_field({1: "road", 2: "car"}, {0: 3, 1: 3}).names == ("background", "road", "car")
+
+
+def test_named_255_is_a_class():
+    assert classes_of_field({1: "road", 255: "car"}, {1: 1, 255: 1}).values == (1, 255)
+
+
+@pytest.mark.parametrize(
+    ("targets", "seen", "ignore_index", "message"),
+    [
+        (TARGETS, {1: 4, 37: 2, 99: 1}, "auto", r"among 0, 1, 2, but got 37 \(in 2 images\), 99 \(in 1 images\).*ignore_index"),
+        ({1: "road"}, {1: 4}, "auto", "at least 2 classes.*but got 1"),
+        (None, dict.fromkeys(range(2000), 1), None, "instance ids"),
+        (TARGETS, {1: 1}, "lorry", "mask value or one of the classes.*lorry"),
+    ],
+)
+def test_errors_say_both_values_and_the_way_out(targets, seen, ignore_index, message):
+    with pytest.raises(LabelQualityError, match=message):
+        classes_of_field(targets, seen, ignore_index)
+
+
+def test_indices_of_grey_and_rgb():
+    grey = ClassMap((4, 9), ("a", "b"), frozenset({255}))
+    assert grey.indices(np.array([[9, 4, 255]], np.uint8)).tolist() == [[1, 0, IGNORED]]
+    rgb = classes_of_field({"#ff0000": "car", "#00ff00": "tree"}, {0xFF0000: 1}, None)
+    assert rgb.indices(np.array([[[255, 0, 0], [0, 255, 0]]], np.uint8)).tolist() == [[1, 0]]
+    with pytest.raises(LabelQualityError, match="among 4, 9, but got 5"):
+        grey.indices(np.array([[5]]))
+    with pytest.raises(LabelQualityError, match="RGB colours"):
+        grey.indices(np.zeros((1, 1, 3), np.uint8))
+    with pytest.raises(LabelQualityError, match="#00ff00, #ff0000, but got #0000ff"):
+        rgb.indices(np.array([[[0, 0, 255]]], np.uint8))
+
+
+CLASSES = ClassMap((1, 2, 5), ("road", "car", "tree"), frozenset({255}))
+
+
+@pytest.mark.parametrize(
+    ("channels", "names", "mapping", "values"),
+    [
+        (3, None, None, (1, 2, 5)),
+        (3, ["Tree", "road", "car"], None, (5, 1, 2)),
+        (4, ["tree", "road", "car", "sky"], None, (5, 1, 2, None)),
+        (7, None, None, (None, 1, 2, None, None, 5, None)),
+        (4, None, {0: "tree", 2: 1, 3: "car"}, (5, None, 1, 2)),
+        (3, ["a", "b", "c"], {"a": 5, "b": 2, "c": 1}, (5, 2, 1)),
+    ],
+)
+def test_channels(channels, names, mapping, values):
+    assert match_channels(CLASSES, channels, names, mapping).values == values
+
+
+@pytest.mark.parametrize(
+    ("channels", "mapping", "message"),
+    [
+        (2, None, "3 classes.*2 channels and none for car, tree"),
+        (3, {0: 1, 9: 2}, "channels 0..2.*9"),
+        (3, {0: "lorry"}, "lorry"),
+    ],
+)
+def test_a_class_without_a_channel_is_refused(channels, mapping, message):
+    with pytest.raises(LabelQualityError, match=message):
+        match_channels(CLASSES, channels, None, mapping)
+
+
+def test_channels_keep_names_of_classes_and_of_the_model():
+    assert match_channels(CLASSES, 4, ["tree", "road", "car", "sky"]).names == ("tree", "road", "car", "sky")

@@ -1,0 +1,295 @@
+"""One call scores a dataset: right order, all fields of the contract, nothing half done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from PIL import Image
+
+from fiftyone_plugin import delete_label_quality_run, load_report, quality, score_label_quality
+from fiftyone_plugin.dataset import files
+from fiftyone_plugin.errors import LabelQualityError
+from fiftyone_plugin.progress import silent
+
+WRONG = 2
+
+
+def score(dataset, folder, **arguments):
+    options = {"probabilities": "probabilities", "output_dir": str(folder), "progress": silent} | arguments
+    return score_label_quality(dataset, "ground_truth", **options)
+
+
+def state(dataset):
+    """Everything about a dataset that a refused run must not have changed."""
+    return (
+        set(dataset.get_field_schema()),
+        dataset.list_runs(),
+        dataset.list_saved_views(),
+        dict(dataset.mask_targets),
+        dataset.list_indexes(),
+    )
+
+
+@pytest.fixture
+def dataset(make_dataset):
+    return make_dataset(6, wrong=(WRONG,))
+
+
+def test_the_wrong_image_comes_out_worst(dataset, tmp_path):
+    report = score(dataset, tmp_path / "run")
+    worst = dataset.sort_by("label_quality").first()
+    assert worst.filepath.endswith(f"{WRONG}.png")
+    assert report.worst[0].sample_id == worst.id
+    assert report.pairs[0][:2] == ("car", "road")
+    assert report.num_scored == 6
+    assert report.skipped == []
+
+
+def test_fields_are_those_of_the_contract(dataset, tmp_path):
+    score(dataset, tmp_path / "run", methods=quality.METHODS)
+    schema = dataset.get_field_schema()
+    assert isinstance(schema["label_quality"], fo.FloatField)
+    for method in quality.METHODS:
+        assert isinstance(schema[f"label_quality_{method}"], fo.FloatField)
+    assert {"label_quality", "label_quality_softmin"} <= set(dataset.list_indexes())
+    sample = dataset.sort_by("label_quality").first()
+    assert sample.label_quality == sample.label_quality_softmin
+    assert 0 <= dataset.bounds("label_quality")[0] <= dataset.bounds("label_quality")[1] <= 1
+    issues = sample.label_quality_issues
+    assert isinstance(issues, fo.Segmentation)
+    assert issues.mask is None
+    assert set(np.unique(issues.get_mask())) <= {0, 1}
+    heatmap = sample.label_quality_map
+    assert isinstance(heatmap, fo.Heatmap)
+    assert heatmap.map is None
+    assert heatmap.range == [0, 1]
+    assert dataset.mask_targets["label_quality_issues"] == {1: "issue"}
+    assert dataset.app_config.color_scheme.color_by == "value"
+
+
+def test_the_flags_are_those_of_the_array_api(dataset, tmp_path):
+    score(dataset, tmp_path / "run")
+    labels, probs = [], []
+    for sample in dataset:
+        given = sample.ground_truth.get_mask()
+        labels.append(np.where(given == 255, 255, given - 1))
+        probs.append(np.load(sample.probabilities))
+    expected = quality.label_issues(labels, probs)
+    assert sum(flags.sum() for flags in expected) > 50
+    for sample, flags in zip(dataset, expected, strict=True):
+        assert np.array_equal(sample.label_quality_issues.get_mask().astype(bool), flags)
+    scores = quality.image_scores(labels, probs)["softmin"]
+    assert np.allclose(dataset.values("label_quality"), scores, atol=1e-12)
+
+
+def test_views_and_report_are_kept(dataset, tmp_path):
+    report = score(dataset, tmp_path / "run")
+    assert load_report(dataset) == report
+    assert dataset.load_saved_view(report.views[0]).first().filepath.endswith(f"{WRONG}.png")
+    flagged = dataset.load_saved_view(report.views[1])
+    assert flagged.first().filepath.endswith(f"{WRONG}.png")
+    assert 0 < len(flagged) <= len(dataset)
+
+
+def test_a_view_is_scored_alone(dataset, tmp_path):
+    score(dataset.limit(3), tmp_path / "run")
+    assert dataset.count("label_quality") == 3
+    assert dataset.values("label_quality")[3:] == [None] * 3
+
+
+def test_deleting_a_run_leaves_the_dataset_as_it_was(dataset, tmp_path):
+    before = state(dataset)
+    report = score(dataset, tmp_path / "run")
+    (tmp_path / "run" / "mine.txt").write_text("not the run's")
+    assert state(dataset) != before
+    delete_label_quality_run(dataset, "label_quality")
+    assert state(dataset) == before
+    assert not [name for sample in dataset for name in sample.field_names if name.startswith("label_quality")]
+    assert [path.name for path in Path(report.output_dir).iterdir()] == ["mine.txt"]
+    scheme = dataset.app_config.color_scheme
+    assert not [entry for entry in scheme.fields if entry["path"].startswith("label_quality")]
+
+
+def test_deleting_a_run_of_a_clone_keeps_the_files_of_the_original(dataset, tmp_path):
+    score(dataset, tmp_path / "run")
+    clone = dataset.clone()
+    try:
+        delete_label_quality_run(clone, "label_quality")
+        assert not clone.has_field("label_quality_map")
+        assert Path(dataset.first().label_quality_map.map_path).exists()
+    finally:
+        clone.delete()
+
+
+def test_two_keys_live_side_by_side(dataset, tmp_path):
+    score(dataset, tmp_path / "a", key="first")
+    score(dataset, tmp_path / "b", key="second", score="iou")
+    delete_label_quality_run(dataset, "first")
+    assert not dataset.has_field("first")
+    assert dataset.count("second") == 6
+    assert Path(dataset.first().second_map.map_path).exists()
+
+
+@pytest.mark.parametrize("method", quality.METHODS)
+def test_any_method_can_be_the_score(dataset, tmp_path, method):
+    score(dataset, tmp_path / "run", score=method, methods=[method])
+    assert dataset.values("label_quality") == dataset.values(f"label_quality_{method}")
+
+
+def test_masks_in_the_database_give_the_same_scores(make_dataset, tmp_path):
+    on_disk, inside = make_dataset(4), make_dataset(4, store="database")
+    score(on_disk, tmp_path / "a")
+    score(inside, tmp_path / "b")
+    assert on_disk.values("label_quality") == inside.values("label_quality")
+
+
+def test_sixteen_bit_and_rgb_masks_give_the_same_scores(make_dataset, tmp_path):
+    plain, deep, rgb = make_dataset(4), make_dataset(4), make_dataset(4)
+    colors = {1: (255, 0, 0), 2: (0, 255, 0), 3: (0, 0, 255), 255: (0, 0, 0)}
+    for sample in deep:
+        mask = sample.ground_truth.get_mask().astype(np.uint16)
+        Image.fromarray(np.where(mask == 255, 255, mask * 300).astype(np.uint16)).save(sample.ground_truth.mask_path)
+    deep.mask_targets = {"ground_truth": {300: "road", 600: "car", 900: "tree"}}
+    for sample in rgb:
+        mask = sample.ground_truth.get_mask()
+        image = np.zeros((*mask.shape, 3), np.uint8)
+        for value, color in colors.items():
+            image[mask == value] = color
+        Image.fromarray(image).save(sample.ground_truth.mask_path)
+    rgb.mask_targets = {"ground_truth": {"#ff0000": "road", "#00ff00": "car", "#0000ff": "tree", "#000000": "void"}}
+    by_channel = {0: "road", 1: "car", 2: "tree"}
+    for number, dataset in enumerate((plain, deep, rgb)):
+        score(dataset, tmp_path / str(number), class_mapping=by_channel)
+    assert plain.values("label_quality") == deep.values("label_quality") == rgb.values("label_quality")
+
+
+class Interrupted(Exception):
+    """Stands for a closed laptop."""
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(dataset, tmp_path):
+    before = state(dataset)
+
+    def stop(done, total, label):
+        if label == "scoring labels" and done == 4:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        score(dataset, tmp_path / "run", progress=stop)
+    assert state(dataset) == before
+    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "records").iterdir()}
+    assert len(records) == 4
+    edited = dataset.skip(1).first()
+    mask = edited.ground_truth.get_mask()
+    mask[5] = 2
+    Image.fromarray(mask).save(edited.ground_truth.mask_path)
+    report = score(dataset, tmp_path / "run")
+    assert report.num_resumed == 3, "the image whose mask was edited meanwhile must be computed again"
+    kept = [path for path, time in records.items() if path.exists() and path.stat().st_mtime_ns == time]
+    assert len(kept) == 4
+    fresh = score(dataset, tmp_path / "fresh", key="fresh")
+    assert dataset.values("label_quality") == dataset.values("fresh")
+    assert fresh.num_resumed == 0
+
+
+def test_unusable_samples_are_named_and_left_out(dataset, tmp_path):
+    broken, missing = dataset.first(), dataset.last()
+    Path(broken.ground_truth.mask_path).write_bytes(b"broken")
+    missing["probabilities"] = None
+    missing.save()
+    report = score(dataset, tmp_path / "run")
+    assert report.num_scored == 4
+    reasons = {path: reason for _, path, reason in report.skipped}
+    assert "unreadable mask" in reasons[broken.filepath]
+    assert "no probability file" in reasons[missing.filepath]
+    assert dataset.count("label_quality") == 4
+
+
+def test_ignored_pixels_only(dataset, tmp_path):
+    sample = dataset.last()
+    Image.fromarray(np.full((24, 32), 255, np.uint8)).save(sample.ground_truth.mask_path)
+    report = score(dataset, tmp_path / "run")
+    sample.reload()
+    assert sample.label_quality is None
+    assert any("ignored pixels only" in warning for warning in report.warnings)
+    assert not sample.label_quality_issues.get_mask().any()
+
+
+def _replace_first(change):
+    def apply(dataset):
+        path = dataset.first().probabilities
+        np.save(path, change(np.load(path)))
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("spoil", "arguments", "message"),
+    [
+        (_replace_first(lambda p: p * np.nan), {}, "NaN"),
+        (_replace_first(lambda p: p * 2), {}, "sum|1"),
+        (_replace_first(lambda p: np.log(p)), {}, "from_logits"),
+        (_replace_first(lambda p: p[:, :5]), {}, r"24.*32|\(24, 32\)"),
+        (_replace_first(lambda p: p[:2]), {}, "3 classes.*2 channels.*tree"),
+        (lambda ds: None, {"key": "1st"}, "identifier|letters"),
+        (lambda ds: None, {"key": "filepath"}, r"\['filepath'\].*another `key`"),
+        (lambda ds: None, {"methods": ["softmean"]}, r"softmin.*softmean"),
+        (lambda ds: None, {"model": "torchvision:fcn_resnet50"}, "one of `model` and `probabilities`, but got both"),
+        (lambda ds: None, {"probabilities": None}, "got neither"),
+        (lambda ds: None, {"probabilities": "nowhere"}, "folder or one of the string fields.*nowhere"),
+        (lambda ds: None, {"ignore_index": "lorry"}, "lorry"),
+        (lambda ds: None, {"probabilities": None, "model": "/no/such/model"}, "/no/such/model"),
+    ],
+    ids=[
+        "NaN", "not normalised", "logits", "other size", "too few channels", "bad key", "somebody's field",
+        "unknown method", "two sources", "no source", "no such folder", "unknown class", "no such model",
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_and_the_dataset_unchanged(dataset, tmp_path, spoil, arguments, message):
+    spoil(dataset)
+    before = state(dataset)
+    with pytest.raises(ValueError, match=message):
+        score(dataset, tmp_path / "run", **arguments)
+    assert state(dataset) == before
+
+
+def test_labels_outside_the_classes(dataset, tmp_path):
+    sample = dataset.first()
+    mask = sample.ground_truth.get_mask()
+    mask[3, :4] = 77
+    Image.fromarray(mask).save(sample.ground_truth.mask_path)
+    before = state(dataset)
+    with pytest.raises(LabelQualityError, match=r"among 1, 2, 3, but got 77 \(in 1 images\).*ignore_index"):
+        score(dataset, tmp_path / "run")
+    assert state(dataset) == before
+    assert score(dataset, tmp_path / "run", ignore_index=[77, 255]).num_scored == 6
+
+
+def test_an_existing_key_is_kept_unless_told_otherwise(dataset, tmp_path):
+    first = score(dataset, tmp_path / "run")
+    with pytest.raises(LabelQualityError, match="already has the run 'label_quality'.*overwrite=True"):
+        score(dataset, tmp_path / "run")
+    second = score(dataset, tmp_path / "run", overwrite=True, score="iou")
+    assert second.method == "iou"
+    assert first.output_dir != second.output_dir
+    assert not Path(first.output_dir).exists()
+    assert Path(dataset.first().label_quality_map.map_path).exists()
+
+
+def test_a_full_disk_stops_the_run_before_it_starts(dataset, tmp_path, monkeypatch):
+    before = state(dataset)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    with pytest.raises(LabelQualityError, match="free disk space.*output_dir"):
+        score(dataset, tmp_path / "run")
+    assert state(dataset) == before
+
+
+def test_a_folder_that_cannot_be_written(dataset, tmp_path):
+    (tmp_path / "file").write_text("")
+    before = state(dataset)
+    with pytest.raises(LabelQualityError, match="cannot.*output_dir"):
+        score(dataset, tmp_path / "file" / "run")
+    assert state(dataset) == before
