@@ -12,6 +12,7 @@ honoured.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -166,6 +167,7 @@ def find_uv() -> str:
     say(f"getting uv with pip into {TOOLS.name}")
     command = [*pip, "install", "--quiet", "--upgrade", "--no-user", "--target", str(TOOLS), "uv"]
     environment = _without(os.environ, "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV", "PIP_TARGET", "PIP_USER")
+    environment.setdefault("PIP_ROOT_USER_ACTION", "ignore")  # its warning is about other installations
     outcome = subprocess.run(command, env=environment, check=False)
     if outcome.returncode != 0 or not _runs([str(own), "--version"]):
         raise SetupError(f"pip could not get uv; {_way_out()}")
@@ -225,7 +227,7 @@ def _uv(command: list[str]) -> int:
 
 def _uv_environment() -> dict[str, str]:
     """Return the environment for uv: with the user's settings of pip where there are none of uv."""
-    environment = _without(os.environ, "PYTHONPATH", "UV_PYTHON", "UV_SYSTEM_PYTHON", "VIRTUAL_ENV")
+    environment = _without(os.environ, "PYTHONHOME", "PYTHONPATH", "UV_PYTHON", "UV_SYSTEM_PYTHON", "VIRTUAL_ENV")
     environment.setdefault("UV_HTTP_TIMEOUT", "300")  # one package alone has more than a gigabyte
     environment.setdefault("UV_SYSTEM_CERTS", "1")  # as the system's pip: a company's proxy may be among them
     environment.setdefault("UV_NATIVE_TLS", "1")  # the name of that in an older uv
@@ -244,25 +246,26 @@ def _adopt(environment: dict[str, str], name: str, value: str | None) -> None:
         environment[name] = value
 
 
+@functools.lru_cache
 def _pip_settings() -> dict[str, str]:
     """Return the user's settings of pip; its variables win over its files, as for pip itself."""
     command = [sys.executable, "-m", "pip", "config", "list"]
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    except OSError:
-        return {}
-    found = re.findall(r"^(global|install|:env:)\.([\w-]+)='(.*)'$", listed, flags=re.MULTILINE)
-    rank = ("global", "install", ":env:")
-    return {name: value for _, name, value in sorted(found, key=lambda setting: rank.index(setting[0]))}
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    in_files = re.findall(r"^(global|install)\.([\w-]+)='(.*)'$", listed, flags=re.MULTILINE)
+    settings = {name: value for _, name, value in sorted(in_files)}  # install comes after global
+    for name in ("index-url", "trusted-host", "cert", "proxy"):
+        variable = os.environ.get(f"PIP_{name.upper().replace('-', '_')}")
+        if variable:
+            settings[name] = variable
+    return settings
 
 
 def _ensure_mongod(python: Path, uv: str | None) -> Path | None:
     """Return the `mongod` of the environment, getting one if there is none that runs."""
     command = [str(python), "-I", str(ROOT / "fiftyone_plugin" / "mongod.py"), "ensure"]
     program = uv or shutil.which("uv") or str(TOOLS / "bin" / "uv")
-    outcome = subprocess.run(
-        [*command, "--uv", program], env=_child_environment(), stdout=subprocess.PIPE, text=True, check=False
-    )
+    command += ["--uv", program]
+    outcome = subprocess.run(command, env=_uv_environment(), stdout=subprocess.PIPE, text=True, check=False)
     if outcome.returncode == 0:
         return Path(outcome.stdout.splitlines()[-1])
     if os.environ.get("FIFTYONE_DATABASE_URI"):
@@ -286,7 +289,8 @@ def run_demo(python: Path, arguments: list[str]) -> int:
         its exit code
     """
     say("starting the demo")
-    command = [str(python), "-m", "fiftyone_plugin.cli", "demo", *arguments]
+    # -I: not the `fiftyone_plugin` of another clone in which this happens to be called
+    command = [str(python), "-I", "-m", "fiftyone_plugin.cli", "demo", *arguments]
     return _run(command, _child_environment(), Path.cwd())
 
 

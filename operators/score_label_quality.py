@@ -10,15 +10,16 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin import quality
 from ..fiftyone_plugin.dataset import runs
+from ..fiftyone_plugin.dataset.scan import string_fields
 from ..fiftyone_plugin.dataset.zoo import zoo_segmenter_names
 from ..fiftyone_plugin.workflows import scoring
 from . import forms
 from .progress import run_with_progress, show_report
 
 SOURCES = {
-    "trained": ("Trained here", "A cross-validated training run on this dataset: each image by a model that has not seen it."),
-    "model": ("Model file or name", "A segmentation-models-pytorch folder, TorchScript or torch.export file, torchvision or transformers name."),
-    "zoo": ("FiftyOne model zoo", "A semantic segmenter of FiftyOne's zoo; weights are downloaded on first use."),
+    "trained": ("Trained here", "A cross-validated run on this dataset: each image by a model that has not seen it."),
+    "model": ("Model file or name", "A save_pretrained folder, TorchScript or torch.export file, or a library's name."),
+    "zoo": ("FiftyOne model zoo", "A semantic segmenter of the zoo; weights are downloaded on first use."),
     "probabilities": ("Probabilities on disk", "npy, npz or zarr files of shape (classes, height, width), one per image."),
 }  # fmt: skip
 
@@ -102,14 +103,9 @@ class ScoreLabelQuality(foo.Operator):
         )
         if ctx.delegated:
             return
-        yield ctx.ops.reload_dataset()
-        yield ctx.ops.set_view(name=report.views[0])
-        yield ctx.ops.set_active_fields([report.label_field, *_issue_field(report), report.key])
+        yield ctx.ops.open_dataset(ctx.dataset.name)  # unlike a reload, takes up new colours
+        yield ctx.ops.set_view(ctx.dataset.load_saved_view(report.views[0]))
         yield show_report(ctx, "Label quality", report.markdown())
-
-
-def _issue_field(report: Any) -> list[str]:
-    return [name for name in report.fields if name == f"{report.key}_issues"]
 
 
 def _source_input(ctx: Any, inputs: types.Object) -> None:
@@ -130,10 +126,10 @@ def _source_input(ctx: Any, inputs: types.Object) -> None:
         + ("" if trained else " To train one that has not, run 'Train with cross-validation' first."),
         view=view,
     )
-    _source_details(ctx.params.get("source") or default, trained, inputs)
+    _source_details(ctx, ctx.params.get("source") or default, trained, inputs)
 
 
-def _source_details(source: str, trained: list[str], inputs: types.Object) -> None:
+def _source_details(ctx: Any, source: str, trained: list[str], inputs: types.Object) -> None:
     if source == "trained" and trained:
         view = types.DropdownView()
         for key in trained:
@@ -146,11 +142,15 @@ def _source_details(source: str, trained: list[str], inputs: types.Object) -> No
             view.add_choice(name, label=name)
         inputs.enum("zoo_model", names, required=True, label="Zoo model", view=view)
     elif source == "probabilities":
+        fields = types.AutocompleteView(allow_user_input=True)
+        for name in string_fields(ctx.dataset):
+            fields.add_choice(name, label=name)
         inputs.str(
             "probabilities",
             required=True,
             label="Field or folder",
-            description="A string field with the path of each sample's file, or a folder of files named like the images.",
+            description="A string field with each sample's file, or a folder of files named like the images.",
+            view=fields,
         )
     else:
         inputs.str(
@@ -197,9 +197,13 @@ def _more_input(inputs: types.Object) -> None:
         label="Softmin temperature",
         description="Small looks at the worst pixels, large at the average.",
     )
-    inputs.bool("flips", default=False, label="Average over a flip", description="Better probabilities, twice the time.")
+    inputs.bool(
+        "flips", default=False, label="Average over a flip", description="Better probabilities, twice the time."
+    )
     inputs.int("batch_size", required=False, min=1, label="Batch size", description="Empty: chosen by itself.")
-    inputs.str("device", required=False, label="Device", description="cuda, cuda:1, mps, cpu. Empty: the best there is.")
+    inputs.str(
+        "device", required=False, label="Device", description="cuda, cuda:1, mps, cpu. Empty: the best there is."
+    )
     forms.output_dir_input(inputs, "masks and maps")
 
 

@@ -14,7 +14,18 @@ from ..fiftyone_plugin.workflows import training
 from . import forms
 from .progress import run_with_progress, show_report
 
-ARCHITECTURES = ("unet", "fpn", "deeplabv3plus", "unetplusplus", "manet", "linknet", "pspnet", "pan", "upernet", "segformer")
+ARCHITECTURES = (
+    "unet",
+    "fpn",
+    "deeplabv3plus",
+    "unetplusplus",
+    "manet",
+    "linknet",
+    "pspnet",
+    "pan",
+    "upernet",
+    "segformer",
+)
 ENCODERS = ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet-b0", "tu-mobilenetv3_small_100", "mit_b0")
 _PASSED_ON = (
     "label_field", "key", "folds", "architecture", "encoder", "epochs", "group_field", "overwrite", "resume",
@@ -85,7 +96,7 @@ class TrainCrossValidated(foo.Operator):
         )
         if ctx.delegated:
             return
-        yield ctx.ops.reload_dataset()
+        yield ctx.ops.open_dataset(ctx.dataset.name)  # unlike a reload, takes up new colours
         yield show_report(ctx, "Trained", report.markdown())
 
 

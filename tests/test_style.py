@@ -53,7 +53,9 @@ def test_imports_point_downwards(room):
             top = module.split(".")[0]
             if level == depth + 1 and top in MAY_IMPORT and top != room and top not in MAY_IMPORT[room]:
                 wrong.append(f"{path.name} imports {top}")
-            if level == 0 and (top == "fiftyone_plugin" or (top == "fiftyone" and room not in ("dataset", "workflows"))):
+            if level == 0 and (
+                top == "fiftyone_plugin" or (top == "fiftyone" and room not in ("dataset", "workflows"))
+            ):
                 wrong.append(f"{path.name} imports {module}")
     assert wrong == []
 

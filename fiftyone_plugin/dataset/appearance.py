@@ -6,7 +6,7 @@ import colorsys
 from collections.abc import Mapping
 from typing import Any
 
-ISSUE_COLOR = "#ff2d55"
+ISSUE_COLOR = "#ff00e6"
 SIDEBAR_GROUP = "label quality"
 
 
@@ -31,7 +31,9 @@ def distinct_colors(count: int) -> list[str]:
     return colors
 
 
-def color_classes(dataset: Any, fields: list[str], names: Mapping[int, str], colors: Mapping[int, str] | None = None) -> None:
+def color_classes(
+    dataset: Any, fields: list[str], names: Mapping[int, str], colors: Mapping[int, str] | None = None
+) -> None:
     """Give each class of some mask fields a colour of its own, unless the user has set colours already.
 
     Args:

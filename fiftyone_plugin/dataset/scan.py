@@ -112,6 +112,13 @@ def segmentation_fields(samples: Any) -> list[str]:
     return [name for name in schema if not name.startswith("_")]
 
 
+def string_fields(samples: Any) -> list[str]:
+    """Names of the fields of a collection that may hold the paths of files."""
+    import fiftyone as fo
+
+    return [name for name in samples.get_field_schema(ftype=fo.StringField) if name != "filepath"]
+
+
 def mask_targets_of(samples: Any, label_field: str) -> dict[int | str, str]:
     """The field's `mask_targets`, or the dataset's default ones.
 

@@ -127,7 +127,9 @@ def inject_label_errors(
         sample_fields.write_segmentations(dataset, into, paths, text, names)
         sample_fields.write_strings(dataset, error_field, errors, "Kind of the injected error; empty = label as it was")
         if not classes.rgb:
-            values = {value: name for value, name in zip(classes.values, classes.names, strict=True) if value is not None}
+            values = {
+                value: name for value, name in zip(classes.values, classes.names, strict=True) if value is not None
+            }
             appearance.color_classes(dataset, [label_field, into], values)
         skipped = [(skip.sample_id, skip.filepath, skip.reason) for skip in scan.skipped]
         result = InjectionReport(key, into, error_field, len(paths), dict(Counter(errors.values())), skipped)

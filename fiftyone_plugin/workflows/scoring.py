@@ -14,7 +14,15 @@ from .. import quality
 from ..dataset import appearance, files, runs
 from ..dataset import fields as sample_fields
 from ..dataset.classes import IGNORED, ClassMap, classes_of_field, match_channels
-from ..dataset.scan import LabelledImage, LabelScan, SkippedSample, mask_reader, mask_targets_of, require_label_field, scan_labels
+from ..dataset.scan import (
+    LabelledImage,
+    LabelScan,
+    SkippedSample,
+    mask_reader,
+    mask_targets_of,
+    require_label_field,
+    scan_labels,
+)
 from ..errors import LabelQualityError
 from ..progress import Progress, terminal_bar
 from .report import ScoredImage, ScoringReport
@@ -226,7 +234,9 @@ def _fit_classes(classes: ClassMap, plan: ScoringPlan, source: ProbabilitySource
     raise LabelQualityError(f"The first {min(_PROBES, len(scan.images))} images gave no probabilities: {failure}")
 
 
-def _claim(dataset: Any, plan: ScoringPlan, source: ProbabilitySource, classes: ClassMap, base: Path) -> files.RunFolder:
+def _claim(
+    dataset: Any, plan: ScoringPlan, source: ProbabilitySource, classes: ClassMap, base: Path
+) -> files.RunFolder:
     existing = runs.find_run(dataset, plan.key)
     fingerprint = {
         "label_field": plan.label_field,
@@ -488,7 +498,8 @@ def _show(dataset: Any, samples: Any, plan: ScoringPlan, classes: ClassMap, repo
         values = {value: name for value, name in zip(classes.values, classes.names, strict=True) if value is not None}
         appearance.color_classes(dataset, [plan.label_field], values)
     appearance.color_issues(dataset, names.issues, names.map)
-    shown = [plan.label_field, *([names.issues] if plan.write_issues else []), plan.key]
+    # The photo under the flagged pixels says more than the label, which would cover both.
+    shown = [names.issues if plan.write_issues else plan.label_field, plan.key]
     appearance.show_fields(dataset, shown)
     scored = dataset.exists(plan.key)
     appearance.save_view(

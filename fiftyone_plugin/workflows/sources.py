@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .. import models
-from ..dataset.scan import LabelledImage
+from ..dataset.scan import LabelledImage, string_fields
 from ..dataset.zoo import zoo_segmenter
 from ..errors import LabelQualityError
 
@@ -160,16 +160,10 @@ def _file_source(samples: Any, probabilities: str) -> FileSource:
         return FileSource(dict(zip(ids, paths, strict=True)), f"field:{probabilities}")
     folder = Path(probabilities).expanduser()
     if not folder.is_dir():
-        strings = [name for name in dataset.get_field_schema(ftype=_string_field())]
         raise LabelQualityError(
-            f"Expected `probabilities` to be a folder or one of the string fields {strings}, but got {probabilities!r}"
+            f"Expected `probabilities` to be a folder or one of the string fields {string_fields(dataset)}, "
+            f"but got {probabilities!r}"
         )
     found = {file.stem: str(file) for file in folder.iterdir() if file.suffix in _SUFFIXES}
     stems = [Path(path).stem for path in samples.values("filepath")]
     return FileSource({i: found.get(stem) for i, stem in zip(ids, stems, strict=True)}, f"folder:{folder}")
-
-
-def _string_field() -> Any:
-    import fiftyone as fo
-
-    return fo.StringField

@@ -173,9 +173,7 @@ def _claim(
         "options": {name: str(value) for name, value in options.items()},
     }
     owner = f"{runs.dataset_id(dataset)}/{key}"
-    return files.claim_folder(
-        base, owner, fingerprint, in_use=existing.output_dir if existing else None, resume=resume
-    )
+    return files.claim_folder(base, owner, fingerprint, in_use=existing.output_dir if existing else None, resume=resume)
 
 
 def _examples(
@@ -209,7 +207,9 @@ def _numbers(metrics: models.FoldMetrics) -> dict[str, float]:
 
 
 def _record(report: TrainingReport, label_field: str, folder: Path, options: Mapping[str, Any]) -> runs.RunRecord:
-    plain = {name: value if isinstance(value, int | float | bool | None) else str(value) for name, value in options.items()}
+    plain = {
+        name: value if isinstance(value, int | float | bool | None) else str(value) for name, value in options.items()
+    }
     return runs.RunRecord(
         key=report.key,
         method=runs.TRAINING,

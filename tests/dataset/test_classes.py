@@ -43,7 +43,12 @@ def test_named_255_is_a_class():
 @pytest.mark.parametrize(
     ("targets", "seen", "ignore_index", "message"),
     [
-        (TARGETS, {1: 4, 37: 2, 99: 1}, "auto", r"among 0, 1, 2, but got 37 \(in 2 images\), 99 \(in 1 images\).*ignore_index"),
+        (
+            TARGETS,
+            {1: 4, 37: 2, 99: 1},
+            "auto",
+            r"among 0, 1, 2, but got 37 \(in 2 images\), 99 \(in 1 images\).*ignore_index",
+        ),
         ({1: "road"}, {1: 4}, "auto", "at least 2 classes.*but got 1"),
         (None, dict.fromkeys(range(2000), 1), None, "instance ids"),
         (TARGETS, {1: 1}, "lorry", "mask value or one of the classes.*lorry"),

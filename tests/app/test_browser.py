@@ -1,0 +1,91 @@
+"""A person runs the operator in the App and sees the wrong images first."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+from scipy.ndimage import gaussian_filter
+
+from fiftyone_plugin import rehearsal
+from fiftyone_plugin.dataset import appearance, files
+
+pytestmark = pytest.mark.browser
+
+WRONG = (3, 7)
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """Twelve rendered scenes; two of them have one object labelled as something else."""
+    dataset = fo.Dataset()
+    samples = []
+    for number in range(12):
+        scene = rehearsal.render_scene(number)
+        given = scene.mask
+        if number in WRONG:
+            rng = np.random.default_rng(number)
+            given = rehearsal.inject_error(scene.mask, "drop", rng, class_ids=list(rehearsal.SCENE_CLASSES)).mask
+        truth = np.stack([(scene.mask == value).astype(np.float32) for value in rehearsal.SCENE_CLASSES])
+        logits = 8 * gaussian_filter(truth, (0, 1.5, 1.5))
+        probs = np.exp(logits) / np.exp(logits).sum(0)
+        npy = tmp_path / f"{number}.npy"
+        np.save(npy, probs)
+        files.write_png(tmp_path / f"{number}.png", scene.image)
+        files.write_png(tmp_path / "masks" / f"{number}.png", given)
+        label = fo.Segmentation(mask_path=str(tmp_path / "masks" / f"{number}.png"))
+        samples.append(fo.Sample(filepath=str(tmp_path / f"{number}.png"), labels=label, probabilities=str(npy)))
+    dataset.add_samples(samples, progress=False)
+    dataset.mask_targets = {"labels": dict(rehearsal.SCENE_CLASSES)}
+    dataset.save()
+    appearance.color_classes(dataset, ["labels"], rehearsal.SCENE_CLASSES, rehearsal.SCENE_COLORS)
+    yield dataset
+    dataset.delete()
+
+
+def screenshot(page, name):
+    """Keep a picture where LABEL_QUALITY_SCREENSHOTS says; a person looks at them."""
+    folder = os.environ.get("LABEL_QUALITY_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+def open_dataset(page, app, dataset):
+    app.dataset = dataset
+    page.goto(f"{app.url.rstrip('/').split('?')[0]}/datasets/{dataset.name}")
+    page.wait_for_selector("[data-cy=spotlight-section-forward]")
+    page.wait_for_selector("canvas[canvas-loaded=true]")
+
+
+def open_operator(page, label):
+    page.keyboard.press("`")
+    page.get_by_placeholder("Search operations").fill(label)
+    page.get_by_text(label, exact=True).first.click()
+
+
+def test_score_from_the_app(app, page, scenes, tmp_path):
+    open_dataset(page, app, scenes)
+    screenshot(page, "1-before")
+    open_operator(page, "Score label quality")
+    page.get_by_text("Probabilities on disk").click()
+    page.get_by_text("Field or folder").wait_for()
+    page.locator("input:below(:text('Field or folder'))").first.fill("probabilities")
+    page.keyboard.press("Enter")
+    screenshot(page, "2-form")
+    execute = page.get_by_role("button", name="Execute").first
+    expect(execute).to_be_enabled()
+    execute.click()
+    page.get_by_text("12 images scored").wait_for()
+    page.get_by_text("Exists").wait_for()
+    screenshot(page, "3-report")
+    page.get_by_role("button", name="Done").click()
+    page.wait_for_selector("canvas[canvas-loaded=true]")
+    screenshot(page, "4-worst-first")
+    scenes.reload()
+    worst = [Path(path).stem for path in scenes.sort_by("label_quality").limit(2).values("filepath")]
+    assert sorted(worst) == [str(number) for number in WRONG]
