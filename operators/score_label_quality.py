@@ -20,7 +20,7 @@ SOURCES = {
     "trained": ("Trained here", "A cross-validated run on this dataset: each image by a model that has not seen it."),
     "model": ("Model file or name", "A save_pretrained folder, TorchScript or torch.export file, or a library's name."),
     "zoo": ("FiftyOne model zoo", "A semantic segmenter of the zoo; weights are downloaded on first use."),
-    "probabilities": ("Probabilities on disk", "npy, npz or zarr files of shape (classes, height, width), one per image."),
+    "probabilities": ("Probabilities on disk", "npy, npz or zarr files of (classes, height, width), one per image."),
 }  # fmt: skip
 
 

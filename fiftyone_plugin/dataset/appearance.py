@@ -46,11 +46,11 @@ def color_classes(
     values = [value for value in names if value > 0]
     chosen = dict(zip(values, distinct_colors(len(values)), strict=True)) | dict(colors or {})
     targets = [{"intTarget": int(value), "color": chosen[value]} for value in values]
-    known = {entry.get("path") for entry in scheme.fields or [] if entry.get("maskTargetsColors")}
+    known = {str(entry.get("path")) for entry in scheme.fields or [] if entry.get("maskTargetsColors")}
     fresh = [{"path": name, "maskTargetsColors": targets} for name in fields if name not in known]
     if not fresh:
         return
-    scheme.fields = [*_without(scheme.fields, {entry["path"] for entry in fresh}), *fresh]
+    scheme.fields = [*_without(scheme.fields, {str(entry["path"]) for entry in fresh}), *fresh]
     _save_scheme(dataset, scheme)
 
 

@@ -122,7 +122,7 @@ def inject_label_errors(
             report(number, len(scan.images), "injecting errors")
         if existing is not None:
             runs.remove_results(dataset, existing)
-        names = targets or dict(zip(classes.values, classes.names, strict=True))
+        names: dict[Any, str] = dict(targets or zip(classes.values, classes.names, strict=True))
         text = f"`{label_field}` with known errors, for a rehearsal"
         sample_fields.write_segmentations(dataset, into, paths, text, names)
         sample_fields.write_strings(dataset, error_field, errors, "Kind of the injected error; empty = label as it was")

@@ -341,7 +341,7 @@ class _Stage:
             temperature=self.plan.temperature,
             from_logits=self.plan.from_logits,
         )
-        if self.plan.write_map:
+        if self.plan.write_map and record.maps is not None:
             files.write_png(self.map_path(image), files.suspicion_image(record.maps.self_confidence))
         path = self.record_path(image)
         path.parent.mkdir(exist_ok=True)

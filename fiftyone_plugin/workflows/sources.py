@@ -18,7 +18,10 @@ class ProbabilitySource(Protocol):
     """Gives (K, H, W) probabilities at label size for each image."""
 
     description: str
-    class_names: Sequence[str] | None
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """Names of the channels, if they are known."""
 
     def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
         """Yield each image with its probabilities, or with the exception that kept it from having any."""

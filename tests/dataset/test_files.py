@@ -49,10 +49,10 @@ def test_only_the_run_s_own_files_are_deleted(tmp_path):
 
 
 def test_no_space_and_no_permission(tmp_path, monkeypatch):
-    with pytest.raises(LabelQualityError, match="free disk space.*output_dir"):
+    with pytest.raises(LabelQualityError, match=r"free disk space.*output_dir"):
         files.require_writable(tmp_path, 10**18)
     (tmp_path / "file").write_text("")
-    with pytest.raises(LabelQualityError, match="cannot.*output_dir"):
+    with pytest.raises(LabelQualityError, match=r"cannot.*output_dir"):
         files.require_writable(tmp_path / "file" / "below", 1)
 
 

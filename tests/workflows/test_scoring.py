@@ -270,7 +270,7 @@ def test_labels_outside_the_classes(dataset, tmp_path):
 
 def test_an_existing_key_is_kept_unless_told_otherwise(dataset, tmp_path):
     first = score(dataset, tmp_path / "run")
-    with pytest.raises(LabelQualityError, match="already has the run 'label_quality'.*overwrite=True"):
+    with pytest.raises(LabelQualityError, match=r"already has the run 'label_quality'.*overwrite=True"):
         score(dataset, tmp_path / "run")
     second = score(dataset, tmp_path / "run", overwrite=True, score="iou")
     assert second.method == "iou"
@@ -282,7 +282,7 @@ def test_an_existing_key_is_kept_unless_told_otherwise(dataset, tmp_path):
 def test_a_full_disk_stops_the_run_before_it_starts(dataset, tmp_path, monkeypatch):
     before = state(dataset)
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
-    with pytest.raises(LabelQualityError, match="free disk space.*output_dir"):
+    with pytest.raises(LabelQualityError, match=r"free disk space.*output_dir"):
         score(dataset, tmp_path / "run")
     assert state(dataset) == before
 
@@ -290,6 +290,6 @@ def test_a_full_disk_stops_the_run_before_it_starts(dataset, tmp_path, monkeypat
 def test_a_folder_that_cannot_be_written(dataset, tmp_path):
     (tmp_path / "file").write_text("")
     before = state(dataset)
-    with pytest.raises(LabelQualityError, match="cannot.*output_dir"):
+    with pytest.raises(LabelQualityError, match=r"cannot.*output_dir"):
         score(dataset, tmp_path / "file" / "run")
     assert state(dataset) == before
