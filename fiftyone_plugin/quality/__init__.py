@@ -1,0 +1,55 @@
+"""How good is a label? Scores of images, classes and pixels from a model's probabilities; arrays and tensors only.
+
+Two ways in. Whole datasets of arrays: `image_scores`, `class_scores`, `pixel_scores`, `label_issues`,
+`iter_label_issues`, `class_pair_counts`, `class_pair_table`, `filter_by_class`. One image at a time, on any number of
+machines:
+
+    record = image_record(label, pred_probs)        # once per image, the only pass over the probabilities
+    totals.add(record)                              # mergeable, in any order
+    cut = confident_learning_cut(records, totals)   # once per dataset
+    record_scores(record, totals, cut), record_flags(record, cut), class_pairs(record, cut)
+"""
+
+from __future__ import annotations
+
+from .class_pair_table import ClassPair, class_pair_counts, class_pair_table, filter_by_class
+from .confident_learning import Cut, class_pairs, confident_learning_cut, record_flags, record_scores
+from .datasets import class_scores, image_scores, iter_label_issues, label_issues, pixel_scores
+from .in_sample import in_sample_suspicion
+from .methods import DATASET_METHODS, METHOD_TITLES, METHODS, check_methods
+from .pixel_maps import ClassSums, PixelMaps
+from .records import ImageRecord, Suspects, image_record, load_record
+from .scores import softmin
+from .spool import RecordSpool
+from .totals import Totals
+
+__all__ = [
+    "DATASET_METHODS",
+    "METHODS",
+    "METHOD_TITLES",
+    "ClassPair",
+    "ClassSums",
+    "Cut",
+    "ImageRecord",
+    "PixelMaps",
+    "RecordSpool",
+    "Suspects",
+    "Totals",
+    "check_methods",
+    "class_pair_counts",
+    "class_pair_table",
+    "class_pairs",
+    "class_scores",
+    "confident_learning_cut",
+    "filter_by_class",
+    "image_record",
+    "image_scores",
+    "in_sample_suspicion",
+    "iter_label_issues",
+    "label_issues",
+    "load_record",
+    "pixel_scores",
+    "record_flags",
+    "record_scores",
+    "softmin",
+]
