@@ -88,8 +88,7 @@ def check_python() -> None:
         )
 
 
-# --- installing
-# -----------------------------------------------------------------------------------------------
+# --- installing ----------------------------------------------------------------------------------------------
 
 
 def set_up(extra: str) -> tuple[Path, Path | None]:
@@ -105,10 +104,10 @@ def set_up(extra: str) -> tuple[Path, Path | None]:
         SetupError: if something cannot be installed
     """
     python = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    wanted = {"pyproject": _digest(ROOT / "pyproject.toml"), "python": _version_of(python)}
+    wanted = _stamp(python)
     installed = _read_stamp()
     extras = set(installed.get("extras", []))
-    same = wanted["python"] and all(installed.get(name) == value for name, value in wanted.items())
+    same = wanted["python"] is not None and all(installed.get(name) == value for name, value in wanted.items())
     uv = None
     if same and (not extra or extra in extras):
         say("the environment is up to date")
@@ -119,10 +118,13 @@ def set_up(extra: str) -> tuple[Path, Path | None]:
     return python, _ensure_mongod(python, uv)
 
 
-def _digest(path: Path) -> str:
-    if not path.is_file():
-        raise SetupError(f"Expected {path}, but it is not there; call the bootstrap.py of a complete clone.")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _stamp(python: Path) -> dict[str, str | None]:
+    """Return what an installation depends on: it is made again when any of this changes."""
+    project = ROOT / "pyproject.toml"
+    if not project.is_file():
+        raise SetupError(f"Expected {project}, but it is not there; call the bootstrap.py of a complete clone.")
+    digest = hashlib.sha256(project.read_bytes()).hexdigest()
+    return {"pyproject": digest, "python": _version_of(python), "clone": str(ROOT)}
 
 
 def _read_stamp() -> dict[str, Any]:
@@ -187,13 +189,19 @@ def _runs(command: list[str]) -> bool:
 
 def _way_out() -> str:
     """Return what is most likely wrong after an installation failed."""
-    free = shutil.disk_usage(ROOT).free / 1e9
+    free, place = _least_free_disk()
     if free < 1:
-        return f"only {free:.1f} GB of disk are free at {ROOT}: about {NEEDED_GB} GB are needed."
+        return f"only {free:.1f} GB of disk are free at {place}: about {NEEDED_GB} GB are needed."
     return (
         "its own message is above. If it is about the network: a package registry must be reachable; "
         "HTTPS_PROXY names a proxy, PIP_INDEX_URL a mirror. Call this again to go on where it stopped."
     )
+
+
+def _least_free_disk() -> tuple[float, Path]:
+    """Return the free gigabytes where packages go or where uv keeps what it downloads, whichever has fewer."""
+    places = [place for place in (ROOT, Path.home()) if place.is_dir()]
+    return min((shutil.disk_usage(place).free / 1e9, place) for place in places)
 
 
 def _make_environment(uv: str, python: Path) -> None:
@@ -207,16 +215,15 @@ def _make_environment(uv: str, python: Path) -> None:
 
 
 def _install(uv: str, python: Path, extras: list[str]) -> None:
-    free = shutil.disk_usage(ROOT).free / 1e9
+    free, place = _least_free_disk()
     if free < NEEDED_GB and not STAMP.is_file():
-        say(f"only {free:.1f} GB of disk are free; a first installation takes about {NEEDED_GB} GB")
+        say(f"only {free:.1f} GB of disk are free at {place}; a first installation takes about {NEEDED_GB} GB")
     say("installing the packages (a first time: some gigabytes, a few minutes)")
     STAMP.unlink(missing_ok=True)
     project = f".[{','.join(extras)}]" if extras else "."
     if _uv([uv, "pip", "install", "--python", str(python), "--editable", project]) != 0:
         raise SetupError(f"uv could not install the packages; {_way_out()}")
-    stamp = {"pyproject": _digest(ROOT / "pyproject.toml"), "python": _version_of(python), "extras": extras}
-    STAMP.write_text(json.dumps(stamp, indent=2), encoding="utf-8")
+    STAMP.write_text(json.dumps({**_stamp(python), "extras": extras}, indent=2), encoding="utf-8")
     say("the packages are installed")
 
 
@@ -274,8 +281,7 @@ def _ensure_mongod(python: Path, uv: str | None) -> Path | None:
     raise SetupError("there is no database program for FiftyOne; the lines above say what to do.")
 
 
-# --- running
-# --------------------------------------------------------------------------------------------------
+# --- running -------------------------------------------------------------------------------------------------
 
 
 def run_demo(python: Path, arguments: list[str]) -> int:

@@ -243,8 +243,7 @@ def install_with(uv: str | None = None) -> Callable[[str], None]:
     return install
 
 
-# --- a server of one's own
-# ------------------------------------------------------------------------------------------
+# --- a server of one's own -----------------------------------------------------------------------------------
 
 
 @contextmanager

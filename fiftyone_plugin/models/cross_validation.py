@@ -1,0 +1,615 @@
+"""Cross-validated training, and prediction of each image by a model that has not seen it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import shutil
+import time
+import warnings
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..errors import LabelQualityError
+from .channels import ChannelMapping
+from .devices import choose_device
+from .encoder_weights import encoder_format, new_model
+from .errors import ModelMismatchError, one_line
+from .folds import (
+    RECORD_NAME,
+    FoldMetrics,
+    FoldRecord,
+    assign_folds,
+    derived_seed,
+    read_record,
+    require_same,
+    write_record,
+)
+from .items import Example, ImageItem
+from .network import NetworkSegmenter, PredictionOptions
+from .segmenter import Prediction, ReadItem, Segmenter
+from .sources import smp_folder
+from .training_data import LabelSpace, TrainingData, check_examples
+
+if TYPE_CHECKING:
+    from ..progress import Progress
+
+_MEMORY_BUDGET = 2 << 30
+_CROP_LIMIT = 512
+_STRIDE = 32
+_REPORT_SECONDS = 0.3
+_WEIGHTS_NAME = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """A finished cross-validation.
+
+    Args:
+        folder: where the models are; `load_segmenter(folder)` predicts with them
+        fold_of: fold of each image by key: the fold that was held out, whose model predicts it
+        metrics: per fold, on the held-out images against the given labels
+        num_classes: label classes K
+        class_names: names of the classes, or None
+        skipped: (key, reason) of the images that could not be read
+        weights: where the encoders' first weights came from, and what was left out of them
+    """
+
+    folder: Path
+    fold_of: Mapping[str, int]
+    metrics: tuple[FoldMetrics, ...]
+    num_classes: int
+    class_names: tuple[str, ...] | None
+    skipped: tuple[tuple[str, str], ...]
+    weights: str
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean IoU over the folds."""
+        return float(np.mean([fold.mean_iou for fold in self.metrics]))
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Mean pixel accuracy over the folds."""
+        return float(np.mean([fold.pixel_accuracy for fold in self.metrics]))
+
+
+def cross_validate(
+    examples: Sequence[Example],
+    folder: str | Path,
+    *,
+    num_classes: int,
+    folds: int = 4,
+    arch: str = "unet",
+    encoder: str = "resnet18",
+    weights: str | Path | None = None,
+    model_options: Mapping[str, Any] | None = None,
+    epochs: int = 20,
+    batch_size: int = 8,
+    crop_size: int | tuple[int, int] | None = None,
+    lr: float | None = None,
+    encoder_lr: float | None = None,
+    freeze_batchnorm: bool = False,
+    ignore_index: int | None = 255,
+    class_names: Sequence[str] | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    devices: int | Sequence[int] = 1,
+    memory_budget: int = _MEMORY_BUDGET,
+    resume: bool = True,
+    progress: Progress | None = None,
+) -> CrossValidation:
+    """Train one model per fold on the images of the other folds, so that each image has a model blind to it.
+
+    Every image is checked before training begins. After an interruption at any point the same call goes on
+    from the last finished epoch, and on a CPU ends with the same models as an uninterrupted run. Folds depend
+    on keys, groups and seed only, not on the order of `examples`.
+
+    Args:
+        examples: images with their labels
+        folder: receives folds.json and one folder per fold (segmentation-models-pytorch's
+            `save_pretrained` and Lightning's checkpoint)
+        num_classes: label classes K, at least 2
+        folds: number of folds, at least 2
+        arch: architecture of segmentation-models-pytorch, such as "unet", "fpn" or "deeplabv3plus"
+        encoder: its encoder, such as "resnet18", "mobilenet_v2" or "tu-mobilenetv3_small_100"
+        weights: of the encoder: None (random), "imagenet" (downloaded), or the path of a state dict, such as
+            a torchvision classifier's
+        model_options: further arguments of the architecture, such as {"decoder_channels": (64, 32, 32, 16, 16)}
+        epochs: passes over the training images of each fold
+        batch_size: images per step, over all devices
+        crop_size: (height, width) of training views, or one number; None = the median image, up to 512
+        lr: highest learning rate; None = 2e-3 from random weights, 1e-3 otherwise
+        encoder_lr: the encoder's; None = `lr` from random weights, a quarter of it otherwise
+        freeze_batchnorm: keep the statistics of the encoder's batch normalisation as they are in `weights`
+        ignore_index: value of pixels without a label; None = every pixel has one
+        class_names: names of the K classes, remembered in the folder
+        seed: decides folds, first weights, order and augmentation
+        device: None = CUDA, then MPS, then CPU
+        devices: number of devices, or their indices; several train together, each in a process of its own
+        memory_budget: bytes of decoded images and masks to keep in memory; beyond, files are read per epoch
+        resume: go on with what `folder` holds; False discards it
+        progress: called with (done, total, label), in images; what it raises interrupts the training
+
+    Returns:
+        folds, metrics on held-out images, and what was skipped
+
+    Raises:
+        LabelQualityError: no examples, fewer images than folds, labels outside the classes, an image and mask
+            of different size, a folder of another configuration or without permission to write, unknown
+            architecture or encoder, weights that cannot be had
+
+    Example:
+        >>> import tempfile
+        >>> rng = np.random.default_rng(0)
+        >>> examples = [
+        ...     Example(f"image{i}", rng.integers(0, 255, (32, 32, 3), dtype=np.uint8), np.eye(32, dtype=int))
+        ...     for i in range(4)
+        ... ]
+        >>> small = {"encoder": "tu-mobilenetv3_small_050", "epochs": 1, "batch_size": 2, "device": "cpu"}
+        >>> done = cross_validate(examples, tempfile.mkdtemp(), num_classes=2, folds=2, **small)
+        >>> sorted(done.fold_of), len(done.metrics)
+        (['image0', 'image1', 'image2', 'image3'], 2)
+    """
+    settings = _settings(
+        num_classes=num_classes, folds=folds, arch=arch, encoder=encoder, weights=weights,
+        model_options=model_options, epochs=epochs, batch_size=batch_size, lr=lr, encoder_lr=encoder_lr,
+        freeze_batchnorm=freeze_batchnorm, ignore_index=ignore_index, class_names=class_names, seed=seed, device=device, devices=devices,
+    )  # fmt: skip
+    where = _writable(Path(folder), resume)
+    provisional = _assign(examples, settings)
+    # wrong names and weights that cannot be had show here, before anything is read
+    _, said = new_model(arch, encoder, num_classes, weights, model_options)
+    reports = _Reports(progress, settings, provisional)
+    data = check_examples(examples, LabelSpace(num_classes, ignore_index), memory_budget, reports.read)
+    record = _record(data, settings, crop_size, said)
+    reports.plan(record.fold_of)
+    record = _kept(where, record) if resume else _fresh(where, record)
+    for fold in range(folds):
+        if record.metrics[fold] is None:
+            record = _finish_fold(fold, where, data, settings, record, reports)
+        reports.finish(fold)
+    return _result(where, record)
+
+
+def read_cross_validation(folder: str | Path) -> CrossValidation:
+    """Read what a finished cross-validation left in its folder.
+
+    Args:
+        folder: given to `cross_validate`
+
+    Returns:
+        the same as `cross_validate` returned
+
+    Raises:
+        LabelQualityError: no cross-validation there, or an unfinished one
+
+    Example:
+        >>> read_cross_validation("nowhere")
+        Traceback (most recent call last):
+            ...
+        fiftyone_plugin.errors.LabelQualityError: nowhere holds no cross-validation (no folds.json in it).
+    """
+    record = read_record(Path(folder))
+    finished = sum(metrics is not None for metrics in record.metrics)
+    if finished < record.num_folds:
+        raise LabelQualityError(
+            f"The cross-validation in {folder} was interrupted: {finished} of {record.num_folds} folds are finished; "
+            "start the same training again to go on with it."
+        )
+    return _result(Path(folder), record)
+
+
+class CrossValidatedSegmenter(Segmenter):
+    """Predicts each image with the fold's model that has not seen it.
+
+    An image that no fold knows by name or path belongs to its group's fold; without one, the mean of all
+    models' probabilities is returned, since none has seen it. That is said by one warning, because a name
+    that differs from the key in training would make predictions in-sample.
+
+    Args:
+        folder: of a finished `cross_validate`
+        num_classes: label classes K; None = those of training
+        class_names: names of the K classes; None = those of training
+        device: None = CUDA, then MPS, then CPU
+        options: flips, scales, tiles, precision
+        channel_map: class of each training class (see `ChannelMap`)
+        memory_budget: bytes of models to hold at once; beyond, models are loaded one at a time
+
+    Raises:
+        LabelQualityError: no finished cross-validation there
+        ModelMismatchError: trained on another number of classes than `num_classes`
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        num_classes: int | None = None,
+        class_names: Sequence[str] | None = None,
+        device: str | torch.device | None = None,
+        options: PredictionOptions | None = None,
+        channel_map: ChannelMapping | None = None,
+        memory_budget: int = _MEMORY_BUDGET,
+    ) -> None:
+        read_cross_validation(folder)  # refuses an unfinished one
+        self.folder = Path(folder)
+        self.record = read_record(self.folder)
+        if channel_map is None and num_classes not in (None, self.record.num_classes):
+            raise ModelMismatchError(
+                f"Expected models of {num_classes} classes, but {folder} was trained on {self.record.num_classes}; "
+                "pass `channel_map={channel: class, ...}`, or train again."
+            )
+        if channel_map is None:
+            num_classes, class_names = self.record.num_classes, class_names or self.record.class_names
+        config = self.record.config
+        super().__init__(
+            num_classes=num_classes,
+            class_names=class_names,
+            description=f"cross-validation:{folder} ({config['arch']}/{config['encoder']}, {config['folds']} folds)",
+            device=choose_device(device),
+        )
+        self._options = options
+        self._channel_map = channel_map
+        sizes = [(_fold_folder(self.folder, f) / _WEIGHTS_NAME).stat().st_size for f in range(self.num_folds)]
+        self._capacity = self.num_folds if sum(sizes) <= memory_budget else 1
+        self._models: OrderedDict[int, NetworkSegmenter] = OrderedDict()
+        self._warned = False
+
+    @property
+    def num_folds(self) -> int:
+        """Number of folds."""
+        return self.record.num_folds
+
+    def fold_of(self, name: str, group: str | None = None) -> int | None:
+        """Return the fold that held an image out, whose model predicts it.
+
+        Args:
+            name: key of the image in training
+            group: its group, for an image that was not there
+
+        Returns:
+            index of the fold; None = unknown, so that all models predict it
+        """
+        fold = self.record.fold_of.get(name)
+        return self.record.fold_of_group.get(group) if fold is None and group is not None else fold
+
+    def _fold(self, item: ImageItem) -> int | None:
+        by_path = None if item.path is None else self.record.fold_of.get(item.path)
+        fold = self.fold_of(item.name)
+        fold = by_path if fold is None else fold
+        fold = self.fold_of(item.name, item.group) if fold is None else fold
+        if fold is None and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"Image {item.name} is none of the {len(self.record.fold_of)} that {self.folder} was trained on; "
+                "such images are predicted by the mean of all folds' models. If it was in the training under "
+                "another name, that is an in-sample prediction.",
+                stacklevel=2,
+            )
+        return fold
+
+    def _batches(self, items: Iterable[ImageItem], size: int) -> Iterator[list[ReadItem]]:
+        """Yield batches of one fold each; all items are listed first where only one model fits in memory."""
+        if self._capacity < self.num_folds:
+            items = sorted(items, key=lambda item: -1 if (fold := self._fold(item)) is None else fold)
+        waiting: dict[int | None, list[ReadItem]] = defaultdict(list)
+        for read in self._read(items, size):
+            fold = self._fold(read[0])
+            waiting[fold].append(read)
+            if len(waiting[fold]) == size:
+                yield waiting.pop(fold)
+        yield from waiting.values()
+
+    def _results(self, batch: Sequence[ImageItem]) -> Iterator[tuple[int, Prediction]]:
+        members: dict[int | None, list[int]] = defaultdict(list)
+        for index, item in enumerate(batch):
+            members[self._fold(item)].append(index)
+        for fold, indices in members.items():
+            part = [batch[index] for index in indices]
+            results = self._mean_results(part) if fold is None else self._model(fold)._results(part)
+            for index, result in results:
+                yield indices[index], result
+
+    def _mean_results(self, batch: Sequence[ImageItem]) -> Iterator[tuple[int, Prediction]]:
+        """Average the probabilities of all folds' models; one model's error is the image's error."""
+        totals: dict[int, Prediction] = {}
+        for fold in range(self.num_folds):
+            for index, result in self._model(fold)._results(batch):
+                before = totals.get(index)
+                if before is None or isinstance(result, Exception):
+                    totals[index] = result
+                elif not isinstance(before, Exception):
+                    totals[index] = before + result
+        for index, total in totals.items():
+            yield index, total if isinstance(total, Exception) else total / self.num_folds
+
+    def _model(self, fold: int) -> NetworkSegmenter:
+        if fold in self._models:
+            self._models.move_to_end(fold)
+            return self._models[fold]
+        while len(self._models) >= self._capacity:
+            self._models.popitem(last=False)
+        model = _fold_segmenter(
+            _fold_folder(self.folder, fold),
+            self.record,
+            self.device,
+            self._options,
+            self._channel_map,
+            self.num_classes,
+        )
+        self._models[fold] = model
+        return model
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """Checked arguments of `cross_validate`."""
+
+    num_classes: int
+    folds: int
+    arch: str
+    encoder: str
+    weights: str | None
+    model_options: Mapping[str, Any]
+    epochs: int
+    batch_size: int
+    lr: float
+    encoder_lr: float
+    freeze_batchnorm: bool
+    ignore_index: int | None
+    class_names: tuple[str, ...] | None
+    seed: int
+    device: torch.device
+    devices: int | tuple[int, ...]
+
+
+class _Reports:
+    """Progress in images: each is read once, seen in every epoch of the other folds, and held out once."""
+
+    def __init__(self, progress: Progress | None, settings: _Settings, fold_of: Mapping[str, int]) -> None:
+        self._progress = progress
+        self._settings = settings
+        self._last = -math.inf
+        self._reading = len(fold_of)
+        self.plan(fold_of)
+
+    def plan(self, fold_of: Mapping[str, int]) -> None:
+        """Count the work of every fold."""
+        held_out = [sum(fold == other for other in fold_of.values()) for fold in range(self._settings.folds)]
+        batch = self._settings.batch_size
+        epochs = [math.ceil((len(fold_of) - count) / batch) * batch for count in held_out]
+        self._work = [e * self._settings.epochs + count for e, count in zip(epochs, held_out, strict=True)]
+
+    def read(self, done: int) -> None:
+        """Tell how many images are read."""
+        if done == self._reading or time.monotonic() - self._last > _REPORT_SECONDS:
+            self._tell(done, f"reading images, {done}/{self._reading}")
+
+    def train(self, fold: int, images: int, epoch: int, loss: float) -> None:
+        """Tell how far a fold's training is."""
+        said = "" if math.isnan(loss) else f", loss {loss:.2f}"
+        epochs = self._settings.epochs
+        label = f"fold {fold + 1}/{self._settings.folds}, epoch {min(epoch + 1, epochs)}/{epochs}{said}"
+        self._tell(self._reading + sum(self._work[:fold]) + images, label)
+
+    def finish(self, fold: int) -> None:
+        """Tell that a fold is finished."""
+        label = f"fold {fold + 1}/{self._settings.folds} finished"
+        self._tell(self._reading + sum(self._work[: fold + 1]), label)
+
+    def _tell(self, done: float, label: str) -> None:
+        self._last = time.monotonic()
+        if self._progress is not None:
+            self._progress(done, self._reading + sum(self._work), label)
+
+
+def _settings(**given: Any) -> _Settings:
+    weights, names = given["weights"], given["class_names"]
+    for name in ("epochs", "batch_size"):
+        if given[name] < 1:
+            raise LabelQualityError(f"Expected `{name}` of at least 1, but got {given[name]}.")
+    if given["num_classes"] < 2:
+        raise LabelQualityError(
+            f"Expected at least 2 classes to train on, but got num_classes={given['num_classes']}; "
+            "count the background as a class."
+        )
+    if names is not None and len(names) != given["num_classes"]:
+        raise LabelQualityError(f"Expected {given['num_classes']} class names, but got {len(names)}.")
+    devices = given["devices"] if isinstance(given["devices"], int) else tuple(given["devices"])
+    count = devices if isinstance(devices, int) else len(devices)
+    if count < 1 or given["batch_size"] % count:
+        raise LabelQualityError(f"Expected a batch size that {count} devices can share, but got {given['batch_size']}.")
+    rate = given["lr"] or (2e-3 if weights is None else 1e-3)
+    changed = {
+        "weights": None if weights is None else str(weights),
+        "model_options": json.loads(json.dumps(given["model_options"] or {})),  # as folds.json gives it back
+        "class_names": None if names is None else tuple(names),
+        "device": choose_device(given["device"]),
+        "devices": devices,
+        "lr": rate,
+        "encoder_lr": given["encoder_lr"] or (rate if weights is None else rate / 4),
+    }
+    return _Settings(**{**given, **changed})
+
+
+def _writable(folder: Path, resume: bool) -> Path:
+    """Make sure, before any work, that the folder is ours and can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise LabelQualityError(
+            f"Cannot write to the folder {folder} ({one_line(error)}); choose another one or permit writing there."
+        ) from error
+    foreign = [path.name for path in folder.iterdir()]
+    if foreign and not (folder / RECORD_NAME).is_file():
+        raise LabelQualityError(
+            f"The folder {folder} holds {len(foreign)} other files ({foreign[0]}) and no cross-validation; "
+            "choose an empty or new folder."
+        )
+    return folder
+
+
+def _assign(examples: Sequence[Example], settings: _Settings) -> dict[str, int]:
+    if not examples:
+        raise LabelQualityError("Expected examples to train on, but got none; check the view and its label field.")
+    groups = [example.group for example in examples]
+    return assign_folds([example.key for example in examples], settings.folds, settings.seed, groups)
+
+
+def _record(data: TrainingData, settings: _Settings, crop_size: int | tuple[int, int] | None, said: str) -> FoldRecord:
+    names = (
+        "folds", "arch", "encoder", "weights", "model_options", "num_classes", "ignore_index", "epochs",
+        "batch_size", "lr", "encoder_lr", "freeze_batchnorm", "seed",
+    )  # fmt: skip
+    config = {name: getattr(settings, name) for name in names}
+    fold_of = _assign(data.examples, settings)
+    mean, std = encoder_format(settings.encoder, settings.weights)
+    return FoldRecord(
+        config={**config, "crop_size": _crop_size(crop_size, data.sizes)},
+        num_classes=settings.num_classes,
+        class_names=settings.class_names,
+        mean=mean,
+        std=std,
+        fold_of=fold_of,
+        fold_of_group={e.group: fold_of[e.key] for e in data.examples if e.group is not None},
+        fingerprints={e.key: mark for e, mark in zip(data.examples, data.fingerprints, strict=True)},
+        skipped=dict(data.skipped),
+        metrics=(None,) * settings.folds,
+        weights=said,
+    )
+
+
+def _crop_size(given: int | tuple[int, int] | None, sizes: Sequence[tuple[int, int]]) -> list[int]:
+    if given is not None:
+        pair = [given, given] if isinstance(given, int) else [int(length) for length in given]
+        if len(pair) != 2 or min(pair) < _STRIDE:
+            raise LabelQualityError(f"Expected a `crop_size` of at least {_STRIDE} pixels, but got {given}.")
+        return pair
+    medians = np.median(np.array(sizes), axis=0)
+    return [int(min(_CROP_LIMIT, max(_STRIDE, round(length / _STRIDE) * _STRIDE))) for length in medians]
+
+
+def _kept(folder: Path, record: FoldRecord) -> FoldRecord:
+    """Return what the folder knows of the same training, or start there."""
+    if not (folder / RECORD_NAME).is_file():
+        write_record(folder, record)
+        return record
+    old = read_record(folder)
+    require_same(folder, old, record)
+    kept = replace(record, metrics=old.metrics, weights=old.weights)
+    write_record(folder, kept)
+    return kept
+
+
+def _fresh(folder: Path, record: FoldRecord) -> FoldRecord:
+    """Remove an earlier training's files, and nothing else, and start anew."""
+    for path in folder.glob("fold_*"):
+        if path.is_dir() and path.name.removeprefix("fold_").isdigit():
+            shutil.rmtree(path)
+    write_record(folder, record)
+    return record
+
+
+def _finish_fold(
+    fold: int, folder: Path, data: TrainingData, settings: _Settings, record: FoldRecord, reports: _Reports
+) -> FoldRecord:
+    """Train, save and measure one fold's model, and remember that it is finished."""
+    from .training import FoldPlan, train_fold
+
+    started = time.monotonic()
+    own = _fold_folder(folder, fold)
+    plan = FoldPlan(
+        fold, settings.epochs, settings.batch_size, tuple(record.config["crop_size"]), settings.lr,
+        settings.encoder_lr, settings.seed, settings.freeze_batchnorm, record.mean, record.std, settings.device,
+        settings.devices,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derived_seed(settings.seed, fold, "weights"))
+        model, _ = new_model(
+            settings.arch, settings.encoder, settings.num_classes, settings.weights, settings.model_options
+        )
+    chosen = [index for index, e in enumerate(data.examples) if record.fold_of[e.key] != fold]
+    model = train_fold(model, data, chosen, plan, own, partial(reports.train, fold))
+    with contextlib.redirect_stdout(io.StringIO()):
+        model.save_pretrained(str(own))  # type: ignore[operator]
+    metrics = _measure(fold, own, data, record, settings.device)
+    metrics = replace(metrics, seconds=round(time.monotonic() - started, 1))
+    done = tuple(metrics if index == fold else before for index, before in enumerate(record.metrics))
+    record = replace(record, metrics=done)
+    write_record(folder, record)
+    return record
+
+
+def _measure(fold: int, folder: Path, data: TrainingData, record: FoldRecord, device: torch.device) -> FoldMetrics:
+    """Compare the fold's model with the given labels of the images that it has not seen."""
+    from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+
+    segmenter = _fold_segmenter(folder, record, device, None, None, record.num_classes)
+    kind: dict[str, Any] = {"num_classes": record.num_classes, "ignore_index": data.labels.ignored}
+    overlap = MulticlassJaccardIndex(average="none", validate_args=False, **kind).to(segmenter.device)
+    accuracy = MulticlassAccuracy(average="micro", validate_args=False, **kind).to(segmenter.device)
+    held_out = [index for index, e in enumerate(data.examples) if record.fold_of[e.key] == fold]
+    seen = torch.zeros(record.num_classes, dtype=torch.bool)
+    for index in held_out:
+        image, mask = data.pair(index)
+        predicted = segmenter.predict([image], names=[data.examples[index].key])[0].argmax(0)[None]
+        target = torch.from_numpy(mask.astype(np.int64)).to(segmenter.device)[None]
+        overlap.update(predicted, target)
+        accuracy.update(predicted, target)
+        labelled = target != data.labels.ignored
+        for values in (predicted[labelled], target[labelled]):
+            seen[values.unique().cpu()] = True
+    per_class = [float(value) if there else None for value, there in zip(overlap.compute(), seen, strict=True)]
+    present = [value for value in per_class if value is not None]
+    mean_iou = sum(present) / len(present) if present else 0.0
+    return FoldMetrics(fold, len(held_out), mean_iou, float(accuracy.compute()), tuple(per_class))
+
+
+def _fold_segmenter(
+    folder: Path,
+    record: FoldRecord,
+    device: torch.device,
+    options: PredictionOptions | None,
+    channel_map: ChannelMapping | None,
+    num_classes: int | None,
+) -> NetworkSegmenter:
+    source = smp_folder(folder)
+    return NetworkSegmenter(
+        source.network,
+        num_classes=num_classes,
+        description=source.description,
+        device=device,
+        inputs=replace(source.inputs, mean=tuple(record.mean), std=tuple(record.std)),
+        outputs=replace(source.outputs, from_logits=True),
+        options=options,
+        channel_map=channel_map,
+    )
+
+
+def _fold_folder(folder: Path, fold: int) -> Path:
+    return folder / f"fold_{fold}"
+
+
+def _result(folder: Path, record: FoldRecord) -> CrossValidation:
+    return CrossValidation(
+        folder=folder,
+        fold_of=dict(record.fold_of),
+        metrics=tuple(metrics for metrics in record.metrics if metrics is not None),
+        num_classes=record.num_classes,
+        class_names=record.class_names,
+        skipped=tuple(record.skipped.items()),
+        weights=record.weights,
+    )

@@ -1,0 +1,244 @@
+"""One way in for every kind of model: `load_segmenter`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from ..errors import LabelQualityError
+from .channels import ChannelMapping
+from .checkpoints import StateDict
+from .devices import choose_device
+from .folds import RECORD_NAME, read_record
+from .network import InputFormat, NetworkSegmenter, PredictionOptions
+from .outputs import FromLogits
+from .probabilities import FileOfImage, ProbabilityFiles
+from .segmenter import Segmenter
+from .sources import (
+    Source,
+    export_source,
+    folder_kind,
+    module_source,
+    script_source,
+    smp_architecture,
+    smp_folder,
+    torchvision_source,
+    transformers_source,
+)
+
+SegmenterSource = Segmenter | Callable[[torch.Tensor], Any] | str | Path | Mapping[str, FileOfImage]
+_FORMS = (
+    "a torch module or callable, 'smp:<folder>', 'smp:<architecture>/<encoder>' with `state_dict`, "
+    "'torchvision:<name>', 'transformers:<name or folder>', a TorchScript .pt or torch.export .pt2 file, "
+    "'probabilities:<folder>', or the folder of a cross-validation"
+)
+
+
+def load_segmenter(
+    source: SegmenterSource,
+    *,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    device: str | torch.device | None = None,
+    state_dict: StateDict | str | Path | None = None,
+    input_size: int | tuple[int, int] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    stride: int | None = None,
+    from_logits: FromLogits | None = None,
+    channel_map: ChannelMapping | None = None,
+    flips: bool | Sequence[str] = False,
+    scales: Sequence[float] = (1.0,),
+    tile: int | tuple[int, int] | None = None,
+    overlap: int | None = None,
+    amp: bool = True,
+) -> Segmenter:
+    """Make a segmenter of nearly anything that gives a score per pixel and class.
+
+    Args:
+        source: a torch module or any callable of (N, 3, H, W) normalised images; "smp:<folder>" or a folder
+            that segmentation-models-pytorch's `save_pretrained` wrote; "smp:unet/resnet34" with
+            `state_dict`; "torchvision:deeplabv3_resnet50"; "transformers:<hub name or folder>"; a
+            TorchScript .pt or torch.export .pt2 file; "probabilities:<folder>" or a mapping from image name
+            to file; the folder of `cross_validate`, whose models each predict what they have not seen; or a
+            segmenter, which is returned as it is
+        num_classes: label classes K; a model with another number of channels needs `channel_map`.
+            None = as many as the model has
+        class_names: names of the K classes; None = the model's, where it has them
+        device: None = CUDA, then MPS, then CPU
+        state_dict: weights of the whole model: a file, or names to tensors
+        input_size: (height, width), or one number for both, to which images (or tiles) are resized for the
+            model; None = what the model asks for, else the image's own size
+        mean: subtracted per channel from images in [0, 1]; None = what the model was made for, else ImageNet's
+        std: divided by; (1, 1, 1) with a mean of (0, 0, 0) switches normalisation off
+        stride: images are padded to its multiples; None = the encoder's
+        from_logits: the model returns logits (True) or probabilities (False); "auto" decides once, from the
+            first batch: values in [0, 1] that sum to one are probabilities, values beyond [0, 1] are
+            logits, anything else is an error. None = what is known of the source, else "auto"
+        channel_map: {channel: class} or a class per channel, where the model's channels are not the label's
+            classes; channels of one class are summed, channels of None are dropped, the rest renormalised
+        flips: average with the mirror image (True), or any of "horizontal", "vertical"
+        scales: average over the image resized by these factors
+        tile: (height, width) of windows, or one number, for images larger than the model takes
+        overlap: pixels that windows share at least; None = a quarter of the window
+        amp: half precision on CUDA devices
+
+    Returns:
+        the segmenter
+
+    Raises:
+        LabelQualityError: the source is unknown, cannot be loaded, lacks a package, or an option has no
+            meaning for it
+        ModelMismatchError: the model is known to have another number of channels than `num_classes`
+
+    Example:
+        >>> segmenter = load_segmenter(torch.nn.Conv2d(3, 4, 1), num_classes=2, channel_map=[0, 1, 1, None])
+        >>> segmenter.num_classes, segmenter.description
+        (2, 'Conv2d')
+    """
+    given = {name: value for name, value in locals().items() if name != "source"}
+    changed = {name for name, value in given.items() if not _is_default(name, value)}
+    if isinstance(source, Segmenter):
+        _refuse(changed - {"num_classes"}, "a segmenter that is ready already")
+        return _same_classes(source, num_classes)
+    if isinstance(source, Mapping):
+        return _probabilities(source, given, changed)
+    kind, name = ("module", "") if not isinstance(source, (str, Path)) else _kind(source)
+    if kind == "probabilities":
+        return _probabilities(name, given, changed)
+    options = PredictionOptions(flips, tuple(scales), tile, overlap, amp)
+    if kind == "folds":
+        _refuse(changed & {"state_dict", "input_size", "mean", "std", "stride", "from_logits"}, f"the folds in {name}")
+        from .cross_validation import CrossValidatedSegmenter
+
+        return CrossValidatedSegmenter(
+            name, num_classes=num_classes, class_names=class_names, device=device, options=options,
+            channel_map=channel_map,
+        )  # fmt: skip
+    chosen = choose_device(device)
+    known = _network(kind, source if kind == "module" else name, state_dict, _channels_hint(given), chosen)
+    outputs = known.outputs if from_logits is None else replace(known.outputs, from_logits=from_logits)
+    segmenter = NetworkSegmenter(
+        known.network,
+        num_classes=num_classes,
+        class_names=class_names,
+        description=known.description,
+        device=chosen,
+        inputs=_input_format(known.inputs, input_size, mean, std, stride),
+        outputs=outputs,
+        options=options,
+        channel_map=channel_map,
+    )
+    segmenter.trained_on = _trained_on(Path(name)) if kind == "smp" else frozenset()
+    return segmenter
+
+
+def _trained_on(folder: Path) -> frozenset[str]:
+    """Names of the images that a single fold's model has seen, when its folder is loaded by itself."""
+    fold = folder.name.removeprefix("fold_")
+    if not fold.isdigit() or not (folder.parent / RECORD_NAME).is_file():
+        return frozenset()
+    return frozenset(key for key, held_out in read_record(folder.parent).fold_of.items() if held_out != int(fold))
+
+
+def _kind(source: str | Path) -> tuple[str, str]:
+    """Return (kind, what follows the prefix) of a source that is text or a path."""
+    text = str(source)
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix in ("torchvision", "transformers", "probabilities"):
+        return prefix, rest
+    if colon and prefix == "smp":
+        return ("smp" if Path(rest).is_dir() else "architecture"), rest
+    if prefix == "zoo" and colon:
+        raise LabelQualityError(f"{text} is a model of FiftyOne's zoo; load it with FiftyOne and pass the model.")
+    path = Path(text)
+    if path.is_file():
+        return ("export" if path.suffix == ".pt2" else "script"), text
+    kind = folder_kind(path) if path.is_dir() else None
+    if kind is None:
+        where = "holds no model" if path.is_dir() else "does not exist"
+        raise LabelQualityError(f"Cannot load {text!r}: it {where}. Expected {_FORMS}.")
+    return kind, text
+
+
+def _network(
+    kind: str, source: object, state_dict: StateDict | str | Path | None, channels: int | None, device: torch.device
+) -> Source:
+    if kind not in ("module", "architecture", "torchvision") and state_dict is not None:
+        _refuse({"state_dict"}, str(source))
+    if kind == "module":
+        if not callable(source):
+            raise LabelQualityError(f"Cannot load a {type(source).__name__}. Expected {_FORMS}.")
+        return module_source(source, state_dict)
+    name = str(source)
+    if kind == "architecture":
+        return smp_architecture(name, state_dict, channels)
+    if kind == "torchvision":
+        return torchvision_source(name, state_dict, channels)
+    if kind == "export":
+        return export_source(Path(name), device)
+    plain: dict[str, Callable[[], Source]] = {
+        "smp": lambda: smp_folder(Path(name)),
+        "script": lambda: script_source(Path(name)),
+        "transformers": lambda: transformers_source(name),
+    }
+    return plain[kind]()
+
+
+def _probabilities(
+    files: str | Mapping[str, FileOfImage], given: Mapping[str, Any], changed: set[str]
+) -> ProbabilityFiles:
+    own = ("num_classes", "class_names", "device", "from_logits", "channel_map")
+    _refuse(changed - set(own), "probabilities on disk")
+    arguments = {name: given[name] for name in own}
+    arguments["from_logits"] = "auto" if given["from_logits"] is None else given["from_logits"]
+    return ProbabilityFiles(files, **arguments)
+
+
+def _channels_hint(given: Mapping[str, Any]) -> int | None:
+    """Channels of a model about to be built: the classes, or what a channel map names."""
+    mapping = given["channel_map"]
+    if mapping is None:
+        return cast("int | None", given["num_classes"])
+    return None if isinstance(mapping, Mapping) else len(mapping)
+
+
+def _input_format(
+    known: InputFormat,
+    input_size: int | tuple[int, int] | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    stride: int | None,
+) -> InputFormat:
+    size = (input_size, input_size) if isinstance(input_size, int) else input_size
+    return replace(
+        known,
+        size=known.size if size is None else (int(size[0]), int(size[1])),
+        mean=known.mean if mean is None else tuple(float(value) for value in mean),
+        std=known.std if std is None else tuple(float(value) for value in std),
+        stride=known.stride if stride is None else stride,
+    )
+
+
+def _same_classes(segmenter: Segmenter, num_classes: int | None) -> Segmenter:
+    if num_classes not in (None, segmenter.num_classes) and segmenter.num_classes is not None:
+        raise LabelQualityError(
+            f"Expected a segmenter of {num_classes} classes, but it has {segmenter.num_classes}; "
+            "load it again with `num_classes` and `channel_map`."
+        )
+    return segmenter
+
+
+def _is_default(name: str, value: object) -> bool:
+    default = inspect.signature(load_segmenter).parameters[name].default
+    return value is default or bool(value == default)
+
+
+def _refuse(options: set[str], what: str) -> None:
+    if options:
+        raise LabelQualityError(f"The options {sorted(options)} have no meaning for {what}; leave them out.")

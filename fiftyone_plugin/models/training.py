@@ -1,0 +1,452 @@
+"""Training one fold: Lightning's loop around a segmentation model, resumable to the epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.distributed
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ..errors import LabelQualityError
+from .augmentation import Augmentation
+from .errors import one_line
+from .folds import derived_seed
+from .network import pad_to_multiple
+from .training_data import TrainingData
+
+CHECKPOINT_NAME = "last.ckpt"
+REPORT_SECONDS = 0.3  # least time between two progress reports
+_STRIDE = 32
+Batch = dict[str, torch.Tensor]
+FoldReport = Callable[[int, int, float], None]  # images trained on, epoch, loss
+
+
+@dataclass(frozen=True)
+class FoldPlan:
+    """How one fold is trained.
+
+    Args:
+        fold: index of the fold
+        epochs: passes over the training images
+        batch_size: views per step, over all devices
+        crop_size: (height, width) of a view
+        lr: highest learning rate of the schedule
+        encoder_lr: the same for the encoder
+        seed: of the whole cross-validation
+        freeze_batchnorm: keep the statistics of the encoder's batch normalisation
+        mean: subtracted from images in [0, 1]
+        std: divided by
+        device: where to train
+        devices: how many devices of that type
+    """
+
+    fold: int
+    epochs: int
+    batch_size: int
+    crop_size: tuple[int, int]
+    lr: float
+    encoder_lr: float
+    seed: int
+    freeze_batchnorm: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    device: torch.device
+    devices: int | Sequence[int] = 1
+
+    @property
+    def num_devices(self) -> int:
+        """Number of devices."""
+        return self.devices if isinstance(self.devices, int) else len(self.devices)
+
+    def steps(self, images: int) -> int:
+        """Number of steps of an epoch over some images.
+
+        Args:
+            images: training images
+        """
+        return -(-images // self.batch_size)
+
+
+class SegmentationTraining(pl.LightningModule):
+    """Cross entropy against given labels; a noise-robust method overrides `targets`, `objective` or `observe`.
+
+    Args:
+        model: (N, 3, H, W) normalised images -> (N, K, H, W) logits, with an `encoder`
+        plan: how to train
+        ignored: value of ignored mask pixels
+        total_steps: of the whole run, for the learning-rate schedule
+    """
+
+    def __init__(self, model: torch.nn.Module, plan: FoldPlan, ignored: int, total_steps: int) -> None:
+        super().__init__()
+        self.model = model
+        self.plan = plan
+        self.ignored = ignored
+        self.total_steps = total_steps
+        self.register_buffer("mean", torch.tensor(plan.mean).reshape(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(plan.std).reshape(3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> SegmentationTraining:
+        """Switch to training mode, but keep frozen statistics frozen.
+
+        Args:
+            mode: False for evaluation
+        """
+        super().train(mode)
+        if mode and self.plan.freeze_batchnorm:
+            for module in self.model.encoder.modules():  # type: ignore[union-attr]
+                if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return (N, K, H, W) logits of (N, 3, H, W) uint8 images.
+
+        Args:
+            images: RGB
+        """
+        height, width = images.shape[-2:]
+        normalised = (images.float() / 255 - self.mean) / self.std  # type: ignore[operator]
+        padded = pad_to_multiple(normalised, _STRIDE).contiguous(memory_format=torch.channels_last)
+        return self.model(padded)[..., :height, :width]
+
+    def targets(self, batch: Batch) -> torch.Tensor:
+        """Return the (N, H, W) labels to train on; a method that corrects labels replaces them here.
+
+        Args:
+            batch: "image" (N, 3, H, W) uint8, "mask" (N, H, W), "index" (N,) position among the examples
+        """
+        return batch["mask"]
+
+    def objective(self, batch: Batch, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss and the logits; a method with a consistency term adds it here.
+
+        Args:
+            batch: as in `targets`
+            targets: (N, H, W) labels
+        """
+        logits = self(batch["image"])
+        return pixel_cross_entropy(logits, targets, self.ignored), logits
+
+    def observe(self, batch: Batch, logits: torch.Tensor) -> None:
+        """See each step's logits; a method that follows per-class learning curves gathers them here.
+
+        Args:
+            batch: as in `targets`
+            logits: (N, K, H, W), detached
+        """
+
+    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        """Compute one step's loss.
+
+        Args:
+            batch: as in `targets`
+            batch_index: step of the epoch
+        """
+        loss, logits = self.objective(batch, self.targets(batch))
+        self.observe(batch, logits.detach())
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        """Seed what the network itself draws (dropout), so that a resumed epoch repeats the interrupted one."""
+        torch.manual_seed(derived_seed(self.plan.seed, self.plan.fold, "epoch", self.current_epoch))
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW with one cycle of the learning rate over the whole run (Smith & Topin 2018)."""
+        encoder = {id(p) for p in self.model.encoder.parameters()}  # type: ignore[union-attr]
+        groups = [
+            {"params": [p for p in self.model.parameters() if id(p) in encoder], "lr": self.plan.encoder_lr},
+            {"params": [p for p in self.model.parameters() if id(p) not in encoder], "lr": self.plan.lr},
+        ]
+        optimizer = torch.optim.AdamW(groups, weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, [self.plan.encoder_lr, self.plan.lr], total_steps=self.total_steps, pct_start=0.25
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class FoldViews(Dataset[Batch]):
+    """Random views of a fold's training images; a view is decided by (epoch, position), never by workers.
+
+    Args:
+        data: all examples
+        indices: positions of the training images among them
+        plan: crop size, seed and fold
+    """
+
+    def __init__(self, data: TrainingData, indices: Sequence[int], plan: FoldPlan) -> None:
+        self.data = data
+        self.indices = list(indices)
+        self.seed = (plan.seed, plan.fold)
+        self.augment = Augmentation(plan.crop_size, data.labels.ignored)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, view: tuple[int, int, int]) -> Batch:
+        """Return a view.
+
+        Args:
+            view: (epoch, position in the epoch, position among the training images)
+        """
+        epoch, position, chosen = view
+        index = self.indices[chosen]
+        image, mask = self.augment(self.data.pair(index), derived_seed(*self.seed, "view", epoch, position))
+        return {"image": image, "mask": mask, "index": torch.tensor(index)}
+
+
+class EpochOrder(Sampler[tuple[int, int, int]]):
+    """Every training image once per epoch in a shuffled order, some twice so that every batch is full.
+
+    Full batches keep batch normalisation from seeing a single image.
+
+    Args:
+        images: number of training images
+        plan: batch size, seed and fold
+
+    Example:
+        >>> plan = FoldPlan(0, 1, 4, (8, 8), 1e-3, 1e-3, 0, False, (0,) * 3, (1,) * 3, torch.device("cpu"))
+        >>> sorted(index for _, _, index in EpochOrder(4, plan))
+        [0, 1, 2, 3]
+    """
+
+    def __init__(self, images: int, plan: FoldPlan) -> None:
+        self.images = images
+        self.views = plan.steps(images) * plan.batch_size
+        self.seed = (plan.seed, plan.fold)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls this.
+
+        Args:
+            epoch: from 0
+        """
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.views // _world()[1]
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        generator = torch.Generator().manual_seed(derived_seed(*self.seed, "order", self.epoch))
+        rounds = -(-self.views // self.images)
+        order = torch.cat([torch.randperm(self.images, generator=generator) for _ in range(rounds)])
+        rank, world = _world()
+        for position in range(rank, self.views, world):
+            yield self.epoch, position, int(order[position])
+
+
+class StepReports(Callback):
+    """Tells how far a fold is, a few times per second.
+
+    Args:
+        report: called with (images trained on, epoch, loss)
+        batch_size: images per step
+        steps: per epoch
+    """
+
+    def __init__(self, report: FoldReport, batch_size: int, steps: int) -> None:
+        self.report: FoldReport | None = report
+        self.batch_size = batch_size
+        self.steps = steps
+        self._last = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the callable behind when training goes to processes of its own."""
+        return {**self.__dict__, "report": None}
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Report unless the last report was just now."""
+        now = time.monotonic()
+        last_step = batch_idx + 1 == self.steps
+        if self.report is None or (now - self._last < REPORT_SECONDS and not last_step):
+            return
+        self._last = now
+        images = (trainer.current_epoch * self.steps + batch_idx + 1) * self.batch_size
+        self.report(images, trainer.current_epoch, float(outputs["loss"]))
+
+
+def pixel_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, ignored: int) -> torch.Tensor:
+    """Return the mean cross entropy over the labelled pixels, zero where there are none.
+
+    Args:
+        logits: (N, K, H, W)
+        targets: (N, H, W) class indices
+        ignored: value of pixels to leave out
+
+    Returns:
+        scalar
+
+    Example:
+        >>> float(pixel_cross_entropy(torch.zeros(1, 2, 1, 1), torch.full((1, 1, 1), 255), 255))
+        0.0
+    """
+    total = functional.cross_entropy(logits, targets, ignore_index=ignored, reduction="sum")
+    return total / (targets != ignored).sum().clamp(min=1)
+
+
+def train_fold(
+    model: torch.nn.Module,
+    data: TrainingData,
+    indices: Sequence[int],
+    plan: FoldPlan,
+    folder: Path,
+    report: FoldReport,
+    method: type[SegmentationTraining] = SegmentationTraining,
+) -> torch.nn.Module:
+    """Train a model on some examples, from the last finished epoch in a folder if there is one.
+
+    Args:
+        model: randomly initialised or pretrained
+        data: all examples
+        indices: positions of the training images
+        plan: how to train
+        folder: receives a checkpoint after every epoch
+        report: told of the progress
+        method: loss and labels
+
+    Returns:
+        the model, on the CPU in evaluation mode
+
+    Raises:
+        LabelQualityError: a checkpoint cannot be read or written, or memory is too small
+    """
+    steps = plan.steps(len(indices))
+    module = method(model.to(memory_format=torch.channels_last), plan, data.labels.ignored, steps * plan.epochs)
+    last = folder / CHECKPOINT_NAME
+    checkpoint = _read_checkpoint(last)
+    if checkpoint is not None and checkpoint["epoch"] + 1 >= plan.epochs:
+        module.load_state_dict(checkpoint["state_dict"])
+        return module.model.cpu().eval()
+    epochs_done = 0 if checkpoint is None else checkpoint["epoch"] + 1
+    loader = _loader(FoldViews(data, indices, plan), plan)
+    cuda = list(range(torch.cuda.device_count()))
+    with torch.random.fork_rng(devices=cuda), _quiet_lightning():
+        trainer = _trainer(plan, folder, StepReports(report, plan.batch_size, steps))
+        report(epochs_done * steps * plan.batch_size, epochs_done, float("nan"))
+        _fit(trainer, module, loader, last if checkpoint is not None else None)
+    return module.model.cpu().eval()
+
+
+def _trainer(plan: FoldPlan, folder: Path, reports: StepReports) -> pl.Trainer:
+    on_gpu = plan.device.type == "cuda"
+    half = "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "16-mixed"
+    devices: Any = plan.devices
+    if on_gpu and devices == 1:
+        devices = [plan.device.index or 0]
+    checkpoints = ModelCheckpoint(
+        folder, filename=Path(CHECKPOINT_NAME).stem, every_n_epochs=1, save_top_k=1,
+        save_on_train_epoch_end=True, enable_version_counter=False,
+    )  # fmt: skip
+    return pl.Trainer(
+        accelerator={"cuda": "gpu"}.get(plan.device.type, plan.device.type),
+        devices=devices,
+        # processes that import this module, since the caller's own script must not be run again
+        strategy="ddp_spawn" if plan.num_devices > 1 else "auto",
+        precision=half if on_gpu else "32-true",  # type: ignore[arg-type]
+        max_epochs=plan.epochs,
+        callbacks=[checkpoints, reports],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # EpochOrder shares the views out itself
+        default_root_dir=folder,
+    )
+
+
+def _fit(trainer: pl.Trainer, module: pl.LightningModule, loader: DataLoader[Batch], checkpoint: Path | None) -> None:
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if in_main else None
+    try:
+        trainer.fit(module, loader, ckpt_path=checkpoint)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from stop  # Lightning turns Ctrl-C into the end of the process
+        raise
+    except torch.cuda.OutOfMemoryError as error:
+        raise LabelQualityError(
+            f"The memory of {module.plan.device} is too small for {module.plan.batch_size} views of "  # type: ignore[union-attr]
+            f"{module.plan.crop_size} pixels; pass a smaller `batch_size` or `crop_size`."  # type: ignore[union-attr]
+        ) from error
+    except OSError as error:
+        raise LabelQualityError(
+            f"Cannot go on with training in {trainer.default_root_dir} ({one_line(error)}); free space or permit "
+            "writing there, then call again: finished epochs are kept."
+        ) from error
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
+
+
+def _loader(views: FoldViews, plan: FoldPlan) -> DataLoader[Batch]:
+    workers = _workers(views.data.store.images is not None, plan.device)
+    return DataLoader(
+        views,
+        batch_size=plan.batch_size // plan.num_devices,
+        sampler=EpochOrder(len(views), plan),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=plan.device.type == "cuda",
+        multiprocessing_context="fork" if workers else None,
+    )
+
+
+def _workers(in_memory: bool, device: torch.device) -> int:
+    """Workers help where a GPU waits for the CPU, or where files are read and decoded in every epoch."""
+    import multiprocessing
+    import os
+
+    if "fork" not in multiprocessing.get_all_start_methods() or (in_memory and device.type == "cpu"):
+        return 0
+    cores = os.cpu_count() or 1
+    return min(8, cores - 1) if device.type == "cuda" else min(2, cores // 2)
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise LabelQualityError(
+            f"The checkpoint {path} cannot be read ({one_line(error)}); delete it to train that fold from its "
+            "beginning."
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's remarks and advice from the user's terminal; errors still show."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _world() -> tuple[int, int]:
+    """Return this process' rank and the number of training processes."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
