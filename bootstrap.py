@@ -31,7 +31,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
-TOOLS = ROOT / ".tools"
+TOOLS = ROOT / ".tools" / "site-packages"  # a name that linters leave alone
 STAMP = VENV / "label-quality-install.json"
 OLDEST_PYTHON = (3, 10)
 NEEDED_GB = 8
@@ -166,7 +166,7 @@ def find_uv() -> str:
             f"Expected pip for {sys.executable}, but there is none; install it (on Debian and Ubuntu: "
             "`apt-get install python3-pip`), or install uv in any way."
         )
-    say(f"getting uv with pip into {TOOLS.name}")
+    say(f"getting uv with pip into {TOOLS.parent.name}")
     command = [*pip, "install", "--quiet", "--upgrade", "--no-user", "--target", str(TOOLS), "uv"]
     environment = _without(os.environ, "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV", "PIP_TARGET", "PIP_USER")
     environment.setdefault("PIP_ROOT_USER_ACTION", "ignore")  # its warning is about other installations

@@ -229,7 +229,7 @@ def install_library(library: str) -> None:
 def install_with(uv: str | None = None) -> Callable[[str], None]:
     """Return a function that installs a requirement for this Python, with pip where there is no uv."""
     # Again even if it is installed: what is in its place does not run.
-    program = uv or shutil.which("uv")
+    program = shutil.which(uv or "uv") or shutil.which("uv")
     if program:
         tool = [program, "pip", "install", "--python", sys.executable, "--reinstall", "--no-deps"]
     else:

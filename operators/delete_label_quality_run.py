@@ -10,6 +10,7 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin.dataset import runs
 from ..fiftyone_plugin.workflows import housekeeping
 from . import forms
+from .progress import execute
 
 
 class DeleteLabelQualityRun(foo.Operator):
@@ -36,7 +37,7 @@ class DeleteLabelQualityRun(foo.Operator):
         Returns:
             what was deleted: `key`, `fields`, `views`
         """
-        return foo.execute_operator(self.uri, forms.context_of(sample_collection, key=key)).result
+        return execute(self.uri, forms.context_of(sample_collection, key=key), description="deleting").result
 
     def resolve_input(self, ctx: Any) -> types.Property:
         """The form: which run, and what goes with it."""

@@ -12,7 +12,7 @@ from ..fiftyone_plugin import rehearsal as kinds_of_errors
 from ..fiftyone_plugin.dataset import runs
 from ..fiftyone_plugin.workflows import rehearsal
 from . import forms
-from .progress import run_with_progress, show_report
+from .progress import execute, run_with_progress, show_report
 
 
 class InjectLabelErrors(foo.Operator):
@@ -47,7 +47,7 @@ class InjectLabelErrors(foo.Operator):
             the run's record, or what FiftyOne says of the queued job
         """
         ctx = forms.context_of(sample_collection, label_field=label_field, **kwargs)
-        result = foo.execute_operator(self.uri, ctx, request_delegation=delegate)
+        result = execute(self.uri, ctx, delegate=delegate, description="checking labels")
         return result if delegate else runs.find_run(sample_collection._dataset, kwargs.get("key", "rehearsal"))
 
     def resolve_input(self, ctx: Any) -> types.Property:

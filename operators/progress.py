@@ -1,19 +1,58 @@
-"""A long job inside an operator: live progress in the App, a record of it when delegated, errors that are seen."""
+"""A long job inside an operator: progress in the App, in a terminal or of a delegated run, errors that are seen."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
+import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..fiftyone_plugin.progress import Progress
+from ..fiftyone_plugin.progress import Progress, terminal_bar
 
 Result = TypeVar("Result")
 _SECONDS_BETWEEN_REPORTS = 0.25
+_terminal: ContextVar[Progress | None] = ContextVar("terminal", default=None)
+
+
+def execute(uri: str, ctx: dict[str, Any], *, delegate: bool = False, description: str = "") -> Any:
+    """Execute an operator from Python and wait for it, with a bar in the terminal.
+
+    In a notebook an event loop is running, and FiftyOne then only schedules the operator; in a thread of its own it is
+    executed there too before this returns.
+
+    Args:
+        uri: the operator
+        ctx: dataset or view, and params
+        delegate: whether to queue it instead
+        description: what the bar says at first
+
+    Returns:
+        FiftyOne's ExecutionResult
+    """
+
+    def run() -> Any:
+        if delegate:
+            return foo.execute_operator(uri, ctx, request_delegation=True)
+        with terminal_bar(description) as bar:
+            token = _terminal.set(bar)
+            try:
+                return foo.execute_operator(uri, ctx)
+            finally:
+                _terminal.reset(token)
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return run()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(copy_context().run, run).result()
 
 
 def run_with_progress(ctx: Any, job: Callable[[Progress], Result]) -> Generator[Any, None, Result]:
@@ -34,7 +73,7 @@ def run_with_progress(ctx: Any, job: Callable[[Progress], Result]) -> Generator[
     """
     events: SimpleQueue[tuple[float, str] | None] = SimpleQueue()
     outcome: dict[str, Any] = {}
-    throttle = _Throttle(lambda share, label: events.put((share, label)))
+    throttle = _Throttle(lambda share, label: events.put((share, label)), _terminal.get())
 
     def work() -> None:
         try:
@@ -60,14 +99,17 @@ def run_with_progress(ctx: Any, job: Callable[[Progress], Result]) -> Generator[
 
 
 class _Throttle:
-    """Passes on a few reports per second, with the time left."""
+    """Passes on a few reports per second, with the time left; all of them to a terminal, which has its own."""
 
-    def __init__(self, report: Callable[[float, str], None]) -> None:
+    def __init__(self, report: Callable[[float, str], None], terminal: Progress | None) -> None:
         self._report = report
+        self._terminal = terminal
         self._label = ""
         self._started = self._last = 0.0
 
     def __call__(self, done: float, total: float, label: str) -> None:
+        if self._terminal is not None:
+            self._terminal(done, total, label)
         now = time.monotonic()
         if label != self._label:
             self._label, self._started, self._last = label, now, 0.0

@@ -14,7 +14,7 @@ from ..fiftyone_plugin.dataset.scan import string_fields
 from ..fiftyone_plugin.dataset.zoo import zoo_segmenter_names
 from ..fiftyone_plugin.workflows import scoring
 from . import forms
-from .progress import run_with_progress, show_report
+from .progress import execute, run_with_progress, show_report
 
 SOURCES = {
     "trained": ("Trained here", "A cross-validated run on this dataset: each image by a model that has not seen it."),
@@ -74,7 +74,7 @@ class ScoreLabelQuality(foo.Operator):
             probabilities=probabilities,
             **kwargs,
         )
-        result = foo.execute_operator(self.uri, ctx, request_delegation=delegate)
+        result = execute(self.uri, ctx, delegate=delegate, description="checking labels")
         return result if delegate else scoring.load_report(sample_collection, kwargs.get("key", "label_quality"))
 
     def resolve_input(self, ctx: Any) -> types.Property:

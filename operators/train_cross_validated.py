@@ -12,7 +12,7 @@ from ..fiftyone_plugin.dataset import runs
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.workflows import training
 from . import forms
-from .progress import run_with_progress, show_report
+from .progress import execute, run_with_progress, show_report
 
 ARCHITECTURES = (
     "unet",
@@ -68,7 +68,7 @@ class TrainCrossValidated(foo.Operator):
         if "weights" in kwargs and kwargs["weights"] is None:
             kwargs["weights"] = "none"  # parameters that are None count as not given
         ctx = forms.context_of(sample_collection, label_field=label_field, **kwargs)
-        result = foo.execute_operator(self.uri, ctx, request_delegation=delegate)
+        result = execute(self.uri, ctx, delegate=delegate, description="checking labels")
         return result if delegate else runs.find_run(sample_collection._dataset, kwargs.get("key", "cross_validation"))
 
     def resolve_input(self, ctx: Any) -> types.Property:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +37,7 @@ class ModelSource:
     segmenter: Any
     description: str
     batch_size: int | None = None
+    trained_on: Callable[[str], bool] = field(default=lambda filepath: False)
 
     @property
     def class_names(self) -> Sequence[str] | None:
@@ -51,9 +52,8 @@ class ModelSource:
             yield image_of[id(item)], result
 
     def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
-        """Count images of a fold model's own training folds."""
-        seen = getattr(self.segmenter, "seen_in_training", None)
-        return seen([image.filepath for image in images]) if seen else 0
+        """Count the images that are recorded as having been trained on."""
+        return sum(self.trained_on(image.filepath) for image in images)
 
 
 @dataclass
@@ -115,7 +115,17 @@ def open_source(
     if probabilities is not None:
         return _file_source(samples, probabilities)
     segmenter, description = _segmenter(samples, model, options)
-    return ModelSource(segmenter, description, batch_size)
+    return ModelSource(segmenter, description, batch_size, _trained_on(model))
+
+
+def _trained_on(model: Any) -> Callable[[str], bool]:
+    """Whether an image was trained on, as far as that is recorded: one fold's model saw all folds but its own."""
+    folder = Path(model).expanduser() if isinstance(model, str | Path) else None
+    if folder is None or not (folder.parent / "folds.json").is_file() or not folder.name.startswith("fold_"):
+        return lambda filepath: False
+    own = int(folder.name.removeprefix("fold_"))
+    fold_of = models.read_cross_validation(folder.parent).fold_of
+    return lambda filepath: fold_of.get(filepath, own) != own
 
 
 def _segmenter(samples: Any, model: Any, options: dict[str, Any]) -> tuple[Any, str]:

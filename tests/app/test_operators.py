@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import fiftyone as fo
 import fiftyone.operators as foo
 import numpy as np
@@ -44,6 +46,15 @@ def test_scoring_by_operator_call(dataset, tmp_path):
     )
     assert report.worst[0].filepath.endswith("2.png")
     assert dataset.sort_by("label_quality").first().filepath.endswith("2.png")
+
+
+def test_scoring_in_a_notebook(dataset, tmp_path):
+    """There an event loop is running, and FiftyOne alone would only have scheduled the operator."""
+
+    async def cell():
+        return operator("score_label_quality")(dataset, probabilities="probabilities", output_dir=str(tmp_path / "run"))
+
+    assert asyncio.run(cell()).num_scored == 6
 
 
 def test_scoring_a_view_by_operator_call(dataset, tmp_path):
@@ -153,7 +164,13 @@ def test_rehearse_train_score_delete(dataset, tmp_path):
         dataset, "ground_truth_with_errors", model="cross_validation", output_dir=str(tmp_path / "run")
     )
     assert report.num_scored == 6
-    for key in ("label_quality", "cross_validation", "rehearsal"):
+    assert not any("trained on" in warning for warning in report.warnings)
+    one_fold = operator("score_label_quality")(
+        dataset, "ground_truth", model=str(tmp_path / "model" / "model" / "fold_0"), key="one_fold",
+        output_dir=str(tmp_path / "one"),
+    )  # fmt: skip
+    assert "trained on 3 of these 6 images" in one_fold.warnings[0]
+    for key in ("one_fold", "label_quality", "cross_validation", "rehearsal"):
         deleted = operator("delete_label_quality_run")(dataset, key)
         assert deleted["key"] == key
     dataset.reload()
