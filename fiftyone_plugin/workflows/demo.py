@@ -51,6 +51,8 @@ def make_demo_dataset(folder: Path, num_images: int, *, progress: Progress) -> A
         files.write_png(mask, scene.mask)
         samples.append(fo.Sample(filepath=str(image), true_labels=fo.Segmentation(mask_path=str(mask))))
         progress(number + 1, num_images, "rendering scenes")
+    for run in ("rehearsal", "model", "label_quality"):
+        files.remove_run_files(folder / run)  # those of the demo's dataset that is replaced here
     dataset = fo.Dataset(DATASET_NAME, overwrite=True, persistent=True)
     dataset.add_samples(samples, progress=False)
     dataset.mask_targets = {"true_labels": dict(rehearsal.SCENE_CLASSES)}

@@ -81,7 +81,6 @@ def test_score_from_the_app(app, page, scenes, tmp_path):
     expect(execute).to_be_enabled()
     execute.click()
     page.get_by_text("12 images scored").wait_for()
-    page.get_by_text("Exists").wait_for()
     screenshot(page, "3-report")
     page.get_by_role("button", name="Done").click()
     page.wait_for_selector("canvas[canvas-loaded=true]")
