@@ -61,4 +61,10 @@ def zoo_segmenter(name: str, **options: Any) -> Any:
             f"Expected a zoo model with per-pixel class scores, but {name!r} has none; "
             f"use one of {zoo_segmenter_names()}"
         )
-    return models.load_segmenter(module, **options)
+    return models.load_segmenter(module, **{**_normalisation(model.config), **options})
+
+
+def _normalisation(config: Any) -> dict[str, Any]:
+    """The mean and standard deviation that the zoo model was trained with."""
+    given = {"mean": getattr(config, "image_mean", None), "std": getattr(config, "image_std", None)}
+    return {name: tuple(value) for name, value in given.items() if value is not None}

@@ -8,6 +8,8 @@ machines:
     totals.add(record)                              # mergeable, in any order
     cut = confident_learning_cut(records, totals)   # once per dataset
     record_scores(record, totals, cut), record_flags(record, cut), class_pairs(record, cut)
+
+Where and what the errors are: `issue_regions` for whole datasets, `image_regions(label, record)` image by image.
 """
 
 from __future__ import annotations
@@ -16,23 +18,41 @@ from .class_pair_table import ClassPair, class_pair_counts, class_pair_table, fi
 from .confident_learning import Cut, class_pairs, confident_learning_cut, record_flags, record_scores
 from .datasets import class_scores, image_scores, iter_label_issues, label_issues, pixel_scores
 from .in_sample import in_sample_suspicion
-from .methods import DATASET_METHODS, METHOD_TITLES, METHODS, check_methods
+from .methods import DATASET_METHODS, METHOD_TITLES, METHODS, PAPER_METHODS, check_methods
 from .pixel_maps import ClassSums, PixelMaps
 from .records import ImageRecord, Suspects, image_record, load_record
+from .region_verifier import RegionVerifier
+from .regions import (
+    FEATURE_NAMES,
+    KINDS,
+    ImageRegions,
+    IssueRegion,
+    image_regions,
+    issue_regions,
+    load_regions,
+    region_features,
+    region_scores,
+)
 from .scores import softmin
 from .spool import RecordSpool
 from .totals import Totals
 
 __all__ = [
     "DATASET_METHODS",
+    "FEATURE_NAMES",
+    "KINDS",
     "METHODS",
     "METHOD_TITLES",
+    "PAPER_METHODS",
     "ClassPair",
     "ClassSums",
     "Cut",
     "ImageRecord",
+    "ImageRegions",
+    "IssueRegion",
     "PixelMaps",
     "RecordSpool",
+    "RegionVerifier",
     "Suspects",
     "Totals",
     "check_methods",
@@ -43,13 +63,18 @@ __all__ = [
     "confident_learning_cut",
     "filter_by_class",
     "image_record",
+    "image_regions",
     "image_scores",
     "in_sample_suspicion",
+    "issue_regions",
     "iter_label_issues",
     "label_issues",
     "load_record",
+    "load_regions",
     "pixel_scores",
     "record_flags",
     "record_scores",
+    "region_features",
+    "region_scores",
     "softmin",
 ]

@@ -19,12 +19,17 @@ METHOD_TITLES: Final = MappingProxyType(
         "confident_learning_counts": "Share of pixels that confident learning does not flag as label errors.",
         "iou": "Mean overlap (intersection over union) of the given and the predicted mask of each class.",
         "connected_components": "Mean self-confidence of each connected part of the mask, averaged over parts.",
+        "interior_softmin": "Softmin away from the borders of objects, where even good labels meet unsure predictions.",
+        "worst_component": "1 less the strength of the strongest connected disagreement: finds single wrong objects.",
     }
 )
 """One line about each method, for forms and reports."""
 
 METHODS: Final = tuple(METHOD_TITLES)
-"""Names of the seven image scores of Lad & Mueller 2023 (arXiv 2307.05080); higher always means a better label."""
+"""Names of all image scores, `PAPER_METHODS` first, then our own; higher always means a better label."""
+
+PAPER_METHODS: Final = METHODS[:7]
+"""Names of the seven image scores of Lad & Mueller 2023 (arXiv 2307.05080)."""
 
 DATASET_METHODS: Final = frozenset({"thresholded_ccp", "confident_learning_counts"})
 """Methods whose score of one image depends on statistics of all images."""

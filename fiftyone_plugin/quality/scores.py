@@ -1,6 +1,6 @@
 """Scores of one image, and of its classes, that need nothing but this image.
 
-All are from Lad & Mueller 2023, "Estimating label quality and errors in semantic segmentation data via any model"
+Seven are from Lad & Mueller 2023, "Estimating label quality and errors in semantic segmentation data via any model"
 (arXiv 2307.05080), taken over the pixels that are not ignored. With c the self-confidence of a pixel, l its given and a
 its predicted class:
 
@@ -9,6 +9,8 @@ its predicted class:
 - softmin: mean of c weighted by exp((1 - c) / temperature)
 - IoU: intersection over union of {a = k} and {l = k}, averaged over the classes k that occur in either
 - connected components: mean of c over each 8-connected component of the given mask, averaged over the components
+
+Two more are our own, for errors of one object that the others lose in the image; see `local_scores`.
 
 Sums here are `math.fsum`'s, whose result, unlike that of `np.sum`, does not depend on order or processor.
 """
@@ -23,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import kernels
+from .local_scores import class_worst_components, interior, worst_component
 from .pixel_maps import ClassSums, MeasuredImage, count_chunks
 from .workers import run_in_parts
 
@@ -131,6 +134,8 @@ _IMAGE_SCORES: Final[dict[str, Callable[[MeasuredImage, float], float]]] = {
     "confidence_in_label": lambda image, _: _share(math.fsum(image.sums.self_confidence), image.sums.num_valid),
     "iou": lambda image, _: mean_present(class_ious(image.sums)),
     "connected_components": lambda image, _: _connected_components(image),
+    "interior_softmin": lambda image, temperature: softmin(interior(image), temperature),
+    "worst_component": lambda image, _: worst_component(image),
 }
 
 
@@ -154,9 +159,18 @@ def scores_of_image(image: MeasuredImage, methods: Iterable[str], temperature: f
     return {name: _IMAGE_SCORES[name](image, temperature) for name in methods if name in _IMAGE_SCORES}
 
 
-def _class_softmin(image: MeasuredImage, temperature: float) -> FloatArray:
+def _class_interior_softmin(image: MeasuredImage, temperature: float) -> FloatArray:
+    """Softmin over the interior pixels given each class, over all its pixels where it has no interior."""
+    scores = _class_softmin(image, temperature, interior(image))
+    return np.where(np.isnan(scores), _class_softmin(image, temperature), scores)
+
+
+def _class_softmin(
+    image: MeasuredImage, temperature: float, values: npt.NDArray[np.floating[Any]] | None = None
+) -> FloatArray:
     """Softmin over the pixels given each class; one class at a time, so that each has its own lowest value."""
-    label, confidence = image.label.reshape(-1), image.maps.self_confidence.reshape(-1)
+    label = image.label.reshape(-1)
+    confidence = (image.maps.self_confidence if values is None else values).reshape(-1)
     order = np.argsort(np.where(label == image.ignore, -1, label.astype(np.int64)), kind="stable")
     ends = (order.size - image.sums.num_valid) + np.cumsum(image.sums.given)
     scores = np.full(image.sums.num_classes, np.nan)
@@ -176,6 +190,8 @@ _CLASS_SCORES: Final[dict[str, Callable[[MeasuredImage, float], FloatArray]]] = 
     "confidence_in_label": lambda image, _: divide(image.sums.self_confidence, image.sums.given),
     "iou": lambda image, _: _present_ious(image),
     "connected_components": lambda image, _: divide(*_component_sums(image)),
+    "interior_softmin": _class_interior_softmin,
+    "worst_component": lambda image, _: class_worst_components(image),
 }
 
 

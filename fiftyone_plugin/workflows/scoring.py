@@ -44,7 +44,7 @@ class ScoringPlan:
         ignore_index: mask value(s) or class name(s) that count for nothing, None, or "auto"
         class_mapping: model channel to mask value, where neither names nor order tell
         temperature: of softmin
-        from_logits: whether files or a callable give logits
+        from_logits: whether probability files hold logits; a segmenter always gives probabilities
         write_map: whether to write `{key}_map`
         write_issues: whether to write `{key}_issues`
         overwrite: whether to replace a run under the same key
@@ -90,7 +90,7 @@ def score_label_quality(
     ignore_index: int | str | Sequence[int | str] | None = "auto",
     class_mapping: Mapping[int | str, int | str] | None = None,
     temperature: float = 0.1,
-    from_logits: bool = False,
+    from_logits: bool | None = None,
     write_map: bool = True,
     write_issues: bool = True,
     output_dir: str | None = None,
@@ -122,7 +122,8 @@ def score_label_quality(
         class_mapping: model channel (number or name) to mask value or class name; needed only where neither
             names nor order tell
         temperature: of softmin; small looks at the worst pixels, large at the average
-        from_logits: whether probability files hold logits
+        from_logits: whether the model or the files give logits; a model's are noticed by themselves, files are taken
+            for probabilities if None
         write_map: whether to write `{key}_map`, a heatmap of suspicion
         write_issues: whether to write `{key}_issues`, the flagged pixels
         output_dir: folder for masks and maps; beside FiftyOne's dataset files if None
@@ -144,7 +145,7 @@ def score_label_quality(
     """
     chosen = _require_methods(methods, score)
     plan = ScoringPlan(
-        label_field, chosen, score or chosen[0], key, ignore_index, class_mapping, temperature, from_logits,
+        label_field, chosen, score or chosen[0], key, ignore_index, class_mapping, temperature, bool(from_logits) and model is None,
         write_map, write_issues, overwrite, resume,
     )  # fmt: skip
     require_label_field(samples, label_field)
@@ -152,6 +153,8 @@ def score_label_quality(
     runs.require_free_key(dataset, key, plan.field_names(), overwrite=overwrite, method=runs.SCORING)
     base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset.name, key)
     files.require_writable(base.parent if not base.exists() else base, 1)
+    if model is not None and from_logits is not None:
+        model_options["from_logits"] = from_logits
     source = open_source(samples, model=model, probabilities=probabilities, batch_size=batch_size, **model_options)
     if progress is not None:
         return _run(samples, plan, source, base, progress)

@@ -293,3 +293,17 @@ def test_a_folder_that_cannot_be_written(dataset, tmp_path):
     with pytest.raises(LabelQualityError, match=r"cannot.*output_dir"):
         score(dataset, tmp_path / "file" / "run")
     assert state(dataset) == before
+
+
+def test_logits_of_files_and_of_a_model(dataset, tmp_path):
+    import torch
+
+    score(dataset, tmp_path / "a", key="plain")
+    for sample in dataset:
+        np.save(sample.probabilities, np.log(np.load(sample.probabilities)) + 3)
+    score(dataset, tmp_path / "b", key="logits", from_logits=True)
+    assert np.allclose(dataset.values("plain"), dataset.values("logits"), atol=1e-5)
+    network = torch.nn.Conv2d(3, 3, 1)
+    score(dataset, tmp_path / "c", key="noticed", probabilities=None, model=network)
+    score(dataset, tmp_path / "d", key="told", probabilities=None, model=network, from_logits=True)
+    assert dataset.values("noticed") == dataset.values("told")
