@@ -93,7 +93,7 @@ def run_with_progress(ctx: Any, job: Callable[[Progress], Result]) -> Generator[
     thread.join()
     if "error" in outcome:
         if not ctx.delegated:
-            yield ctx.ops.notify(str(outcome["error"]), variant="error")
+            yield _show_error(ctx, outcome["error"])
         raise outcome["error"]
     return outcome["result"]
 
@@ -124,6 +124,13 @@ class _Throttle:
             return ""
         seconds = (now - self._started) * (1 - share) / share
         return f", {seconds / 60:.0f} min left" if seconds > 90 else f", {max(seconds, 1):.0f} s left"
+
+
+def _show_error(ctx: Any, error: BaseException) -> Any:
+    """A message that shows an error in the App, where one raised in the middle of a job would not be seen."""
+    outputs = types.Object()
+    outputs.view("error", types.Error(label="Nothing was changed", description=str(error)))
+    return ctx.ops.show_output(types.Property(outputs, view=types.View(label="Error")).to_json(), {})
 
 
 def show_report(ctx: Any, title: str, markdown: str) -> Any:
