@@ -337,7 +337,10 @@ def _module(name: str) -> ModuleType:
 
 def _child_environment() -> dict[str, str]:
     """Return the environment without what points at the packages of another Python."""
-    return _without(os.environ, "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+    environment = _without(os.environ, "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+    # Threads that wait by spinning make training many times slower where another program uses a core.
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return environment
 
 
 def _run(command: list[str], environment: dict[str, str], folder: Path) -> int:

@@ -2,7 +2,7 @@
 
     python benchmarks/camvid.py --data ../shared/data --folder /tmp/camvid
 
-Each seed corrupts a fifth of the masks with one error each (all kinds in turn), trains on the corrupted masks with
+Each seed corrupts a fifth of the masks with one error each (all kinds in turn, or `--kinds`), trains on the corrupted masks with
 cross-validation, scores them with every method, and compares the order with the known errors. Nothing is tuned on the
 result. `--app` opens the FiftyOne App on the last seed instead of scoring, to run the operator by hand.
 """
@@ -31,10 +31,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--architecture", default="unet")
+    parser.add_argument("--kinds", nargs="+", default=[], help="of errors; all of them if omitted")
     parser.add_argument("--app", action="store_true", help="open the App before scoring")
     parser.add_argument("--port", type=int, default=5151)
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or training crawls where another program uses a core
     if not (options.data / "camvid").is_dir():
         parser.error(f"no camvid/ in {options.data}; pass --data")
     with running_database(isolated_environment(options.folder)) as environment:
@@ -76,7 +78,9 @@ def run_seed(options: argparse.Namespace, seed: int) -> dict[str, float]:
     started = time.monotonic()
     dataset = make_dataset(options, seed)
     folder = options.folder / f"seed{seed}"
-    inject_label_errors(dataset, "ground_truth", into="labels", seed=seed, output_dir=str(folder / "errors"))
+    inject_label_errors(
+        dataset, "ground_truth", into="labels", kinds=options.kinds, seed=seed, output_dir=str(folder / "errors")
+    )
     trained = train_cross_validated(
         dataset,
         "labels",
