@@ -30,6 +30,8 @@ from .sources import ProbabilitySource, open_source
 
 _NUM_WORST = 100
 _PROBES = 5
+_HARDLY = 0.2
+"""Mean self-confidence of a class below which a model does not know the class, a rule of thumb."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
         raise LabelQualityError(f"No image could be scored: {next(iter(failed.values())).reason}")
     findings = stage.judge(scored, progress)
     skipped = [*scan.skipped, *failed.values()]
-    warnings = _warnings(findings, source, scan.images, skipped)
+    warnings = _warnings(findings, classes, source, scan.images, skipped)
     report = ScoringReport(
         dataset=dataset.name,
         key=plan.key,
@@ -405,7 +407,11 @@ def _worst(images: Sequence[LabelledImage], scores: Mapping[str, float]) -> list
 
 
 def _warnings(
-    findings: Findings, source: ProbabilitySource, images: Sequence[LabelledImage], skipped: Sequence[SkippedSample]
+    findings: Findings,
+    classes: ClassMap,
+    source: ProbabilitySource,
+    images: Sequence[LabelledImage],
+    skipped: Sequence[SkippedSample],
 ) -> list[str]:
     warnings = []
     seen = source.seen_in_training(images)
@@ -416,6 +422,12 @@ def _warnings(
         )
     if findings.suspicion:
         warnings.append(findings.suspicion)
+    unknown = [f"{name} ({score:.2f})" for name, score in findings.class_scores(classes).items() if score < _HARDLY]
+    if unknown:
+        warnings.append(
+            f"The model hardly recognises {', '.join(unknown[:5])}: mean probability of the class on pixels labelled so. "
+            "What it says about them is no evidence of wrong labels; train longer or take a larger model"
+        )
     empty = sum(np.isnan(score) for score in findings.scores["softmin"].values())
     if empty:
         warnings.append(f"{empty} images hold ignored pixels only and have no score")

@@ -124,6 +124,16 @@ def test_deleting_a_run_of_a_clone_keeps_the_files_of_the_original(dataset, tmp_
         clone.delete()
 
 
+def test_a_class_that_the_model_does_not_know_is_named(dataset, tmp_path):
+    for sample in dataset:
+        probs = np.load(sample.probabilities)
+        probs[0] += probs[2]  # every tree is called road
+        probs[2] = 0
+        np.save(sample.probabilities, probs)
+    report = score(dataset, tmp_path / "run")
+    assert any("hardly recognises tree (0.00)" in warning for warning in report.warnings)
+
+
 def test_two_keys_live_side_by_side(dataset, tmp_path):
     score(dataset, tmp_path / "a", key="first")
     score(dataset, tmp_path / "b", key="second", score="iou")
