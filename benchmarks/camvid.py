@@ -2,9 +2,9 @@
 
     python benchmarks/camvid.py --data ../shared/data --folder /tmp/camvid
 
-Each seed corrupts a fifth of the masks with one error each (all kinds in turn, or `--kinds`), trains on the corrupted masks with
-cross-validation, scores them with every method, and compares the order with the known errors. Nothing is tuned on the
-result. `--app` opens the FiftyOne App on the last seed instead of scoring, to run the operator by hand.
+Each seed corrupts a fifth of the masks with one error each (all kinds in turn, or `--kinds`), trains on the corrupted
+masks with cross-validation, scores them with every method, and compares the order with the known errors. Nothing is
+tuned on the result. `--app` opens the FiftyOne App on the last seed instead of scoring, to run the operator by hand.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ def print_table(options: argparse.Namespace, rows: list[dict[str, float]]) -> No
     """Mean and range over the seeds."""
     print(
         f"\nCamVid, {options.images} images, {options.folds} folds of {options.epochs} epochs, "
-        f"{options.architecture} with mobilenet_v2, seeds {options.seeds}; {platform.processor() or platform.machine()}, "
-        f"{os.cpu_count()} cores"
+        f"{options.architecture} with mobilenet_v2, seeds {options.seeds}, kinds {options.kinds or 'all'}; "
+        f"{platform.machine()}, {os.cpu_count()} cores"
     )
     print(f"{'':40} mean    min    max")
     for name in rows[0]:

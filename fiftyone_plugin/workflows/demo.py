@@ -17,7 +17,7 @@ from .training import train_cross_validated
 
 DATASET_NAME = "label-quality-demo"
 
-TRAINING = {
+TRAINING: dict[str, Any] = {
     "architecture": "unet",
     "encoder": "tu-mobilenetv3_small_050",
     "model_options": {"encoder_depth": 4, "decoder_channels": (64, 32, 16, 16)},

@@ -147,9 +147,19 @@ def score_label_quality(
     """
     chosen = _require_methods(methods, score)
     plan = ScoringPlan(
-        label_field, chosen, score or chosen[0], key, ignore_index, class_mapping, temperature, bool(from_logits) and model is None,
-        write_map, write_issues, overwrite, resume,
-    )  # fmt: skip
+        label_field=label_field,
+        methods=chosen,
+        score=score or chosen[0],
+        key=key,
+        ignore_index=ignore_index,
+        class_mapping=class_mapping,
+        temperature=temperature,
+        from_logits=bool(from_logits) and model is None,
+        write_map=write_map,
+        write_issues=write_issues,
+        overwrite=overwrite,
+        resume=resume,
+    )
     require_label_field(samples, label_field)
     dataset = samples._dataset
     runs.require_free_key(dataset, key, plan.field_names(), overwrite=overwrite, method=runs.SCORING)
@@ -425,8 +435,8 @@ def _warnings(
     unknown = [f"{name} ({score:.2f})" for name, score in findings.class_scores(classes).items() if score < _HARDLY]
     if unknown:
         warnings.append(
-            f"The model hardly recognises {', '.join(unknown[:5])}: mean probability of the class on pixels labelled so. "
-            "What it says about them is no evidence of wrong labels; train longer or take a larger model"
+            f"The model hardly recognises {', '.join(unknown[:5])} (mean probability of the class where it is the "
+            "label): what it says there is no evidence of wrong labels; train longer or take a larger model"
         )
     empty = sum(np.isnan(score) for score in findings.scores["softmin"].values())
     if empty:
