@@ -1,0 +1,44 @@
+"""The jobs from a terminal: same names, same results, errors in one line."""
+
+from __future__ import annotations
+
+import pytest
+
+from fiftyone_plugin.cli import main
+
+
+def test_score_list_and_delete(make_dataset, tmp_path, capsys):
+    dataset = make_dataset(4, wrong=(1,))
+    words = ["score", dataset.name, "--probabilities", "probabilities", "--output-dir", str(tmp_path / "run")]
+    assert main([*words, "--methods", "iou", "softmin", "--ignore-index", "void"]) == 0
+    assert "4 images scored by iou" in capsys.readouterr().out
+    dataset.reload()
+    assert dataset.sort_by("label_quality_softmin").first().filepath.endswith("1.png")
+    assert main(["runs", dataset.name]) == 0
+    assert capsys.readouterr().out.startswith("label_quality\tsegmentation_label_quality\tground_truth")
+    assert main(["delete", dataset.name, "label_quality"]) == 0
+    dataset.reload()
+    assert not dataset.has_field("label_quality")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["runs", "no-such-dataset"], "no-such-dataset"),
+        (["score", "{name}", "--model", "/no/such/model"], "/no/such/model"),
+        (["score", "{name}", "--model", "x", "--label-field", "filepath"], "'filepath' is a field of type StringField"),
+        (["delete", "{name}", "nothing"], "there are none"),
+    ],
+)
+def test_errors_are_one_line(make_dataset, capsys, words, message):
+    dataset = make_dataset(2)
+    assert main([word.format(name=dataset.name) for word in words]) == 1
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told.startswith("label-quality: ")
+    assert message in told
+
+
+def test_unknown_commands_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["improve"])
+    assert "invalid choice" in capsys.readouterr().err
