@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--architecture", default="unet")
+    parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--kinds", nargs="+", default=[], help="of errors; all of them if omitted")
     parser.add_argument("--app", action="store_true", help="open the App before scoring")
     parser.add_argument("--port", type=int, default=5151)
@@ -90,7 +91,7 @@ def run_seed(options: argparse.Namespace, seed: int) -> dict[str, float]:
         encoder="mobilenet_v2",
         weights=str(options.data / "weights" / "mobilenet_v2_imagenet.pth"),
         freeze_batchnorm=True,
-        crop_size=256,
+        crop_size=options.crop,
         seed=seed,
         output_dir=str(folder / "model"),
     )
