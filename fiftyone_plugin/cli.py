@@ -53,7 +53,7 @@ def _demo_parser(commands: Any) -> None:
     demo.add_argument("--folder", default="label-quality-demo", help="where everything goes (default: %(default)s)")
     demo.add_argument("--images", type=int, default=64, help="scenes to render (default: %(default)s)")
     demo.add_argument("--folds", type=int, default=3, help="models to train (default: %(default)s)")
-    demo.add_argument("--epochs", type=int, default=24, help="epochs per model (default: %(default)s)")
+    demo.add_argument("--epochs", type=int, default=40, help="epochs per model (default: %(default)s)")
     demo.add_argument("--seed", type=int, default=51, help="of errors and training (default: %(default)s)")
     demo.add_argument("--port", type=int, help="of the App (default: 5151, or another if that is taken)")
     demo.add_argument("--address", default=None, help="of the App; 0.0.0.0 opens it to other machines")

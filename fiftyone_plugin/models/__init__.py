@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .channels import match_class_names as match_class_names
+    from .cross_validation import QUICK_TRAINING as QUICK_TRAINING
     from .cross_validation import CrossValidatedSegmenter as CrossValidatedSegmenter
     from .cross_validation import CrossValidation as CrossValidation
     from .cross_validation import cross_validate as cross_validate
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .segmenter import Segmenter as Segmenter
 
 _HOME = {
+    "QUICK_TRAINING": "cross_validation",
     "CrossValidatedSegmenter": "cross_validation",
     "CrossValidation": "cross_validation",
     "Example": "items",

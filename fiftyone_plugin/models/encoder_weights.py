@@ -92,6 +92,14 @@ def load_encoder(model: torch.nn.Module, path: Path, what: str) -> str:
 
     Raises:
         LabelQualityError: missing or unexpected names, or other shapes
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "encoder.pth"
+        >>> model = build_smp("unet", "resnet18", 3)
+        >>> torch.save({**model.encoder.state_dict(), "fc.bias": torch.zeros(9)}, path)
+        >>> load_encoder(model, path, "encoder resnet18")
+        'encoder weights encoder.pth: loaded 120 tensors, left out fc.bias'
     """
     found, left_out = encoder_state(read_state_dict(path))
     module: torch.nn.Module = model.encoder  # type: ignore[assignment]

@@ -150,6 +150,13 @@ def write_record(folder: Path, record: FoldRecord) -> None:
     Args:
         folder: of the cross-validation
         record: what to remember
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_record(folder, FoldRecord({"folds": 2}, 3, None, (0.5,), (0.2,), {"a": 0, "b": 1}, {}, {}))
+        >>> read_record(folder).fold_of
+        {'a': 0, 'b': 1}
     """
     temporary = folder / f"{RECORD_NAME}.tmp"
     temporary.write_text(json.dumps({"format": FORMAT, **asdict(record)}, indent=1))
@@ -198,6 +205,13 @@ def require_same(folder: Path, old: FoldRecord, new: FoldRecord) -> None:
 
     Raises:
         LabelQualityError: names what differs, with both values
+
+    Example:
+        >>> old, new = (FoldRecord({"folds": n}, 3, None, (0.5,), (0.2,), {}, {}, {}) for n in (2, 4))
+        >>> require_same(Path("models"), old, new)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        fiftyone_plugin.errors.LabelQualityError: models was made with folds=2 there and folds=4 now; ...
     """
     way_out = "pass `resume=False` to train anew there, or another folder"
     differing = [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+ImageSource = np.ndarray | str | Path
 MaskSource = Callable[[], np.ndarray] | np.ndarray | str | Path
 
 
@@ -50,6 +51,6 @@ class Example:
     """
 
     key: str
-    image: str | Path | np.ndarray
+    image: ImageSource
     mask: MaskSource
     group: str | None = None

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -17,6 +17,7 @@ from ..errors import LabelQualityError
 from .checkpoints import StateDict, load_strictly, read_state_dict
 from .errors import one_line
 from .network import IMAGENET_MEAN, IMAGENET_STD, InputFormat, NetworkOutput
+from .outputs import FromLogits
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +75,13 @@ def smp_folder(folder: Path) -> Source:
 
     Raises:
         LabelQualityError: the folder cannot be loaded
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> build_smp("unet", "resnet18", 3).save_pretrained(folder)
+        >>> smp_folder(folder).outputs.num_channels
+        3
     """
     import segmentation_models_pytorch as smp
 
@@ -86,7 +94,7 @@ def smp_folder(folder: Path) -> Source:
             "expected a folder that `model.save_pretrained(folder)` wrote."
         ) from error
     settings = json.loads((folder / "config.json").read_text())
-    return smp_source(network, f"smp:{folder}", settings)
+    return smp_source(network.to(memory_format=torch.channels_last), f"smp:{folder}", settings)
 
 
 def smp_architecture(name: str, state_dict: StateDict | str | Path | None, num_classes: int | None) -> Source:
@@ -102,6 +110,11 @@ def smp_architecture(name: str, state_dict: StateDict | str | Path | None, num_c
 
     Raises:
         LabelQualityError: unknown names, no state dict, or one that does not fit
+
+    Example:
+        >>> trained = build_smp("unet", "resnet18", 3).state_dict()
+        >>> smp_architecture("unet/resnet18", trained, num_classes=None).outputs.num_channels
+        3
     """
     arch, _, encoder = name.partition("/")
     if not encoder or state_dict is None:
@@ -115,7 +128,7 @@ def smp_architecture(name: str, state_dict: StateDict | str | Path | None, num_c
         raise LabelQualityError(f"The number of channels of smp:{name} is unknown; pass `num_classes`.")
     network = build_smp(arch, encoder, channels)
     load_strictly(network, state, f"smp:{name} with {channels} classes")
-    return smp_source(network, f"smp:{name}")
+    return smp_source(network.to(memory_format=torch.channels_last), f"smp:{name}")
 
 
 def build_smp(
@@ -168,15 +181,19 @@ def smp_source(network: torch.nn.Module, description: str, settings: Mapping[str
 
     Returns:
         the source
+
+    Example:
+        >>> smp_source(build_smp("unet", "resnet18", 3), "mine").inputs.stride
+        32
     """
     known = settings if settings is not None else getattr(network, "config", {})
     mean, std, value_range, bgr = smp_normalisation(known.get("encoder_name"), known.get("encoder_weights"))
     stride = max(32, int(getattr(network.encoder, "output_stride", 32)))
     inputs = InputFormat(mean, std, value_range, bgr, stride=stride)
-    head = network.segmentation_head  # type: ignore[union-attr]
-    convolutions = [m for m in head.modules() if isinstance(m, torch.nn.Conv2d)]  # type: ignore[union-attr]
+    head = cast("torch.nn.Module", network.segmentation_head)
+    convolutions = [m for m in head.modules() if isinstance(m, torch.nn.Conv2d)]
     channels = convolutions[-1].out_channels if convolutions else None
-    return Source(network, description, inputs, NetworkOutput(channels))
+    return Source(network, description, inputs, NetworkOutput(channels, from_logits=_smp_logits(head)))
 
 
 def smp_normalisation(
@@ -233,6 +250,12 @@ def torchvision_source(name: str, state_dict: StateDict | str | Path | None, num
 
     Raises:
         LabelQualityError: unknown name, weights that cannot be downloaded, or that do not fit
+
+    Example:
+        >>> torchvision_source("resnet50", None, None)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        fiftyone_plugin.errors.LabelQualityError: Expected one of torchvision's [...], but got 'resnet50'.
     """
     from torchvision import models
 
@@ -252,7 +275,7 @@ def torchvision_source(name: str, state_dict: StateDict | str | Path | None, num
     names = tuple(weights.meta["categories"])
     preset = weights.transforms()
     inputs = InputFormat(tuple(preset.mean), tuple(preset.std))
-    return Source(network, f"torchvision:{name}", inputs, NetworkOutput(len(names), names))
+    return Source(network, f"torchvision:{name}", inputs, NetworkOutput(len(names), names, from_logits=True))
 
 
 def script_source(path: Path) -> Source:
@@ -266,6 +289,12 @@ def script_source(path: Path) -> Source:
 
     Raises:
         LabelQualityError: the file holds something else, such as a state dict
+
+    Example:
+        >>> script_source(Path("none.pt"))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        fiftyone_plugin.errors.LabelQualityError: Cannot load none.pt as TorchScript ...
     """
     try:
         with warnings.catch_warnings():
@@ -291,6 +320,14 @@ def export_source(path: Path, device: torch.device) -> Source:
 
     Raises:
         LabelQualityError: the file holds something else
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "net.pt2"
+        >>> graph = torch.export.export(torch.nn.Conv2d(3, 2, 1), (torch.zeros(1, 3, 8, 16),))
+        >>> torch.export.save(graph, path)
+        >>> export_source(path, torch.device("cpu")).inputs.size
+        (8, 16)
     """
     try:
         program = torch.export.load(str(path))
@@ -319,6 +356,12 @@ def transformers_source(name: str) -> Source:
 
     Raises:
         LabelQualityError: transformers is not installed, or the model cannot be loaded
+
+    Example:
+        >>> transformers_source("/nowhere")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        fiftyone_plugin.errors.LabelQualityError: ...transformers:/nowhere...
     """
     try:
         import transformers
@@ -369,6 +412,10 @@ def is_smp(network: object) -> bool:
 
     Returns:
         True for its models
+
+    Example:
+        >>> is_smp(torch.nn.ReLU())
+        False
     """
     bases = type(network).__mro__
     return any(b.__name__ == "SegmentationModel" and "segmentation_models" in b.__module__ for b in bases)
@@ -435,7 +482,15 @@ def _torchvision_from_state(name: str, state: dict[str, torch.Tensor], num_class
     auxiliary = {"aux_loss": any("aux_classifier." in key for key in state)} if "lraspp" not in name else {}
     network = models.get_model(name, weights=None, weights_backbone=None, num_classes=channels, **auxiliary)
     load_strictly(network, state, f"torchvision:{name} with {channels} classes")
-    return Source(network, f"torchvision:{name}", outputs=NetworkOutput(channels))
+    return Source(network, f"torchvision:{name}", outputs=NetworkOutput(channels, from_logits=True))
+
+
+def _smp_logits(head: torch.nn.Module) -> FromLogits:
+    """A head that ends in its convolution or in nothing gives logits; one with an activation is looked at."""
+    from segmentation_models_pytorch.base.modules import Activation
+
+    activations = [module.activation for module in head.modules() if isinstance(module, Activation)]
+    return True if all(isinstance(one, torch.nn.Identity) for one in activations) else "auto"
 
 
 def _exported_shape(program: Any) -> tuple[int | None, tuple[int, int] | None]:

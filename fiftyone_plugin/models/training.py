@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from .training_data import TrainingData
 CHECKPOINT_NAME = "last.ckpt"
 REPORT_SECONDS = 0.3  # least time between two progress reports
 _STRIDE = 32
+_RISE_SHARE = 10  # the learning rate rises during a tenth of the steps
 Batch = dict[str, torch.Tensor]
 FoldReport = Callable[[int, int, float], None]  # images trained on, epoch, loss
 
@@ -121,7 +124,10 @@ class SegmentationTraining(pl.LightningModule):
         height, width = images.shape[-2:]
         normalised = (images.float() / 255 - self.mean) / self.std  # type: ignore[operator]
         padded = pad_to_multiple(normalised, _STRIDE).contiguous(memory_format=torch.channels_last)
-        return self.model(padded)[..., :height, :width]
+        logits = self.model(padded)
+        if logits.shape[-2:] != padded.shape[-2:]:  # some architectures answer at another resolution
+            logits = functional.interpolate(logits, padded.shape[-2:], mode="bilinear", align_corners=False)
+        return logits[..., :height, :width]
 
     def targets(self, batch: Batch) -> torch.Tensor:
         """Return the (N, H, W) labels to train on; a method that corrects labels replaces them here.
@@ -165,16 +171,16 @@ class SegmentationTraining(pl.LightningModule):
         torch.manual_seed(derived_seed(self.plan.seed, self.plan.fold, "epoch", self.current_epoch))
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW with one cycle of the learning rate over the whole run (Smith & Topin 2018)."""
+        """Return AdamW with one warm-up and cosine decay of the learning rate over the whole run."""
         encoder = {id(p) for p in self.model.encoder.parameters()}  # type: ignore[union-attr]
         groups = [
             {"params": [p for p in self.model.parameters() if id(p) in encoder], "lr": self.plan.encoder_lr},
             {"params": [p for p in self.model.parameters() if id(p) not in encoder], "lr": self.plan.lr},
         ]
-        optimizer = torch.optim.AdamW(groups, weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, [self.plan.encoder_lr, self.plan.lr], total_steps=self.total_steps, pct_start=0.25
-        )
+        # one kernel for all parameters; small networks spend a seventh of a step in the plain loop on a CPU
+        fused = self.plan.device.type in ("cpu", "cuda")
+        optimizer = torch.optim.AdamW(groups, weight_decay=1e-2, fused=fused)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(learning_rate, total=self.total_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -281,6 +287,29 @@ class StepReports(Callback):
         self.report(images, trainer.current_epoch, float(outputs["loss"]))
 
 
+def learning_rate(step: int, total: int) -> float:
+    """Return the learning rate's share of its highest value: a linear rise, then half a cosine to zero.
+
+    The rise keeps the first steps of random weights small (Goyal et al. 2017), the cosine is that of
+    Loshchilov & Hutter 2017 without restarts.
+
+    Args:
+        step: from 0
+        total: steps of the run
+
+    Returns:
+        above 0 before the last step, at most 1
+
+    Example:
+        >>> [round(learning_rate(step, 10), 2) for step in (0, 1, 2, 6, 9)]
+        [0.5, 1.0, 0.97, 0.41, 0.03]
+    """
+    rise = total // _RISE_SHARE
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    return (1 + math.cos(math.pi * (step - rise) / max(1, total - rise))) / 2
+
+
 def pixel_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, ignored: int) -> torch.Tensor:
     """Return the mean cross entropy over the labelled pixels, zero where there are none.
 
@@ -321,10 +350,24 @@ def train_fold(
         method: loss and labels
 
     Returns:
-        the model, on the CPU in evaluation mode
+        the model, on the CPU in evaluation mode; torch's global generators are left seeded anew
 
     Raises:
         LabelQualityError: a checkpoint cannot be read or written, or memory is too small
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from .items import Example
+        >>> from .sources import build_smp
+        >>> from .training_data import LabelSpace, check_examples
+        >>> examples = [Example(key, np.zeros((32, 32, 3), np.uint8), np.eye(32, dtype=int)) for key in "ab"]
+        >>> data = check_examples(examples, LabelSpace(2, 255), memory_budget=1 << 20)
+        >>> plan = FoldPlan(0, 1, 2, (32, 32), 1e-3, 1e-3, 0, False, (0.5,) * 3, (0.2,) * 3, torch.device("cpu"))
+        >>> model = build_smp("fpn", "tu-mobilenetv3_small_050", 2)
+        >>> model = train_fold(model, data, [0, 1], plan, Path(tempfile.mkdtemp()), lambda images, epoch, loss: None)
+        >>> model.training
+        False
     """
     steps = plan.steps(len(indices))
     module = method(model.to(memory_format=torch.channels_last), plan, data.labels.ignored, steps * plan.epochs)
@@ -335,11 +378,11 @@ def train_fold(
         return module.model.cpu().eval()
     epochs_done = 0 if checkpoint is None else checkpoint["epoch"] + 1
     loader = _loader(FoldViews(data, indices, plan), plan)
-    cuda = list(range(torch.cuda.device_count()))
-    with torch.random.fork_rng(devices=cuda), _quiet_lightning():
+    module.train()
+    with _quiet_lightning(), _ctrl_c(), _explained(plan, folder):
         trainer = _trainer(plan, folder, StepReports(report, plan.batch_size, steps))
         report(epochs_done * steps * plan.batch_size, epochs_done, float("nan"))
-        _fit(trainer, module, loader, last if checkpoint is not None else None)
+        trainer.fit(module, loader, ckpt_path=last if checkpoint is not None else None)
     return module.model.cpu().eval()
 
 
@@ -356,8 +399,7 @@ def _trainer(plan: FoldPlan, folder: Path, reports: StepReports) -> pl.Trainer:
     return pl.Trainer(
         accelerator={"cuda": "gpu"}.get(plan.device.type, plan.device.type),
         devices=devices,
-        # processes that import this module, since the caller's own script must not be run again
-        strategy="ddp_spawn" if plan.num_devices > 1 else "auto",
+        strategy=_strategy(plan.num_devices),
         precision=half if on_gpu else "32-true",  # type: ignore[arg-type]
         max_epochs=plan.epochs,
         callbacks=[checkpoints, reports],
@@ -369,28 +411,55 @@ def _trainer(plan: FoldPlan, folder: Path, reports: StepReports) -> pl.Trainer:
     )
 
 
-def _fit(trainer: pl.Trainer, module: pl.LightningModule, loader: DataLoader[Batch], checkpoint: Path | None) -> None:
+def _strategy(devices: int) -> Any:
+    if devices == 1:
+        return "auto"
+    from lightning.pytorch.strategies import DDPStrategy
+
+    # Spawned processes import this module; Lightning's default would run the caller's own script once more.
+    # Parts of an encoder that a shallow decoder leaves unused have no gradient.
+    return DDPStrategy(start_method="spawn", find_unused_parameters=True)
+
+
+@contextlib.contextmanager
+def _ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C stay what it is: Lightning would end the process and leave the signal ignored."""
     in_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if in_main else None
     try:
-        trainer.fit(module, loader, ckpt_path=checkpoint)
+        yield
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from stop  # Lightning turns Ctrl-C into the end of the process
+            raise KeyboardInterrupt from stop
         raise
-    except torch.cuda.OutOfMemoryError as error:
-        raise LabelQualityError(
-            f"The memory of {module.plan.device} is too small for {module.plan.batch_size} views of "  # type: ignore[union-attr]
-            f"{module.plan.crop_size} pixels; pass a smaller `batch_size` or `crop_size`."  # type: ignore[union-attr]
-        ) from error
-    except OSError as error:
-        raise LabelQualityError(
-            f"Cannot go on with training in {trainer.default_root_dir} ({one_line(error)}); free space or permit "
-            "writing there, then call again: finished epochs are kept."
-        ) from error
     finally:
         if handler is not None:
             signal.signal(signal.SIGINT, handler)
+
+
+@contextlib.contextmanager
+def _explained(plan: FoldPlan, folder: Path) -> Iterator[None]:
+    """Say what to do about the failures that a user can do something about."""
+    views = plan.batch_size // plan.num_devices
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise LabelQualityError(
+            f"The memory of {plan.device} is too small for {views} views of {plan.crop_size} pixels; "
+            "pass a smaller `batch_size` or `crop_size`."
+        ) from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise LabelQualityError(
+            f"Batch normalisation cannot train on {views} views of {plan.crop_size} pixels at a time; "
+            "pass a larger `batch_size` or `crop_size`."
+        ) from error
+    except OSError as error:
+        raise LabelQualityError(
+            f"Cannot go on with training in {folder} ({one_line(error)}); free space or permit writing there, then "
+            "call again: finished epochs are kept."
+        ) from error
 
 
 def _loader(views: FoldViews, plan: FoldPlan) -> DataLoader[Batch]:

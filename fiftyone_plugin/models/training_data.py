@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import LabelQualityError
 from .errors import one_line
 from .images import check_image, read_image, read_mask
-from .items import Example
+from .items import Example, ImageSource
 from .reading import read_ahead
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -138,8 +138,12 @@ class PairStore:
 class TrainingData:
     """Checked examples in the order of their keys.
 
+    Masks are in the store and nowhere else, so that this can go to another process.
+
     Args:
-        examples: those that can be read
+        keys: names of those that can be read
+        groups: group of each, or None
+        images: file or array of each
         labels: classes and ignored value
         sizes: (height, width) of each
         fingerprints: checksum of each image and mask
@@ -147,7 +151,9 @@ class TrainingData:
         store: their pixels
     """
 
-    examples: tuple[Example, ...]
+    keys: tuple[str, ...]
+    groups: tuple[str | None, ...]
+    images: tuple[ImageSource, ...]
     labels: LabelSpace
     sizes: tuple[tuple[int, int], ...]
     fingerprints: tuple[int, ...]
@@ -155,7 +161,7 @@ class TrainingData:
     store: PairStore
 
     def __len__(self) -> int:
-        return len(self.examples)
+        return len(self.keys)
 
     def pair(self, index: int) -> Pair:
         """Return one (H, W, 3) uint8 image and its (H, W) kept mask.
@@ -167,15 +173,21 @@ class TrainingData:
             (image, mask)
 
         Raises:
-            LabelQualityError: the image file has changed its size since it was checked
+            LabelQualityError: the image file is gone or has changed its size since it was checked
         """
         mask = self.store.mask(index, self.sizes[index])
         if self.store.images is not None:
             return self.store.images[index], mask
-        image = read_example_image(self.examples[index])
+        try:
+            image = read_source(self.images[index], self.keys[index])
+        except OSError as error:
+            raise LabelQualityError(
+                f"The image {self.keys[index]} can no longer be read ({one_line(error)}); restore it and call again: "
+                "finished epochs are kept."
+            ) from error
         if image.shape[:2] != mask.shape:
             raise LabelQualityError(
-                f"The image {self.examples[index].key} changed during training from {mask.shape} to "
+                f"The image {self.keys[index]} changed during training from {mask.shape} to "
                 f"{image.shape[:2]} pixels; leave the files alone and start again."
             )
         return image, mask
@@ -212,8 +224,8 @@ def check_examples(
     Example:
         >>> image, mask = np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), np.uint8)
         >>> data = check_examples([Example("b", image, mask), Example("a", "none.png", mask)], LabelSpace(2, 255), 999)
-        >>> len(data), data.skipped[0][0]
-        (1, 'a')
+        >>> data.keys, data.skipped[0][0]
+        (('b',), 'a')
     """
     if not examples:
         raise LabelQualityError("Expected examples to train on, but got none; check the view and its label field.")
@@ -245,14 +257,24 @@ def check_examples(
             f"Every pixel of the {len(good)} masks is ignored ({labels.ignore_index}); "
             "check `ignore_index` and the label field."
         )
-    return TrainingData(tuple(good), labels, tuple(sizes), tuple(fingerprints), tuple(skipped), store)
+    return TrainingData(
+        keys=tuple(example.key for example in good),
+        groups=tuple(example.group for example in good),
+        images=tuple(example.image for example in good),
+        labels=labels,
+        sizes=tuple(sizes),
+        fingerprints=tuple(fingerprints),
+        skipped=tuple(skipped),
+        store=store,
+    )
 
 
-def read_example_image(example: Example) -> np.ndarray:
-    """Read an example's image, or check the array that it is.
+def read_source(image: ImageSource, name: str) -> np.ndarray:
+    """Read an image file, or check the array that it is.
 
     Args:
-        example: what to read
+        image: file or array
+        name: what messages call it
 
     Returns:
         (H, W, 3) uint8 array
@@ -262,17 +284,15 @@ def read_example_image(example: Example) -> np.ndarray:
         OSError: no readable file
 
     Example:
-        >>> read_example_image(Example("a", np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), int))).shape
+        >>> read_source(np.zeros((4, 6, 3), np.uint8), "a").shape
         (4, 6, 3)
     """
-    if isinstance(example.image, np.ndarray):
-        return check_image(example.image, example.key)
-    return read_image(example.image)
+    return check_image(image, name) if isinstance(image, np.ndarray) else read_image(image)
 
 
 def _check(example: Example, labels: LabelSpace, asking: threading.Lock) -> _Checked:
     try:
-        image = read_example_image(example)
+        image = read_source(example.image, example.key)
     except Exception as error:  # a broken file may raise nearly anything
         return _Checked(None, f"cannot read its image ({one_line(error)})")
     try:

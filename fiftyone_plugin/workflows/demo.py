@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import rehearsal
+from .. import models, rehearsal
 from ..dataset import appearance, files
 from ..progress import Progress, terminal_bar
 from .rehearsal import RehearsalResult, inject_label_errors, rehearsal_result
@@ -16,17 +16,6 @@ from .scoring import score_label_quality
 from .training import train_cross_validated
 
 DATASET_NAME = "label-quality-demo"
-
-TRAINING: dict[str, Any] = {
-    "architecture": "unet",
-    "encoder": "tu-mobilenetv3_small_050",
-    "model_options": {"encoder_depth": 4, "decoder_channels": (64, 32, 16, 16)},
-    "weights": None,
-    "crop_size": (128, 160),
-    "batch_size": 4,
-    "lr": 4e-3,
-}
-"""A network that learns the scenes from nothing in seconds on two CPU cores; real images want a larger one."""
 
 LABELS = "labels"
 """The field in question: the true masks, some with an injected error."""
@@ -74,7 +63,7 @@ def make_demo_dataset(folder: Path, num_images: int, *, progress: Progress) -> A
 
 
 def run_demo(
-    folder: str | Path, *, num_images: int = 64, fraction: float = 0.2, folds: int = 3, epochs: int = 24, seed: int = 51
+    folder: str | Path, *, num_images: int = 64, fraction: float = 0.2, folds: int = 3, epochs: int = 40, seed: int = 51
 ) -> DemoResult:
     """Render, corrupt, train with cross-validation, score, and compare with what was put in.
 
@@ -96,8 +85,16 @@ def run_demo(
     errors = inject_label_errors(
         dataset, "true_labels", into=LABELS, fraction=fraction, seed=seed, output_dir=str(folder / "rehearsal")
     )
+    quick = {**models.QUICK_TRAINING, "epochs": epochs}
     train_cross_validated(
-        dataset, LABELS, folds=folds, epochs=epochs, seed=seed, output_dir=str(folder / "model"), **TRAINING
+        dataset,
+        LABELS,
+        folds=folds,
+        architecture=quick.pop("arch"),
+        weights=None,
+        seed=seed,
+        output_dir=str(folder / "model"),
+        **quick,
     )
     report = score_label_quality(dataset, LABELS, model="cross_validation", output_dir=str(folder / "label_quality"))
     result = rehearsal_result(dataset, report.key, errors.error_field)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -46,3 +49,13 @@ def blurry():
         for parameter in network.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
     return network
+
+
+@pytest.fixture
+def shared_data():
+    """Folder of real images and weights: LABEL_QUALITY_DATA, or shared/data beside the repository."""
+    beside = Path(__file__).parents[2].parent / "shared" / "data"
+    folder = Path(os.environ.get("LABEL_QUALITY_DATA", beside))
+    if not (folder / "weights").is_dir():
+        pytest.skip(f"no real data in {folder}")
+    return folder

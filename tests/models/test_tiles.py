@@ -11,11 +11,8 @@ from fiftyone_plugin.models.tiles import blend_weights, tile_starts
 
 
 @pytest.mark.parametrize("length", [1, 5, 16, 17, 31, 32, 100, 257])
-@pytest.mark.parametrize("tile", [1, 5, 16, 32])
-@pytest.mark.parametrize("overlap", [0, 1, 4])
+@pytest.mark.parametrize(("tile", "overlap"), [(1, 0), (5, 0), (5, 4), (16, 1), (16, 4), (32, 31)])
 def test_windows_cover(length, tile, overlap):
-    if overlap >= tile:
-        pytest.skip("an overlap of the whole window never advances")
     starts = tile_starts(length, tile, overlap)
     if length <= tile:
         assert starts == [0]
