@@ -25,7 +25,7 @@ def app() -> Iterator:
     session.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright keeps an event loop running, in which operators are only scheduled
 def browser() -> Iterator:
     """Debian's Chromium, headless; browser tests skip where there is none."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
