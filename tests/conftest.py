@@ -86,12 +86,3 @@ def make_dataset(tmp_path: Path) -> Iterator:
     for dataset in made:
         if not dataset.deleted:
             dataset.delete()
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder of real images for development; tests that need it skip where it is absent."""
-    folder = Path(os.environ.get("LABEL_QUALITY_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    if not (folder / "camvid").is_dir():
-        pytest.skip("no real images: set LABEL_QUALITY_DATA to a folder with camvid/")
-    return folder
