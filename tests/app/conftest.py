@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import subprocess
+import sys
+import threading
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -15,14 +20,36 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="session")
-def app() -> Iterator:
-    """One App for all browser tests: it takes half a minute to answer."""
-    import fiftyone as fo
+@pytest.fixture(scope="module")
+def app() -> Iterator[str]:
+    """Address of one App for all browser tests: FiftyOne's own server, in a process that ends with them."""
+    import fiftyone.constants as foc
 
-    session = fo.launch_app(remote=True, port=_free_port(), address="127.0.0.1")
-    yield session
-    session.close()
+    port = _free_port()
+    command = [sys.executable, "main.py", "--port", str(port), "--address", "127.0.0.1"]
+    environment = {**os.environ, "FIFTYONE_DISABLE_SERVICES": "1"}
+    server = subprocess.Popen(
+        command, cwd=foc.SERVER_DIR, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_answered(address, server)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait_until_answered(address: str, server: subprocess.Popen, seconds: float = 150) -> None:
+    pause = threading.Event()
+    for _ in range(round(seconds)):
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except OSError:
+            assert server.poll() is None, "FiftyOne's server ended before it answered"
+            pause.wait(1)
+    pytest.fail(f"FiftyOne's server did not answer within {seconds:.0f} s")
 
 
 @pytest.fixture(scope="module")  # Playwright keeps an event loop running, in which operators are only scheduled

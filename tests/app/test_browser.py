@@ -8,7 +8,7 @@ from pathlib import Path
 import fiftyone as fo
 import numpy as np
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import TimeoutError, expect
 from scipy.ndimage import gaussian_filter
 
 from fiftyone_plugin import rehearsal
@@ -56,15 +56,21 @@ def screenshot(page, name):
 
 
 def open_dataset(page, app, dataset):
-    app.dataset = dataset
-    page.goto(f"{app.url.rstrip('/').split('?')[0]}/datasets/{dataset.name}")
+    page.goto(f"{app}/datasets/{dataset.name}")
     page.wait_for_selector("[data-cy=spotlight-section-forward]")
     page.wait_for_selector("canvas[canvas-loaded=true]")
 
 
 def open_operator(page, label):
-    page.keyboard.press("`")
-    page.get_by_placeholder("Search operations").fill(label)
+    search = page.get_by_placeholder("Search operations")
+    for _ in range(5):  # a key that is pressed while the App still sets itself up is lost
+        page.keyboard.press("`")
+        try:
+            search.wait_for(timeout=10_000)
+            break
+        except TimeoutError:
+            continue
+    search.fill(label)
     page.get_by_text(label, exact=True).first.click()
 
 
