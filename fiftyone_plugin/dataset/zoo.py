@@ -61,10 +61,13 @@ def zoo_segmenter(name: str, **options: Any) -> Any:
             f"Expected a zoo model with per-pixel class scores, but {name!r} has none; "
             f"use one of {zoo_segmenter_names()}"
         )
-    return models.load_segmenter(module, **{**_normalisation(model.config), **options})
+    return models.load_segmenter(module, **{**_known_options(model), **options})
 
 
-def _normalisation(config: Any) -> dict[str, Any]:
-    """The mean and standard deviation that the zoo model was trained with."""
-    given = {"mean": getattr(config, "image_mean", None), "std": getattr(config, "image_std", None)}
-    return {name: tuple(value) for name, value in given.items() if value is not None}
+def _known_options(model: Any) -> dict[str, Any]:
+    """What the zoo says of its model: mean and standard deviation of its images, and whether it gives logits."""
+    processor = getattr(model, "_output_processor", None)
+    softmax = getattr(processor, "has_softmax_out", None)
+    given = {"mean": getattr(model.config, "image_mean", None), "std": getattr(model.config, "image_std", None)}
+    known: dict[str, Any] = {name: tuple(value) for name, value in given.items() if value is not None}
+    return known if softmax is None else {**known, "from_logits": not softmax}

@@ -29,6 +29,7 @@ def zoo(tmp_path, monkeypatch):
                         "entrypoint_fcn": "torchvision.models.segmentation.lraspp_mobilenet_v3_large",
                         "entrypoint_args": {"weights": None, "weights_backbone": None, "num_classes": 3},
                         "output_processor_cls": "fiftyone.utils.torch.SemanticSegmenterOutputProcessor",
+                        "output_processor_args": {"has_softmax_out": False},
                         "image_mean": [0.5, 0.5, 0.5],
                         "image_std": [0.25, 0.25, 0.25],
                     },
