@@ -47,15 +47,15 @@ QUICK_TRAINING: Mapping[str, Any] = {
     "arch": "fpn",
     "encoder": "tu-mobilenetv3_small_100",
     "model_options": {"decoder_pyramid_channels": 48, "decoder_segmentation_channels": 32, "decoder_dropout": 0.0},
-    "epochs": 40,
+    "epochs": 30,
     "batch_size": 4,
     "crop_size": (128, 160),
     "lr": 1.6e-2,
 }
 """Options of `cross_validate` that train from nothing on some dozens of small images in a minute, on a CPU.
 
-Three folds of 60 rendered street scenes of 192 x 256 pixels and 8 classes took 65 s on one core and reached
-0.89 of the pixels and a mean IoU of 0.60 on held-out images.
+Three folds of 60 rendered street scenes of 192 x 256 pixels and 8 classes took a minute on one core (four: 85 s)
+and found the right class of 0.88 of the pixels of held-out images, a mean IoU of 0.58.
 """
 
 _MEMORY_BUDGET = 2 << 30

@@ -32,6 +32,7 @@ from .training_data import TrainingData
 CHECKPOINT_NAME = "last.ckpt"
 REPORT_SECONDS = 0.3  # least time between two progress reports
 _STRIDE = 32
+_CHANNELS_WITHOUT_HARM = 16
 _RISE_SHARE = 10  # the learning rate rises during a tenth of the steps
 Batch = dict[str, torch.Tensor]
 FoldReport = Callable[[int, int, float], None]  # images trained on, epoch, loss
@@ -99,6 +100,7 @@ class SegmentationTraining(pl.LightningModule):
         self.plan = plan
         self.ignored = ignored
         self.total_steps = total_steps
+        self.memory_format = fast_format(model)
         self.register_buffer("mean", torch.tensor(plan.mean).reshape(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(plan.std).reshape(3, 1, 1), persistent=False)
 
@@ -123,7 +125,7 @@ class SegmentationTraining(pl.LightningModule):
         """
         height, width = images.shape[-2:]
         normalised = (images.float() / 255 - self.mean) / self.std  # type: ignore[operator]
-        padded = pad_to_multiple(normalised, _STRIDE).contiguous(memory_format=torch.channels_last)
+        padded = pad_to_multiple(normalised, _STRIDE).contiguous(memory_format=self.memory_format)
         logits = self.model(padded)
         if logits.shape[-2:] != padded.shape[-2:]:  # some architectures answer at another resolution
             logits = functional.interpolate(logits, padded.shape[-2:], mode="bilinear", align_corners=False)
@@ -287,6 +289,34 @@ class StepReports(Callback):
         self.report(images, trainer.current_epoch, float(outputs["loss"]))
 
 
+def fast_format(model: torch.nn.Module) -> torch.memory_format:
+    """Return the order of tensor axes in which a model trains fastest without harm.
+
+    Channels last is a fifth faster on a CPU and faster on a GPU. But oneDNN, PyTorch's CPU library, writes
+    beyond its memory in the weight gradient of a strided 1 x 1 convolution of few channels (seen with
+    torch 2.15 and 3 channels, the first layer of MobileOne), so such models keep the usual order.
+
+    Args:
+        model: any module
+
+    Returns:
+        channels last, or contiguous
+
+    Example:
+        >>> fast_format(torch.nn.Conv2d(3, 8, 3, stride=2))
+        torch.channels_last
+        >>> fast_format(torch.nn.Conv2d(3, 8, 1, stride=2))
+        torch.contiguous_format
+    """
+    strided = [
+        layer
+        for layer in model.modules()
+        if isinstance(layer, torch.nn.Conv2d) and max(layer.kernel_size) == 1 < max(layer.stride)
+    ]
+    harmed = any(layer.in_channels < _CHANNELS_WITHOUT_HARM for layer in strided)
+    return torch.contiguous_format if harmed else torch.channels_last
+
+
 def learning_rate(step: int, total: int) -> float:
     """Return the learning rate's share of its highest value: a linear rise, then half a cosine to zero.
 
@@ -370,7 +400,7 @@ def train_fold(
         False
     """
     steps = plan.steps(len(indices))
-    module = method(model.to(memory_format=torch.channels_last), plan, data.labels.ignored, steps * plan.epochs)
+    module = method(model.to(memory_format=fast_format(model)), plan, data.labels.ignored, steps * plan.epochs)
     last = folder / CHECKPOINT_NAME
     checkpoint = _read_checkpoint(last)
     if checkpoint is not None and checkpoint["epoch"] + 1 >= plan.epochs:

@@ -114,7 +114,15 @@ def test_cross_entropy_is_the_mean_over_labelled_pixels():
     assert bool(torch.isfinite(logits.grad).all())
 
 
-@pytest.mark.parametrize("network", [Tiny, HalfResolution])
+class Strided(Tiny):
+    """Begins as MobileOne does, with a convolution that channels-last training on a CPU would not survive."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder.add_module("fourth", nn.Conv2d(4, 4, 1, stride=2))
+
+
+@pytest.mark.parametrize("network", [Tiny, HalfResolution, Strided])
 def test_a_fold_trains_and_tells(data, tmp_path, network):
     told = []
     model = train_fold(network(), data, range(5), PLAN, tmp_path, lambda *call: told.append(call))
