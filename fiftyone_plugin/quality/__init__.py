@@ -17,6 +17,7 @@ from __future__ import annotations
 from .class_pair_table import ClassPair, class_pair_counts, class_pair_table, filter_by_class
 from .confident_learning import Cut, class_pairs, confident_learning_cut, record_flags, record_scores
 from .datasets import class_scores, image_scores, iter_label_issues, label_issues, pixel_scores
+from .hard_masks import hard_mask_probabilities
 from .in_sample import in_sample_suspicion
 from .methods import DATASET_METHODS, METHOD_TITLES, METHODS, PAPER_METHODS, check_methods
 from .pixel_maps import ClassSums, PixelMaps
@@ -62,6 +63,7 @@ __all__ = [
     "class_scores",
     "confident_learning_cut",
     "filter_by_class",
+    "hard_mask_probabilities",
     "image_record",
     "image_regions",
     "image_scores",

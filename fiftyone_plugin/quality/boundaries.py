@@ -76,8 +76,11 @@ def class_maps(label: IntArray, maps: PixelMaps) -> tuple[IntArray, IntArray]:
         (array([[ 0, -1]], dtype=int32), array([[ 0, -1]], dtype=int32))
     """
     valid = ~np.isnan(maps.self_confidence)
-    given = np.where(valid, label, NOWHERE).astype(np.int32)
-    return given, np.where(valid, maps.predicted.astype(np.int32), np.int32(NOWHERE))
+    # Signed before the choice: NumPy would squeeze -1 into a label of unsigned type as 255.
+    given, predicted = (
+        np.where(valid, classes.astype(np.int32), np.int32(NOWHERE)) for classes in (label, maps.predicted)
+    )
+    return given, predicted
 
 
 def border_distances(given: IntArray, predicted: IntArray) -> IntArray:

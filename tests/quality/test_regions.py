@@ -250,3 +250,13 @@ def test_verifier_refuses_what_does_not_fit(tmp_path):
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(LabelQualityError, match="damaged"):
         quality.RegionVerifier.load(tmp_path / "bad.json")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int32, np.int64])
+def test_labels_of_every_integer_type_give_the_same_regions(dtype):
+    ignored = 100  # fits every type
+    label = mask_of("...... .1x... .1x... ...... ...... x.....")
+    label[label == 255] = ignored
+    probs = probs_of(mask_of("...... ..2... ..2... ...... ...... ......"))
+    (region,) = quality.issue_regions([label.astype(dtype)], [probs], ignored)
+    assert (region.kind, region.given, region.bbox, region.area) == ("spurious", 1, (1, 1, 3, 2), 2)
