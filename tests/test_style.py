@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "fiftyone_plugin"
 MAY_IMPORT = {
-    "quality": set(),
+    "quality": {"rehearsal"},
     "models": {"quality"},
     "rehearsal": set(),
     "correction": {"quality"},

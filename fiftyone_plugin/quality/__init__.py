@@ -9,7 +9,8 @@ machines:
     cut = confident_learning_cut(records, totals)   # once per dataset
     record_scores(record, totals, cut), record_flags(record, cut), class_pairs(record, cut)
 
-Where and what the errors are: `issue_regions` for whole datasets, `image_regions(label, record)` image by image.
+Where and what the errors are, and the one ranking to begin with: `judge_labels` (or `issue_regions`) for whole
+datasets; `image_regions(label, record)` and `rehearse` image by image, then `Evidence`.
 """
 
 from __future__ import annotations
@@ -19,43 +20,54 @@ from .confident_learning import Cut, class_pairs, confident_learning_cut, record
 from .datasets import class_scores, image_scores, iter_label_issues, label_issues, pixel_scores
 from .hard_masks import hard_mask_probabilities
 from .in_sample import in_sample_suspicion
+from .judging import Evidence, Judge, RegionScorer, Rehearsed
 from .methods import DATASET_METHODS, METHOD_TITLES, METHODS, PAPER_METHODS, check_methods
 from .pixel_maps import ClassSums, PixelMaps
 from .records import ImageRecord, Suspects, image_record, load_record
-from .region_verifier import RegionVerifier
+from .region_verifier import CONTEXT_NAMES, RegionVerifier
 from .regions import (
     FEATURE_NAMES,
     KINDS,
     ImageRegions,
     IssueRegion,
     image_regions,
-    issue_regions,
     load_regions,
     region_features,
     region_scores,
 )
+from .rehearsing import NUM_REHEARSALS, RegionRows, Rehearsal, load_rehearsals, rehearsals_of, rehearse, save_rehearsals
 from .scores import softmin
 from .spool import RecordSpool
 from .totals import Totals
+from .verdicts import Verdict, issue_regions, judge_labels
 
 __all__ = [
+    "CONTEXT_NAMES",
     "DATASET_METHODS",
     "FEATURE_NAMES",
     "KINDS",
     "METHODS",
     "METHOD_TITLES",
+    "NUM_REHEARSALS",
     "PAPER_METHODS",
     "ClassPair",
     "ClassSums",
     "Cut",
+    "Evidence",
     "ImageRecord",
     "ImageRegions",
     "IssueRegion",
+    "Judge",
     "PixelMaps",
     "RecordSpool",
+    "RegionRows",
+    "RegionScorer",
     "RegionVerifier",
+    "Rehearsal",
+    "Rehearsed",
     "Suspects",
     "Totals",
+    "Verdict",
     "check_methods",
     "class_pair_counts",
     "class_pair_table",
@@ -70,13 +82,18 @@ __all__ = [
     "in_sample_suspicion",
     "issue_regions",
     "iter_label_issues",
+    "judge_labels",
     "label_issues",
     "load_record",
     "load_regions",
+    "load_rehearsals",
     "pixel_scores",
     "record_flags",
     "record_scores",
     "region_features",
     "region_scores",
+    "rehearsals_of",
+    "rehearse",
+    "save_rehearsals",
     "softmin",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from ..errors import LabelQualityError
 from . import kernels
+from .arrays_file import read_arrays, write_arrays
 from .inputs import check_temperature
 from .methods import check_methods
 from .pixel_maps import ClassSums, MeasuredImage, PixelMaps, class_dtype, measure_image
@@ -119,16 +119,7 @@ class ImageRecord:
             ...     load_record(record.save(Path(folder) / "image.npz")).num_valid
             2
         """
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            with partial.open("wb") as file:
-                np.savez(file, **self._arrays())
-            os.replace(partial, target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        return target
+        return write_arrays(Path(path), self._arrays(), compressed=False)
 
     def _arrays(self) -> dict[str, Any]:
         meta = {
@@ -173,8 +164,7 @@ def load_record(path: str | Path) -> ImageRecord:
         FileNotFoundError: [Errno 2] No such file or directory: 'no_such.npz'
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_arrays(Path(path))
         meta = json.loads(arrays["meta"].tobytes())
         if meta["format"] != FORMAT:
             raise LabelQualityError(

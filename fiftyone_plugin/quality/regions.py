@@ -25,19 +25,18 @@ The score is a logistic function of a few features of the region (see `FEATURE_N
 
 from __future__ import annotations
 
-import os
-import warnings
+import math
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import LabelQualityError
-from ..progress import Progress, silent
+from .arrays_file import read_arrays, write_arrays
 from .boundaries import (
     NOWHERE,
     border_distances,
@@ -49,9 +48,8 @@ from .boundaries import (
     displaced_borders,
     eroded,
 )
-from .image_pairs import image_pairs, named
 from .inputs import check_label
-from .pixel_maps import PixelMaps, measure_image
+from .pixel_maps import PixelMaps
 from .records import ImageRecord
 from .scores import divide
 
@@ -81,6 +79,14 @@ FEATURE_NAMES: Final = (
     "object_share",
     "label_share",
     "boundary",
+    "margin_spread",
+    "best_probability",
+    "thickness",
+    "solidity",
+    "at_edge",
+    "core_share",
+    "missing",
+    "wrong_class",
 )
 """Features of a region, in the order of `region_features`:
 
@@ -96,16 +102,22 @@ FEATURE_NAMES: Final = (
 - object_share: wrong share of the predicted objects under it
 - label_share: wrong share of the given objects under it
 - boundary: 1 if its kind is `boundary`, 0 otherwise
+- margin_spread: standard deviation of the margin over all pixels
+- best_probability: largest best probability
+- thickness: decimal logarithm of how deep its deepest pixel lies, over the image's diagonal
+- solidity: share of its box that it fills
+- at_edge: 1 if it touches the edge of the image
+- core_share: share of its pixels that are core
+- missing, wrong_class: 1 if its kind is this one
 """
 
-SCORE_WEIGHTS: Final = (8.231, 0.0, -5.648, 0.515, 0.398, 0.0, -0.456, 1.054, 1.131, 0.606, -0.531)
+SCORE_WEIGHTS: Final = (8.231, 0.0, -5.648, 0.515, 0.398, 0.0, -0.456, 1.054, 1.131, 0.606, -0.531, *(0.0,) * 8)
 """Coefficients of the score by feature.
 
 From `benchmarks/fit_region_score.py --scenes 80`: a logistic regression with limited signs on the regions of 160
 rendered scenes (seed 1,000,000) with simulated predictions, half of them with one error in the label. A region was an
-error if its IoU with the wrong pixels was at least 0.25. One region in a hundred or so was; where they are more or
-fewer, or the model is another, the score still orders regions, but as a probability it is off until a `RegionVerifier`
-has seen reviewed regions.
+error if its IoU with the wrong pixels was at least 0.25. This score needs one image only; where there are enough
+images, `judging` learns coefficients for the dataset and its model instead, over the other features too.
 """
 
 SCORE_BIAS: Final = -7.385
@@ -176,6 +188,7 @@ class ImageRegions:
             Arrays by name.
 
         Example:
+            >>> from .pixel_maps import measure_image
             >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
             >>> image_regions([[0, 0]], maps).as_arrays()["boxes"]
             array([[0, 1, 1, 2]])
@@ -209,6 +222,7 @@ class ImageRegions:
             The regions.
 
         Example:
+            >>> from .pixel_maps import measure_image
             >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
             >>> found = image_regions([[0, 0]], maps)
             >>> ImageRegions.from_arrays(found.as_arrays()).regions[0].bbox
@@ -250,21 +264,13 @@ class ImageRegions:
 
         Example:
             >>> import tempfile
+            >>> from .pixel_maps import measure_image
             >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     len(load_regions(image_regions([[0, 0]], maps).save(Path(folder) / "image.npz")))
             1
         """
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            with partial.open("wb") as file:
-                np.savez_compressed(file, **cast(dict[str, Any], self.as_arrays()))
-            os.replace(partial, target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        return target
+        return write_arrays(Path(path), self.as_arrays())
 
     def rescored(self, scores: npt.ArrayLike) -> ImageRegions:
         """Return the same regions with other scores, worst first again.
@@ -276,6 +282,7 @@ class ImageRegions:
             New regions.
 
         Example:
+            >>> from .pixel_maps import measure_image
             >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
             >>> image_regions([[0, 0]], maps).rescored([0.25]).regions[0].score
             0.25
@@ -306,8 +313,7 @@ def load_regions(path: str | Path) -> ImageRegions:
         FileNotFoundError: [Errno 2] No such file or directory: 'no_such.npz'
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return ImageRegions.from_arrays({name: file[name] for name in file.files})
+        return ImageRegions.from_arrays(read_arrays(Path(path)))
     except (KeyError, EOFError, IndexError, ValueError, zipfile.BadZipFile) as error:
         raise LabelQualityError(
             f"Expected issue regions in {path}, but the file is damaged or of another kind ({error}); delete it and "
@@ -384,6 +390,7 @@ def image_regions(
         >>> probs[0] = 0.9
         >>> probs[:, 1:4, 2:5] = [[[0.1]], [[0.9]]]
         >>> label = np.zeros((5, 6), int)
+        >>> from .pixel_maps import measure_image
         >>> found = image_regions(label, measure_image(label, probs).maps)
         >>> found.regions[0].kind, found.regions[0].bbox, found.regions[0].area
         ('missing', (1, 2, 4, 5), 9)
@@ -401,75 +408,6 @@ def image_regions(
     return ImageRegions(
         shape, regions, table.features[order], num_kept - len(regions), num_regions - num_kept, scene.tolerance
     )
-
-
-def issue_regions(
-    labels: Iterable[Any],
-    pred_probs: Iterable[Any],
-    ignore_index: int | None = 255,
-    *,
-    tolerance: float | None = None,
-    min_area: int | None = None,
-    max_per_image: int = MAX_PER_IMAGE,
-    from_logits: bool = False,
-    progress: Progress | None = None,
-) -> list[IssueRegion]:
-    """Find the regions of a dataset that are probably labelled wrongly, worst first over all images.
-
-    Each image is read once. The list holds the masks of all regions, so `min_area` and `max_per_image` bound the
-    memory; for datasets that are larger than that use `image_regions` image by image.
-
-    Args:
-        labels: (H, W) integer class indices per image
-        pred_probs: (K, H, W) float probabilities per image, NumPy or torch, from a model that has not been trained on
-            the image
-        ignore_index: label value of pixels to leave out, or None
-        tolerance: pixels that a border may be off; None means 1 % of the diagonal of each image, at least 1
-        min_area: pixels of the smallest region; None means a 20,000th of the image, at least 1
-        max_per_image: regions to keep of each image; a warning says how many more there were
-        from_logits: whether `pred_probs` are logits
-        progress: told how many images are done
-
-    Returns:
-        The regions; empty if nothing disagrees.
-
-    Raises:
-        TypeError: if a type does not fit; the message names the image's index.
-        LabelQualityError: if a shape or value does not fit; the message names the image's index.
-
-    Example:
-        >>> probs = np.full((2, 5, 6), 0.1)
-        >>> probs[0] = 0.9
-        >>> probs[:, 1:4, 2:5] = [[[0.1]], [[0.9]]]
-        >>> region, = issue_regions([np.zeros((5, 6), int)], [probs])
-        >>> region.kind, region.given, region.suggested, region.bbox
-        ('missing', 0, 1, (1, 2, 4, 5))
-    """
-    report = progress or silent
-    total = len(labels) if isinstance(labels, Sized) else 0
-    found: list[IssueRegion] = []
-    dropped, capped = 0, 0
-    for index, label, probs in image_pairs(labels, pred_probs):
-        with named(index):
-            image = measure_image(label, probs, ignore_index=ignore_index, from_logits=from_logits)
-            regions = image_regions(
-                image.label,
-                image.maps,
-                tolerance=tolerance,
-                min_area=min_area,
-                max_per_image=max_per_image,
-                image_index=index,
-            )
-        found.extend(regions)
-        dropped, capped = dropped + regions.dropped, capped + bool(regions.dropped)
-        report(index + 1, max(total, index + 1), "finding regions")
-    if dropped:
-        warnings.warn(
-            f"{capped} images have more than max_per_image={max_per_image} regions; {dropped} regions with lower "
-            "scores are left out. Raise `max_per_image` or `min_area`.",
-            stacklevel=2,
-        )
-    return sorted(found, key=lambda region: (-region.score, region.image_index, -region.area, region.bbox))
 
 
 def region_features(
@@ -490,6 +428,7 @@ def region_features(
         LabelQualityError: if a region has no labelled pixel in this image.
 
     Example:
+        >>> from .pixel_maps import measure_image
         >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
         >>> found = image_regions([[0, 0]], maps)
         >>> bool((region_features([[0, 0]], maps, found.regions) == found.features).all())
@@ -512,8 +451,9 @@ def region_features(
             f"Expected {len(regions)} regions that do not overlap and hold labelled pixels, but some are covered or "
             "ignored; pass regions of one `image_regions` call, and the label that it got."
         )
-    bounded = np.array([region.kind == "boundary" for region in regions], np.bool_)
-    return _measure(scene, ids, bounded, np.ones(len(regions), np.bool_)).features
+    kinds = np.array([KINDS.index(region.kind) for region in regions], np.int64)
+    boxes = np.array([region.bbox for region in regions], np.int64).reshape(-1, 4)
+    return _features(scene, ids, np.bincount(ids[ids >= 0], minlength=len(regions)), boxes, kinds)
 
 
 def region_scores(features: npt.ArrayLike) -> FloatArray:
@@ -526,7 +466,7 @@ def region_scores(features: npt.ArrayLike) -> FloatArray:
         (R,) float64 in [0, 1].
 
     Example:
-        >>> region_scores(np.zeros((0, 11)))
+        >>> region_scores(np.zeros((0, len(FEATURE_NAMES))))
         array([], dtype=float64)
     """
     return logistic(np.asarray(features, np.float64) @ np.array(SCORE_WEIGHTS) + SCORE_BIAS)
@@ -636,7 +576,7 @@ def _measure(scene: _Scene, ids: IntArray, bounded: BoolArray, owned: BoolArray)
         _most_common(at, scene.given[inside], count),
         _most_common(at, scene.predicted[inside], count),
         kinds,
-        _features(scene, ids, areas, bounded),
+        _features(scene, ids, areas, boxes, kinds),
     )
 
 
@@ -661,7 +601,7 @@ def _most_common(groups: IntArray, values: IntArray, count: int) -> IntArray:
     return keys[order][last] % span
 
 
-def _features(scene: _Scene, ids: IntArray, areas: IntArray, bounded: BoolArray) -> FloatArray:
+def _features(scene: _Scene, ids: IntArray, areas: IntArray, boxes: IntArray, kinds: IntArray) -> FloatArray:
     count, inside = int(areas.size), ids >= 0
     if not count:
         return np.zeros((0, len(FEATURE_NAMES)))
@@ -674,8 +614,15 @@ def _features(scene: _Scene, ids: IntArray, areas: IntArray, bounded: BoolArray)
     rims = np.zeros((count, 3), np.int64)
     count_rims(ids, scene.given, scene.predicted, rims)
     edges = np.maximum(rims[:, 0], 1)
+    depths = border_distances(ids.astype(np.int32), ids.astype(np.int32))[inside]
+    deepest = np.zeros(count)
+    np.maximum.at(deepest, at, np.minimum(depths, max(ids.shape)))
+    best = np.zeros(count)
+    np.maximum.at(best, at, scene.maps.best_probability[inside].astype(np.float64))
+    mean, square = _means(at, margins, count), _means(at, margins**2, count)
+    heights, widths = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     columns = (
-        np.where(np.isnan(margin), _means(at, margins, count), margin),
+        np.where(np.isnan(margin), mean, margin),
         _means(at, confidence, count),
         rims[:, 0] / (4 * areas),
         np.log10(areas / ids.size),
@@ -685,7 +632,15 @@ def _features(scene: _Scene, ids: IntArray, areas: IntArray, bounded: BoolArray)
         rims[:, 2] / edges,
         _means(at, scene.predicted_wrong[scene.predicted_objects[inside]], count),
         _means(at, scene.given_wrong[scene.given_objects[inside]], count),
-        bounded,
+        kinds == KINDS.index("boundary"),
+        np.sqrt(np.maximum(square - mean**2, 0)),
+        best,
+        np.log10(deepest / math.hypot(*ids.shape)),
+        areas / (heights * widths),
+        (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == ids.shape).any(axis=1),
+        _means(at, core, count),
+        kinds == KINDS.index("missing"),
+        kinds == KINDS.index("wrong_class"),
     )
     return np.stack(columns, axis=1).astype(np.float64)
 

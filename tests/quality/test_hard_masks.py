@@ -11,7 +11,8 @@ from fiftyone_plugin.errors import LabelQualityError
 def test_the_most_probable_class_is_the_predicted_one(seed):
     mask = np.random.default_rng(seed).integers(0, 5, (23, 31))
     probs = quality.hard_mask_probabilities(mask, 6)
-    assert probs.shape == (6, 23, 31) and probs.dtype == np.float32
+    assert probs.shape == (6, 23, 31)
+    assert probs.dtype == np.float32
     np.testing.assert_array_equal(probs.argmax(axis=0), mask)
     np.testing.assert_allclose(probs.sum(axis=0), 1, atol=1e-6)
 
@@ -20,7 +21,8 @@ def test_it_is_sure_inside_and_unsure_at_the_border():
     mask = np.zeros((40, 40), int)
     mask[:, 20:] = 1
     sure = quality.hard_mask_probabilities(mask, 2, tolerance=2).max(axis=0)
-    assert (sure[:, :17] == 1).all() and (sure[:, 23:] == 1).all()
+    assert (sure[:, :17] == 1).all()
+    assert (sure[:, 23:] == 1).all()
     assert (sure[:, 19:21] < 0.9).all()
 
 
@@ -29,7 +31,8 @@ def test_pixels_without_a_prediction_say_nothing():
     assert (quality.hard_mask_probabilities(mask, 4) == 0.25).all()
     mask[:3] = 2
     probs = quality.hard_mask_probabilities(mask, 4)
-    assert (probs[:, 3:] == 0.25).all() and (probs[:, :3].argmax(axis=0) == 2).all()
+    assert (probs[:, 3:] == 0.25).all()
+    assert (probs[:, :3].argmax(axis=0) == 2).all()
     np.testing.assert_allclose(probs.sum(axis=0), 1, atol=1e-6)
 
 

@@ -218,7 +218,7 @@ def test_verifier_learns_from_decisions(tmp_path):
     assert (verifier.num_accepted, verifier.num_rejected) == (accepted.sum(), (~accepted).sum())
     path = verifier.save(tmp_path / "verifier.json")
     assert quality.RegionVerifier.load(path) == verifier
-    assert set(json.loads(path.read_text())["features"]) == set(quality.FEATURE_NAMES)
+    assert set(json.loads(path.read_text())["features"]) == {*quality.FEATURE_NAMES, *quality.CONTEXT_NAMES}
 
 
 def test_verifier_without_decisions_is_the_fixed_score():
@@ -238,12 +238,12 @@ def test_one_sided_decisions_stay_finite():
 
 
 def test_verifier_refuses_what_does_not_fit(tmp_path):
-    with pytest.raises(LabelQualityError, match=r"shape \(R, 11\), but got \(2, 3\)"):
+    with pytest.raises(LabelQualityError, match=r"shape \(R, 19\), or \(R, 25\) with their context, but got \(2, 3\)"):
         quality.RegionVerifier.fit(np.zeros((2, 3)), [True, False])
     with pytest.raises(LabelQualityError, match="one answer for each of 2 regions"):
-        quality.RegionVerifier.fit(np.zeros((2, 11)), [True])
+        quality.RegionVerifier.fit(np.zeros((2, 19)), [True])
     with pytest.raises(LabelQualityError, match="finite `features`"):
-        quality.RegionVerifier().predict(np.full((1, 11), np.nan))
+        quality.RegionVerifier().predict(np.full((1, 19), np.nan))
     (tmp_path / "old.json").write_text('{"features": {"size": 1}, "bias": 0}')
     with pytest.raises(LabelQualityError, match="but got size; fit it again"):
         quality.RegionVerifier.load(tmp_path / "old.json")
