@@ -14,6 +14,12 @@ from typing import Any
 _JOBS = {
     "score_label_quality": "workflows.scoring",
     "load_report": "workflows.scoring",
+    "show_regions": "workflows.review",
+    "review_regions": "workflows.review",
+    "rescore_regions": "workflows.review",
+    "review_history": "workflows.review",
+    "reviewed_regions": "workflows.review",
+    "changed_labels": "workflows.review",
     "train_cross_validated": "workflows.training",
     "inject_label_errors": "workflows.rehearsal",
     "list_label_quality_runs": "workflows.housekeeping",

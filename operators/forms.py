@@ -7,7 +7,9 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset import runs
+from ..fiftyone_plugin.dataset.fields import ScoreFields
 from ..fiftyone_plugin.dataset.scan import segmentation_fields
+from ..fiftyone_plugin.workflows import review
 
 
 def label_field_input(ctx: Any, inputs: types.Object) -> str | None:
@@ -38,6 +40,11 @@ def label_field_input(ctx: Any, inputs: types.Object) -> str | None:
         view=view,
     )
     return ctx.params.get("label_field") or choices[0]
+
+
+def first_label_field(ctx: Any) -> str | None:
+    """The field that a form offers first."""
+    return next(iter(_own_last(ctx, segmentation_fields(ctx.dataset))), None)
 
 
 def _own_last(ctx: Any, names: list[str]) -> list[str]:
@@ -72,6 +79,43 @@ def key_input(ctx: Any, inputs: types.Object, default: str, prefix_of: str) -> N
             description="There is a run under this key. Replacing it deletes its fields and files once the new ones "
             "are complete; otherwise choose another key.",
         )
+
+
+def regions_key(ctx: Any) -> str:
+    """The run whose regions are meant where none is named: of the selected labels, of the view, or the newest.
+
+    Returns:
+        its key; `label_quality` if no run has regions, for the message that follows
+    """
+    keys = review.runs_with_regions(ctx.dataset)
+    selected = {label.get("field") for label in ctx.selected_labels or []}
+    for key in keys:
+        if ScoreFields(key).regions in selected:
+            return key
+    if ctx.view._is_generated:
+        keys = [key for key in keys if ctx.view.has_field(ScoreFields(key).regions)] or keys
+    return keys[-1] if keys else "label_quality"
+
+
+def regions_key_input(ctx: Any, inputs: types.Object) -> str | None:
+    """Ask for the run whose regions are meant, where there is a choice.
+
+    Returns:
+        the run's key, or None if no run has regions, in which case the form says so and cannot be sent
+    """
+    keys = review.runs_with_regions(ctx.dataset)
+    if not keys:
+        text = "Run 'Score label quality' first; it writes regions unless told otherwise."
+        blocked(inputs, "no_regions", "This dataset has no issue regions", text)
+        return None
+    default = regions_key(ctx)
+    if len(keys) > 1:
+        view = types.DropdownView()
+        for key in keys:
+            view.add_choice(key, label=key)
+        inputs.enum("key", keys, required=False, default=default, label="Run", view=view)
+    chosen = ctx.params.get("key") or default
+    return chosen if chosen in keys else default
 
 
 def ignore_index_input(inputs: types.Object) -> None:

@@ -10,7 +10,7 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin import quality
 from ..fiftyone_plugin.dataset import runs
-from ..fiftyone_plugin.dataset.scan import string_fields
+from ..fiftyone_plugin.dataset.scan import segmentation_fields, string_fields
 from ..fiftyone_plugin.dataset.zoo import zoo_segmenter_names
 from ..fiftyone_plugin.workflows import scoring
 from . import forms
@@ -21,11 +21,12 @@ SOURCES = {
     "model": ("Model file or name", "A save_pretrained folder, TorchScript or torch.export file, or a library's name."),
     "zoo": ("FiftyOne model zoo", "A semantic segmenter of the zoo; weights are downloaded on first use."),
     "probabilities": ("Probabilities on disk", "npy, npz or zarr files of (classes, height, width), one per image."),
+    "masks": ("Another mask field", "Masks of a second annotator, or of a model that gives classes only."),
 }  # fmt: skip
 
 
 class ScoreLabelQuality(foo.Operator):
-    """Writes score, map and issue fields; the form only asks."""
+    """Writes score, map, issue and region fields; the form only asks."""
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -48,6 +49,7 @@ class ScoreLabelQuality(foo.Operator):
         *,
         model: Any = None,
         probabilities: str | None = None,
+        predictions: str | None = None,
         delegate: bool = False,
         **kwargs: Any,
     ) -> Any:
@@ -58,6 +60,7 @@ class ScoreLabelQuality(foo.Operator):
             label_field: its Segmentation field
             model: key of a training run, or anything that names a model
             probabilities: instead of a model, a string field or folder of probability files
+            predictions: instead of either, a second Segmentation field with the same mask values
             delegate: whether to queue the job for `fiftyone delegated launch`
             kwargs: the other arguments of `fiftyone_plugin.score_label_quality`
 
@@ -69,9 +72,10 @@ class ScoreLabelQuality(foo.Operator):
         ctx = forms.context_of(
             sample_collection,
             label_field=label_field,
-            source="probabilities" if probabilities else "model",
+            source="masks" if predictions else "probabilities" if probabilities else "model",
             model=model,
             probabilities=probabilities,
+            predictions=predictions,
             **kwargs,
         )
         result = execute(self.uri, ctx, delegate=delegate, description="checking labels")
@@ -83,7 +87,7 @@ class ScoreLabelQuality(foo.Operator):
         if forms.label_field_input(ctx, inputs) is not None:
             _source_input(ctx, inputs)
             _score_input(ctx, inputs)
-            forms.key_input(ctx, inputs, "label_quality", "the score, `_softmin`, `_issues`, `_map`")
+            forms.key_input(ctx, inputs, "label_quality", "the score, `_softmin`, `_regions`, `_issues`, `_map`")
             inputs.view_target(ctx, action_description="Score")
             inputs.bool("more", default=False, label="More options", view=types.SwitchView())
             if ctx.params.get("more"):
@@ -110,7 +114,9 @@ class ScoreLabelQuality(foo.Operator):
 
 def _source_input(ctx: Any, inputs: types.Object) -> None:
     trained = [run.key for run in runs.list_runs(ctx.dataset, runs.TRAINING)]
-    available = [name for name in SOURCES if name != "trained" or trained]
+    masks = _other_masks(ctx)
+    missing = {"trained": not trained, "masks": not masks}
+    available = [name for name in SOURCES if not missing.get(name)]
     default = available[0]
     view = types.RadioGroup()
     for name in available:
@@ -129,6 +135,13 @@ def _source_input(ctx: Any, inputs: types.Object) -> None:
     _source_details(ctx, ctx.params.get("source") or default, trained, inputs)
 
 
+def _other_masks(ctx: Any) -> list[str]:
+    """Mask fields that could stand for predictions: all but the labels, and those that runs of ours wrote."""
+    own = {name for run in runs.list_runs(ctx.dataset, runs.SCORING) for name in run.fields}
+    label_field = ctx.params.get("label_field") or forms.first_label_field(ctx)
+    return [name for name in segmentation_fields(ctx.dataset) if name != label_field and name not in own]
+
+
 def _source_details(ctx: Any, source: str, trained: list[str], inputs: types.Object) -> None:
     if source == "trained" and trained:
         view = types.DropdownView()
@@ -141,6 +154,12 @@ def _source_details(ctx: Any, source: str, trained: list[str], inputs: types.Obj
         for name in names:
             view.add_choice(name, label=name)
         inputs.enum("zoo_model", names, required=True, label="Zoo model", view=view)
+    elif source == "masks":
+        names = _other_masks(ctx)
+        view = types.DropdownView()
+        for name in names:
+            view.add_choice(name, label=name)
+        inputs.enum("predictions", names, required=True, label="Mask field", view=view)
     elif source == "probabilities":
         fields = types.AutocompleteView(allow_user_input=True)
         for name in string_fields(ctx.dataset):
@@ -190,6 +209,23 @@ def _more_input(inputs: types.Object) -> None:
     forms.ignore_index_input(inputs)
     inputs.bool("write_issues", default=True, label="Write issue masks", description="Which pixels are flagged.")
     inputs.bool("write_map", default=True, label="Write heatmaps", description="How suspicious each pixel is.")
+    inputs.bool(
+        "write_regions", default=True, label="Write regions", description="Where the label is wrong, one by one."
+    )
+    inputs.int(
+        "min_region_area",
+        required=False,
+        min=1,
+        label="Smallest region",
+        description="In pixels. Empty: a 20,000th of the image.",
+    )
+    inputs.int(
+        "max_regions_per_image",
+        default=quality.regions.MAX_PER_IMAGE,
+        min=1,
+        label="Regions per image",
+        description="At most; the report says how many there were beyond.",
+    )
     inputs.float(
         "temperature",
         default=0.1,
@@ -208,7 +244,7 @@ def _more_input(inputs: types.Object) -> None:
 
 
 _PASSED_ON = (
-    "label_field", "key", "class_mapping", "write_map", "write_issues", "overwrite", "resume",
+    "label_field", "key", "class_mapping", "write_map", "write_issues", "write_regions", "overwrite", "resume",
     "from_logits", "flips", "scales", "tile", "input_size",
 )  # fmt: skip
 
@@ -221,6 +257,10 @@ def _arguments(params: dict[str, Any]) -> dict[str, Any]:
     arguments["score"] = score
     arguments["ignore_index"] = forms.ignore_index_param(params)
     arguments["temperature"] = forms.number(params, "temperature", float, 0.1)
+    arguments["min_region_area"] = forms.number(params, "min_region_area", int)
+    arguments["max_regions_per_image"] = forms.number(
+        params, "max_regions_per_image", int, quality.regions.MAX_PER_IMAGE
+    )
     arguments["batch_size"] = forms.number(params, "batch_size", int)
     arguments["output_dir"] = params.get("output_dir") or None
     if params.get("device"):
@@ -228,6 +268,8 @@ def _arguments(params: dict[str, Any]) -> dict[str, Any]:
     source = params.get("source")
     if source == "probabilities":
         arguments["probabilities"] = params.get("probabilities")
+    elif source == "masks":
+        arguments["predictions"] = params.get("predictions")
     elif source == "zoo":
         arguments["model"] = f"zoo:{params.get('zoo_model')}"
     else:

@@ -86,3 +86,99 @@ def make_dataset(tmp_path: Path) -> Iterator:
     for dataset in made:
         if not dataset.deleted:
             dataset.delete()
+
+
+@pytest.fixture
+def make_scored(tmp_path: Path) -> Iterator:
+    """A function that makes a dataset with a finished scoring run, written by its contract and not computed.
+
+    Image i has score (i + 1) / (images + 1) and, unless it is every fourth, one or two regions. The worst `reviewed`
+    regions are decided on: two of three accepted. Given and suggested classes and kinds take turns. In a run under a
+    second key, two of three images have a higher score and the others a lower one.
+    """
+    import fiftyone as fo
+
+    from fiftyone_plugin.dataset import runs
+
+    made = []
+
+    def make(num_images: int = 12, *, reviewed: int = 0, regions: bool = True, agree: bool = False, keys=None):
+        keys = keys or ["label_quality"]
+        dataset = fo.Dataset()
+        made.append(dataset)
+        dataset.add_samples([_scene(fo, tmp_path, number) for number in range(num_images)], progress=False)
+        dataset.mask_targets = {"ground_truth": CLASSES}
+        dataset.save()
+        for place, key in enumerate(keys):
+            _write_scores(fo, dataset, key, place)
+            if regions:
+                _write_regions(fo, dataset, key, 0 if agree else num_images - 4 * place, reviewed)
+            runs.register_run(dataset, _scoring_record(dataset, key, place, regions))
+        return dataset
+
+    yield make
+    for dataset in made:
+        if not dataset.deleted:
+            dataset.delete()
+
+
+def _scene(fo, folder: Path, number: int):
+    from fiftyone_plugin import rehearsal
+
+    scene = rehearsal.render_scene(number)
+    path = write_image(folder / f"scene{number}.png", scene.image)
+    label = fo.Segmentation(mask_path=write_image(folder / "masks" / f"scene{number}.png", scene.mask))
+    return fo.Sample(filepath=path, ground_truth=label)
+
+
+def _write_scores(fo, dataset, key: str, place: int) -> None:
+    number = len(dataset)
+    scores = [(index + 1) / (number + 1) for index in range(number)]
+    for name, power in ((key, 1), (f"{key}_softmin", 2)):
+        dataset.add_sample_field(name, fo.FloatField)
+        gains = [place * (0.1 if index % 3 else -0.05) for index in range(number)]
+        dataset.set_values(name, [min(score**power + gain, 1.0) for score, gain in zip(scores, gains, strict=True)])
+        dataset.create_index(name)
+
+
+def _write_regions(fo, dataset, key: str, num_images: int, reviewed: int) -> None:
+    from datetime import datetime, timedelta
+
+    names, kinds = ["road", "car", "tree"], ["missing", "spurious", "wrong_class", "boundary"]
+    found, rank = [], 0
+    for number in range(len(dataset)):
+        detections = []
+        for place in range(number % 4 % 3 if number < num_images else 0):
+            done = rank < reviewed
+            status = ("rejected" if rank % 3 == 2 else "accepted") if done else "pending"
+            detections.append(
+                fo.Detection(
+                    label=kinds[rank % 4], bounding_box=[0.1 + 0.4 * place, 0.3, 0.2, 0.3],
+                    mask=np.ones((12, 10), np.uint8), given=names[rank % 3], suggested=names[(rank + 1) % 3],
+                    score=0.95 - 0.05 * rank, area=100 + rank, status=status, row=place,
+                    reviewed_at=datetime(2026, 1, 1) + timedelta(minutes=rank) if done else None,
+                    reviewer="me" if done else None,
+                )
+            )  # fmt: skip
+            rank += 1
+        found.append(fo.Detections(detections=detections))
+    dataset.add_sample_field(f"{key}_regions", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    dataset.set_values(f"{key}_regions", found)
+    dataset.add_dynamic_sample_fields()
+    dataset.add_sample_field(f"{key}_num_regions", fo.IntField)
+    dataset.set_values(f"{key}_num_regions", [len(entry.detections) for entry in found])
+
+
+def _scoring_record(dataset, key: str, place: int, regions: bool):
+    from fiftyone_plugin.dataset import runs
+
+    fields = [key, f"{key}_softmin"] + ([f"{key}_regions", f"{key}_num_regions"] if regions else [])
+    summary = {
+        "method": "softmin",
+        "num_scored": len(dataset),
+        "flagged_share": 0.031 / (place + 1),
+        "warnings": [],
+        "class_scores": {"road": 0.93, "car": 0.61, "tree": 0.8},
+        "class_pixels": {"road": 60_000, "car": 5_000, "tree": 20_000},
+    }
+    return runs.RunRecord(key, runs.SCORING, "ground_truth", {}, fields, summary=summary)

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 ISSUE_COLOR = "#ff00e6"
+KIND_COLORS = {"missing": "#00b8ff", "spurious": "#ff7a00", "wrong_class": "#ff00e6", "boundary": "#ffe600"}
+"""Told apart on photos of any kind, also by people who see red and green alike."""
+
 SIDEBAR_GROUP = "label quality"
 
 
@@ -72,6 +75,19 @@ def color_issues(dataset: Any, issues: str, heatmap: str) -> None:
         ],
     }
     scheme.colorscales = [*_without(scheme.colorscales, {heatmap}), scale]
+    _save_scheme(dataset, scheme)
+
+
+def color_regions(dataset: Any, regions: str) -> None:
+    """The kinds of issue regions in fixed colours, the same for every run."""
+    scheme = _scheme(dataset)
+    entry = {
+        "path": regions,
+        "fieldColor": ISSUE_COLOR,
+        "colorByAttribute": "label",
+        "valueColors": [{"value": kind, "color": color} for kind, color in KIND_COLORS.items()],
+    }
+    scheme.fields = [*_without(scheme.fields, {regions}), entry]
     _save_scheme(dataset, scheme)
 
 

@@ -38,6 +38,16 @@ class ScoreFields:
         """Share of the image's labelled pixels that are flagged."""
         return f"{self.key}_issue_share"
 
+    @property
+    def regions(self) -> str:
+        """Detections with masks: where the label is probably wrong."""
+        return f"{self.key}_regions"
+
+    @property
+    def num_regions(self) -> str:
+        """How many of them the image has."""
+        return f"{self.key}_num_regions"
+
     def method(self, name: str) -> str:
         """Image score by any other method."""
         return f"{self.key}_{name}"

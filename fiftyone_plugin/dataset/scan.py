@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,12 +30,14 @@ class LabelledImage:
         filepath: the image
         size: (H, W) of the mask
         digest: hash of the mask's pixels
+        stamp: of the mask's file when it was read, see `file_stamp`; None where it is in the database
     """
 
     sample_id: str
     filepath: str
     size: tuple[int, int]
     digest: str
+    stamp: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,7 @@ def _look_at(sample: Any, label_field: str, rgb: bool) -> tuple[LabelledImage, l
     label = sample[label_field]
     if label is None or not label.has_mask:
         return skip("no label")
+    stamp = file_stamp(label.mask_path) if label.mask is None else None  # taken first: a later change shows
     try:
         mask = read_mask(label)
     except (OSError, LabelQualityError) as error:
@@ -186,7 +190,7 @@ def _look_at(sample: Any, label_field: str, rgb: bool) -> tuple[LabelledImage, l
         image_size = read_image_size(sample.filepath)
     except (OSError, SyntaxError, ValueError) as error:
         return skip(f"unreadable image: {error}")
-    _require_same_shape(mask.shape[:2], image_size, sample.filepath)
+    require_same_shape(mask.shape[:2], image_size, sample.filepath)
     values = pack_rgb(mask) if rgb else mask
     if values.ndim == 3:
         return skip(
@@ -194,7 +198,7 @@ def _look_at(sample: Any, label_field: str, rgb: bool) -> tuple[LabelledImage, l
             f"`dataset.mask_targets[{label_field!r}]`, e.g. {{'#ff0000': 'car'}}"
         )
     size = (int(mask.shape[0]), int(mask.shape[1]))
-    return LabelledImage(sample.id, sample.filepath, size, mask_digest(mask)), _present(values)
+    return LabelledImage(sample.id, sample.filepath, size, mask_digest(mask), stamp), _present(values)
 
 
 def _present(values: np.ndarray) -> list[int]:
@@ -218,8 +222,17 @@ def read_image_size(filepath: str) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def _require_same_shape(mask: tuple[int, ...], image: tuple[int, int], filepath: str) -> None:
-    """A mask may be smaller or larger than its image, as in the App, but not of another shape."""
+def require_same_shape(mask: tuple[int, ...], image: tuple[int, int], filepath: str) -> None:
+    """Check that a mask fits its image: it may be smaller or larger, as in the App, but not of another shape.
+
+    Args:
+        mask: (H, W) of the mask
+        image: (H, W) of the image
+        filepath: the image, for the message
+
+    Raises:
+        LabelQualityError: if the shapes differ
+    """
     scale = (mask[0] / image[0], mask[1] / image[1])
     fits = abs(mask[0] - image[0] * scale[1]) <= 1 or abs(mask[1] - image[1] * scale[0]) <= 1
     if not fits:
@@ -234,6 +247,26 @@ def _chunks(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
     rows = iter(rows)
     while chunk := list(islice(rows, size)):
         yield chunk
+
+
+def file_stamp(path: str) -> tuple[int, ...] | None:
+    """What a file system says of a file's state; it differs after every change, also after one that keeps the times.
+
+    Args:
+        path: the file
+
+    Returns:
+        size, time of change of content and of entry in nanoseconds, and inode; None if there is no such file
+
+    Example:
+        >>> file_stamp("no_such.png") is None
+        True
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def mask_reader(samples: Any, label_field: str) -> Callable[[str], np.ndarray]:
@@ -252,6 +285,11 @@ def mask_reader(samples: Any, label_field: str) -> Callable[[str], np.ndarray]:
 
     def read(sample_id: str) -> np.ndarray:
         path = path_of.get(sample_id)
-        return read_mask_file(path) if path else read_mask(dataset[sample_id][label_field])
+        if path:
+            return read_mask_file(path)
+        label = dataset[sample_id][label_field]
+        if label is None:
+            raise LabelQualityError(f"Expected a mask in `{label_field}`, but sample {sample_id} has none")
+        return read_mask(label)
 
     return read

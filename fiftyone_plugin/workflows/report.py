@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -37,6 +37,14 @@ class ScoringReport:
         views: the saved views that were made
         output_dir: folder of the written files
         seconds: time taken
+        class_pixels: class name to labelled pixels
+        num_pixels: labelled pixels in all
+        num_regions: regions that were written; None if none were looked for
+        regions_by_kind: kind to number of regions
+        dropped: regions beyond the limit per image
+        left_out: regions that a reviewer rejected in an earlier run
+        accepted_before: regions that a reviewer accepted in an earlier run
+        num_reviewed: decisions that the scores of the regions have learnt from
     """
 
     dataset: str
@@ -56,6 +64,14 @@ class ScoringReport:
     views: list[str]
     output_dir: str
     seconds: float
+    class_pixels: dict[str, int] = field(default_factory=dict)
+    num_pixels: int = 0
+    num_regions: int | None = None
+    regions_by_kind: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
+    left_out: int = 0
+    accepted_before: int = 0
+    num_reviewed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as kept with the run."""
@@ -79,6 +95,7 @@ class ScoringReport:
         if self.pairs:
             listed = ", ".join(f"{given} → {predicted} ({pixels:,} px)" for given, predicted, pixels in self.pairs[:5])
             lines.append(f"- most common: {listed}")
+        lines += self._region_lines()
         if self.class_scores:
             low = sorted(self.class_scores.items(), key=lambda item: item[1])[:3]
             lines.append("- least trusted classes: " + ", ".join(f"{name} ({score:.2f})" for name, score in low))
@@ -91,3 +108,25 @@ class ScoringReport:
             f"- sort or filter by `{self.key}` (0 = surely wrong, 1 = fine); worst images: view `{self.views[0]}`"
         )
         return "\n".join(lines)
+
+    def _region_lines(self) -> list[str]:
+        if self.num_regions is None:
+            return []
+        lines = [self._region_summary()]
+        if self.dropped:
+            lines.append(f"- {self.dropped:,} regions are beyond the limit per image and not among them")
+        if self.left_out or self.accepted_before:
+            lines.append(
+                f"- reviewed earlier: {self.left_out:,} rejected regions were left out, {self.accepted_before:,} are "
+                "accepted already"
+            )
+        if self.num_reviewed:
+            lines.append(f"- the scores of regions have learnt from {self.num_reviewed:,} reviewed ones")
+        return lines
+
+    def _region_summary(self) -> str:
+        if not self.num_regions and not self.left_out:
+            return "- no regions: label and prediction agree everywhere, but for specks below the smallest area"
+        kinds = ", ".join(f"{number:,} {kind}" for kind, number in self.regions_by_kind.items())
+        view = f": {kinds}; view `{self.key} regions`, worst first" if kinds else ""
+        return f"- **{self.num_regions:,} regions** to review{view}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from .. import quality
 from ..dataset import appearance, files, runs
 from ..dataset import fields as sample_fields
 from ..dataset.classes import IGNORED, ClassMap, classes_of_field, match_channels
+from ..dataset.regions import declare_regions, make_patches
+from ..dataset.regions import write_regions as write_region_batch
+from ..dataset.reviews import Memory
 from ..dataset.scan import (
     LabelledImage,
     LabelScan,
@@ -25,11 +28,15 @@ from ..dataset.scan import (
 )
 from ..errors import LabelQualityError
 from ..progress import Progress, terminal_bar
+from .issue_regions import RegionFindings, RegionStage, check_region_options
 from .report import ScoredImage, ScoringReport
-from .sources import ProbabilitySource, open_source
+from .sources import MaskSource, ProbabilitySource, open_source
 
 _NUM_WORST = 100
 _PROBES = 5
+LABELS_SEEN = Path("records") / "labels.json"
+"""In a run's folder: digest and file stamp of the label of each sample."""
+
 _HARDLY = 0.2
 """Mean self-confidence of a class below which a model does not know the class, a rule of thumb."""
 
@@ -43,12 +50,16 @@ class ScoringPlan:
         methods: image scores to compute; softmin is always among them
         score: the one that the field `{key}` holds
         key: name of the run and prefix of its fields
+        predicted_mask: whether a second mask stands for the predictions
         ignore_index: mask value(s) or class name(s) that count for nothing, None, or "auto"
         class_mapping: model channel to mask value, where neither names nor order tell
         temperature: of softmin
         from_logits: whether probability files hold logits; a segmenter always gives probabilities
         write_map: whether to write `{key}_map`
         write_issues: whether to write `{key}_issues`
+        write_regions: whether to write `{key}_regions`
+        min_region_area: pixels of the smallest region, None for a share of the image
+        max_regions_per_image: regions to keep of each image
         overwrite: whether to replace a run under the same key
         resume: whether to go on with an interrupted run
     """
@@ -57,12 +68,16 @@ class ScoringPlan:
     methods: tuple[str, ...]
     score: str
     key: str
+    predicted_mask: bool
     ignore_index: Any
     class_mapping: Mapping[int | str, int | str] | None
     temperature: float
     from_logits: bool
     write_map: bool
     write_issues: bool
+    write_regions: bool
+    min_region_area: int | None
+    max_regions_per_image: int
     overwrite: bool
     resume: bool
 
@@ -77,6 +92,7 @@ class ScoringPlan:
         names += [self.fields.issue_share]
         names += [self.fields.issues] if self.write_issues else []
         names += [self.fields.map] if self.write_map else []
+        names += [self.fields.regions, self.fields.num_regions] if self.write_regions else []
         return list(dict.fromkeys(names))
 
 
@@ -86,6 +102,7 @@ def score_label_quality(
     *,
     model: Any = None,
     probabilities: str | None = None,
+    predictions: str | None = None,
     methods: Sequence[str] = ("softmin",),
     score: str | None = None,
     key: str = "label_quality",
@@ -95,6 +112,9 @@ def score_label_quality(
     from_logits: bool | None = None,
     write_map: bool = True,
     write_issues: bool = True,
+    write_regions: bool = True,
+    min_region_area: int | None = None,
+    max_regions_per_image: int = quality.regions.MAX_PER_IMAGE,
     output_dir: str | None = None,
     batch_size: int | None = None,
     overwrite: bool = False,
@@ -116,6 +136,8 @@ def score_label_quality(
             trained on these images with these labels
         probabilities: instead of a model, a string field with npy, npz or zarr files of (K, H, W) per
             sample, or a folder of them named like the images
+        predictions: instead of either, a second Segmentation field with the same mask values: the labels of another
+            annotator, or the masks of a model whose probabilities are gone
         methods: image scores to write, of `quality.METHODS`; softmin is always written
         score: the method that the field `{key}` holds; the first of `methods` if None
         key: name of the run and prefix of its fields
@@ -128,6 +150,12 @@ def score_label_quality(
             for probabilities if None
         write_map: whether to write `{key}_map`, a heatmap of suspicion
         write_issues: whether to write `{key}_issues`, the flagged pixels
+        write_regions: whether to write `{key}_regions`, where the label is probably wrong and what it should be, and
+            `{key}_num_regions`. What was reviewed earlier is remembered: rejected regions stay away, and the scores
+            learn from all decisions
+        min_region_area: pixels of the smallest region; a 20,000th of the image if None
+        max_regions_per_image: regions to keep of each image, those with the highest scores; the report says how many
+            there were beyond
         output_dir: folder for masks and maps; beside FiftyOne's dataset files if None
         batch_size: images per forward pass; chosen by itself if None
         overwrite: whether to replace a run under the same key
@@ -146,17 +174,22 @@ def score_label_quality(
         >>> dataset.sort_by("label_quality").first()                                         # doctest: +SKIP
     """
     chosen = _require_methods(methods, score)
+    check_region_options(min_region_area, max_regions_per_image)
     plan = ScoringPlan(
         label_field=label_field,
         methods=chosen,
         score=score or chosen[0],
         key=key,
+        predicted_mask=predictions is not None,
         ignore_index=ignore_index,
         class_mapping=class_mapping,
         temperature=temperature,
         from_logits=bool(from_logits) and model is None,
         write_map=write_map,
         write_issues=write_issues,
+        write_regions=write_regions,
+        min_region_area=min_region_area,
+        max_regions_per_image=max_regions_per_image,
         overwrite=overwrite,
         resume=resume,
     )
@@ -167,7 +200,15 @@ def score_label_quality(
     files.require_writable(base.parent if not base.exists() else base, 1)
     if model is not None and from_logits is not None:
         model_options["from_logits"] = from_logits
-    source = open_source(samples, model=model, probabilities=probabilities, batch_size=batch_size, **model_options)
+    source = open_source(
+        samples,
+        label_field=label_field,
+        model=model,
+        probabilities=probabilities,
+        predictions=predictions,
+        batch_size=batch_size,
+        **model_options,
+    )
     if progress is not None:
         return _run(samples, plan, source, base, progress)
     with terminal_bar("checking labels") as bar:
@@ -187,21 +228,23 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
     started = time.monotonic()
     dataset = samples._dataset
     scan = scan_labels(samples, plan.label_field, progress=progress)
-    classes = classes_of_field(
-        mask_targets_of(samples, plan.label_field), scan.values, plan.ignore_index, plan.label_field
-    )
+    targets = mask_targets_of(samples, plan.label_field)
+    seen = {**(source.values if isinstance(source, MaskSource) else {}), **scan.values}
+    classes = classes_of_field(targets, seen, plan.ignore_index, plan.label_field)
     files.require_writable(base.parent if not base.exists() else base, _bytes_needed(plan, scan))
     classes = _fit_classes(classes, plan, source, scan)
     folder = _claim(dataset, plan, source, classes, base)
     stage = _Stage(plan, classes, folder.path, mask_reader(samples, plan.label_field))
-    pending = [image for image in scan.images if not stage.record_path(image).exists()]
+    stage.forget_edited(scan.images)
+    pending = [image for image in scan.images if not stage.is_done(image)]
     failed = stage.predict(source, pending, progress)
     scored = [image for image in scan.images if image.sample_id not in failed]
     if not scored:
         raise LabelQualityError(f"No image could be scored: {next(iter(failed.values())).reason}")
     findings = stage.judge(scored, progress)
+    regions = stage.settle_regions(dataset, scored, progress)
     skipped = [*scan.skipped, *failed.values()]
-    warnings = _warnings(findings, classes, source, scan.images, skipped)
+    warnings = _warnings(findings, classes, source, scan.images, skipped) + _region_warnings(plan, regions)
     report = ScoringReport(
         dataset=dataset.name,
         key=plan.key,
@@ -220,8 +263,12 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
         views=[f"{plan.key} worst", f"{plan.key} flagged"],
         output_dir=str(folder.path),
         seconds=round(time.monotonic() - started, 2),
+        class_pixels=findings.class_pixels(classes),
+        num_pixels=int(findings.totals.num_valid),
     )
-    _write(dataset, samples, plan, stage, scored, findings, classes, source, report)
+    if regions is not None:
+        report = _with_regions(report, regions)
+    _write(dataset, samples, plan, stage, scored, findings, regions, classes, source, report)
     folder.finish()
     return report
 
@@ -229,11 +276,14 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
 def _bytes_needed(plan: ScoringPlan, scan: LabelScan) -> int:
     """Half a byte per pixel for the heatmap, a tenth for the flags, one and a half for the record."""
     pixels = sum(image.size[0] * image.size[1] for image in scan.images)
-    return int(pixels * (1.5 + 0.5 * plan.write_map + 0.1 * plan.write_issues)) + 1_000_000
+    share = 1.5 + 0.5 * plan.write_map + 0.1 * plan.write_issues + 0.1 * plan.write_regions
+    return int(pixels * share) + 1_000_000
 
 
 def _fit_classes(classes: ClassMap, plan: ScoringPlan, source: ProbabilitySource, scan: LabelScan) -> ClassMap:
     """Predict one image to learn how many channels there are, and try everything on it once."""
+    if isinstance(source, MaskSource):
+        source.classes = classes
     failure: Exception | None = None
     for image, result in source.stream(scan.images[:_PROBES]):
         if isinstance(result, Exception):
@@ -243,6 +293,8 @@ def _fit_classes(classes: ClassMap, plan: ScoringPlan, source: ProbabilitySource
             raise LabelQualityError(
                 f"Expected probabilities of shape (K, H, W), but got {tuple(result.shape)} for {image.filepath}"
             )
+        if isinstance(source, MaskSource):
+            return classes
         return match_channels(classes, int(result.shape[0]), source.class_names, plan.class_mapping)
     if isinstance(failure, LabelQualityError):
         raise failure
@@ -262,6 +314,7 @@ def _claim(
         "temperature": plan.temperature,
         "from_logits": plan.from_logits,
         "write_map": plan.write_map,
+        "regions": [plan.write_regions, plan.min_region_area, plan.max_regions_per_image],
     }
     return files.claim_folder(
         base,
@@ -297,7 +350,7 @@ class Findings:
         """Share of all labelled pixels that are flagged."""
         return float(self.pairs.sum() / max(self.totals.num_valid, 1))
 
-    def pair_rows(self, classes: ClassMap, most: int = 20) -> list[tuple[str, str, int]]:
+    def pair_rows(self, classes: ClassMap, most: int = 400) -> list[tuple[str, str, int]]:
         """The commonest (given, predicted, pixels)."""
         flat = np.argsort(-self.pairs, axis=None, kind="stable")[:most]
         rows = ((int(i) // len(classes), int(i) % len(classes)) for i in flat)
@@ -308,6 +361,11 @@ class Findings:
         means = self.totals.class_thresholds
         counts = self.totals.class_pixels
         return {name: round(float(means[i]), 4) for i, name in enumerate(classes.names) if counts[i] > 0}
+
+    def class_pixels(self, classes: ClassMap) -> dict[str, int]:
+        """Labelled pixels of each class."""
+        counts = self.totals.class_pixels
+        return {name: int(counts[i]) for i, name in enumerate(classes.names) if counts[i] > 0}
 
 
 @dataclass(frozen=True)
@@ -322,6 +380,37 @@ class _Stage:
     def record_path(self, image: LabelledImage) -> Path:
         # The mask's hash is in the name: an edited label is scored again, an unchanged one is not.
         return self.folder / "records" / f"{image.sample_id}-{image.digest}.npz"
+
+    @property
+    def regions(self) -> RegionStage:
+        """The part that is about regions."""
+        return RegionStage(self.folder, self.classes.names, self.plan.min_region_area, self.plan.max_regions_per_image)
+
+    def is_done(self, image: LabelledImage) -> bool:
+        """Whether an interrupted run has left everything of an image."""
+        regions = not self.plan.write_regions or self.regions.path(image.sample_id).exists()
+        return regions and self.record_path(image).exists()
+
+    def forget_edited(self, images: Sequence[LabelledImage]) -> None:
+        """Delete records of labels that were edited while the run was interrupted."""
+        wanted = {image.sample_id: self.record_path(image).name for image in images}
+        for path in (self.folder / "records").glob("*.npz"):
+            if wanted.get(path.name.split("-")[0], path.name) != path.name:
+                path.unlink(missing_ok=True)
+
+    def remember_labels(self, images: Sequence[LabelledImage]) -> None:
+        """Note the state of every label, by which later changes are noticed."""
+        seen = {image.sample_id: [image.digest, image.stamp] for image in images}
+        files.write_json(self.folder / LABELS_SEEN, seen)
+
+    def settle_regions(
+        self, dataset: Any, images: Sequence[LabelledImage], progress: Progress
+    ) -> RegionFindings | None:
+        """Bring in earlier reviews and draw the masks of regions; None if none are wanted."""
+        if not self.plan.write_regions:
+            return None
+        memory = Memory(dataset, self.plan.label_field)
+        return self.regions.settle([image.sample_id for image in images], memory, progress)
 
     def map_path(self, image: LabelledImage) -> Path:
         return self.folder / "map" / f"{image.sample_id}.png"
@@ -348,6 +437,8 @@ class _Stage:
 
     def _record(self, image: LabelledImage, probabilities: Any) -> None:
         label = self.classes.indices(self.read_mask(image.sample_id))
+        if self.plan.predicted_mask:  # where there is no second opinion, the label counts for nothing
+            label = np.where(np.isnan(probabilities[0]), IGNORED, label)
         record = quality.image_record(
             label,
             probabilities,
@@ -358,6 +449,8 @@ class _Stage:
         )
         if self.plan.write_map and record.maps is not None:
             files.write_png(self.map_path(image), files.suspicion_image(record.maps.self_confidence))
+        if self.plan.write_regions:
+            self.regions.find(image.sample_id, label, record)
         path = self.record_path(image)
         path.parent.mkdir(exist_ok=True)
         record.without_maps().save(path)  # last: a record says that everything of its image is written
@@ -386,6 +479,7 @@ class _Stage:
                 files.write_png(self.issues_path(image.sample_id), flags.astype(np.uint8))
                 paths[image.sample_id] = str(self.issues_path(image.sample_id))
             progress(done, len(images), "flagging pixels")
+        self.remember_labels(images)
         return Findings(scores, shares, paths, pairs, totals, quality.in_sample_suspicion(totals))
 
 
@@ -446,6 +540,28 @@ def _warnings(
     return warnings
 
 
+def _region_warnings(plan: ScoringPlan, regions: RegionFindings | None) -> list[str]:
+    if regions is None or not regions.dropped:
+        return []
+    return [
+        f"{regions.capped:,} images have more than {plan.max_regions_per_image} regions; {regions.dropped:,} regions "
+        "with lower scores are left out: raise `min_region_area` or `max_regions_per_image`"
+    ]
+
+
+def _with_regions(report: ScoringReport, regions: RegionFindings) -> ScoringReport:
+    return replace(
+        report,
+        num_regions=regions.total,
+        regions_by_kind=regions.by_kind,
+        dropped=regions.dropped,
+        left_out=regions.left_out,
+        accepted_before=regions.accepted,
+        num_reviewed=regions.num_reviewed,
+        views=[*report.views, *([f"{report.key} regions"] if regions.total else [])],
+    )
+
+
 def _write(
     dataset: Any,
     samples: Any,
@@ -453,6 +569,7 @@ def _write(
     stage: _Stage,
     images: Sequence[LabelledImage],
     findings: Findings,
+    regions: RegionFindings | None,
     classes: ClassMap,
     source: ProbabilitySource,
     report: ScoringReport,
@@ -477,6 +594,8 @@ def _write(
     if plan.write_map:
         paths = {image.sample_id: str(stage.map_path(image)) for image in images}
         sample_fields.write_heatmaps(dataset, names.map, paths, "How suspicious each pixel is: 1 - self-confidence")
+    if regions is not None:
+        _write_regions(dataset, plan, stage, images, regions)
     _show(dataset, samples, plan, classes, report)
     record = runs.RunRecord(
         key=plan.key,
@@ -490,6 +609,16 @@ def _write(
         summary=report.as_dict(),
     )  # fmt: skip
     runs.register_run(dataset, record)
+
+
+def _write_regions(
+    dataset: Any, plan: ScoringPlan, stage: _Stage, images: Sequence[LabelledImage], regions: RegionFindings
+) -> None:
+    declare_regions(dataset, plan.fields.regions)
+    for batch in stage.regions.documents((image.sample_id for image in images), regions):
+        write_region_batch(dataset, plan.fields.regions, batch)
+    text = "How many regions of the label are probably wrong"
+    sample_fields.write_numbers(dataset, plan.fields.num_regions, regions.per_image, text, integer=True)
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
@@ -523,15 +652,19 @@ def _show(dataset: Any, samples: Any, plan: ScoringPlan, classes: ClassMap, repo
         values = {value: name for value, name in zip(classes.values, classes.names, strict=True) if value is not None}
         appearance.color_classes(dataset, [plan.label_field], values)
     appearance.color_issues(dataset, names.issues, names.map)
+    appearance.color_regions(dataset, names.regions)
     # The photo under the flagged pixels says more than the label, which would cover both.
-    shown = [names.issues if plan.write_issues else plan.label_field, plan.key]
-    appearance.show_fields(dataset, shown)
+    covers = [(plan.write_regions, names.regions), (plan.write_issues, names.issues), (True, plan.label_field)]
+    appearance.show_fields(dataset, [next(name for written, name in covers if written), plan.key])
     scored = dataset.exists(plan.key)
     appearance.save_view(
         dataset, report.views[0], scored.sort_by(plan.key).limit(_NUM_WORST), f"The {_NUM_WORST} lowest `{plan.key}`"
     )
     flagged = dataset.match({names.issue_share: {"$gt": 0}}).sort_by(names.issue_share, reverse=True)
     appearance.save_view(dataset, report.views[1], flagged, "Images with flagged pixels, most first")
+    if report.num_regions:
+        patches = make_patches(dataset, names.regions)
+        appearance.save_view(dataset, report.views[2], patches, "Regions whose label is probably wrong, worst first")
 
 
 def load_report(samples: Any, key: str = "label_quality") -> ScoringReport:

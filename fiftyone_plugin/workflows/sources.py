@@ -8,8 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from .. import models
-from ..dataset.scan import LabelledImage, string_fields
+import numpy as np
+
+from .. import models, quality
+from ..dataset.classes import IGNORED, ClassMap
+from ..dataset.masks import resize_nearest
+from ..dataset.scan import (
+    LabelledImage,
+    mask_reader,
+    mask_targets_of,
+    require_same_shape,
+    scan_labels,
+    segmentation_fields,
+    string_fields,
+)
 from ..dataset.zoo import zoo_segmenter
 from ..errors import LabelQualityError
 
@@ -28,6 +40,51 @@ class ProbabilitySource(Protocol):
 
     def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
         """How many of the images the model is known to have been trained on."""
+
+
+@dataclass
+class MaskSource:
+    """Another mask of each image, by another annotator or by a model that gives classes only.
+
+    Its mask values are those of the labels, so the classes of the labels are its channels.
+
+    Attributes:
+        read_prediction: sample id to mask values
+        description: names the field
+        values: mask values that occur, where no `mask_targets` name them; each with the number of its images
+        classes: set when the classes are settled, before anything is read
+    """
+
+    read_prediction: Callable[[str], np.ndarray]
+    description: str
+    values: dict[int, int] = field(default_factory=dict)
+    classes: ClassMap | None = None
+    class_names: Sequence[str] | None = None
+
+    def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
+        """Read one mask per image; a missing or broken one yields its exception.
+
+        The probabilities are NaN where the prediction is ignored: nothing is known of the label there.
+        """
+        for image in images:
+            try:
+                yield image, self._probabilities(image)
+            except (OSError, ValueError) as error:
+                yield image, LabelQualityError(f"no usable prediction for {image.filepath}: {error}")
+
+    def _probabilities(self, image: LabelledImage) -> np.ndarray:
+        if self.classes is None:
+            raise RuntimeError("The classes must be settled before predictions are read")
+        mask = self.read_prediction(image.sample_id)
+        require_same_shape(mask.shape[:2], image.size, image.filepath)
+        predicted = resize_nearest(self.classes.indices(mask), image.size)
+        probabilities = quality.hard_mask_probabilities(predicted, len(self.classes), ignore_index=IGNORED)
+        probabilities[:, predicted == IGNORED] = np.nan
+        return probabilities
+
+    def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
+        """Masks say nothing about training."""
+        return 0
 
 
 @dataclass
@@ -84,8 +141,10 @@ class FileSource:
 def open_source(
     samples: Any,
     *,
+    label_field: str = "ground_truth",
     model: Any = None,
     probabilities: str | None = None,
+    predictions: str | None = None,
     batch_size: int | None = None,
     **options: Any,
 ) -> ProbabilitySource:
@@ -93,10 +152,12 @@ def open_source(
 
     Args:
         samples: the dataset or view
+        label_field: the Segmentation field that is to be judged
         model: anything `models.load_segmenter` takes, `"zoo:<name>"` for FiftyOne's model zoo, or the key of a
             cross-validated training run on the dataset
         probabilities: instead of a model, a sample field with the paths of npy, npz or zarr files, or a folder
             with one such file per image, named like it
+        predictions: instead of either, a second Segmentation field with the same mask values
         batch_size: images per forward pass; chosen by itself if None
         options: further options of `models.load_segmenter` (device, flips, scales, tile, ...)
 
@@ -104,14 +165,18 @@ def open_source(
         the source
 
     Raises:
-        LabelQualityError: if not exactly one of `model` and `probabilities` is given, or it cannot be opened
+        LabelQualityError: if not exactly one of `model`, `probabilities` and `predictions` is given, or it cannot be
+            opened
     """
-    if (model is None) == (probabilities is None):
-        given = "neither" if model is None else "both"
+    named = {"model": model, "probabilities": probabilities, "predictions": predictions}
+    given = [f"`{name}`" for name, value in named.items() if value is not None]
+    if len(given) != 1:
         raise LabelQualityError(
-            f"Expected one of `model` and `probabilities`, but got {given}; for a dataset without a model run "
-            "`train_cross_validated` first and pass its key as `model`"
+            f"Expected one of `model`, `probabilities` and `predictions`, but got {' and '.join(given) or 'none'}; for "
+            "a dataset without a model run `train_cross_validated` first and pass its key as `model`"
         )
+    if predictions is not None:
+        return mask_source(samples, label_field, predictions)
     if probabilities is not None:
         return _file_source(samples, probabilities)
     segmenter, description = _segmenter(samples, model, options)
@@ -154,6 +219,39 @@ def _fingerprint(model: Any) -> str:
         for name, tensor in model.state_dict().items():
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def mask_source(samples: Any, label_field: str, predictions: str) -> MaskSource:
+    """Open a second Segmentation field as a source; its classes are settled later.
+
+    Args:
+        samples: the dataset or view
+        label_field: the Segmentation field that is to be judged
+        predictions: the other one
+
+    Returns:
+        the source
+
+    Raises:
+        LabelQualityError: if there is no such field, or it names a mask value otherwise than the labels do
+    """
+    choices = [name for name in segmentation_fields(samples) if name != label_field]
+    if predictions not in choices:
+        raise LabelQualityError(
+            f"Expected `predictions` to be one of the Segmentation fields {choices} beside {label_field!r}, but got "
+            f"{predictions!r}; for files of probabilities pass `probabilities`"
+        )
+    targets = mask_targets_of(samples, label_field)
+    own = dict(samples.mask_targets.get(predictions) or {})
+    different = {value: (targets[value], name) for value, name in own.items() if targets.get(value, name) != name}
+    if different:
+        value, (label, name) = next(iter(different.items()))
+        raise LabelQualityError(
+            f"Expected {predictions!r} and {label_field!r} to have the same mask values, but {value} is {name!r} in "
+            f"the first and {label!r} in the second; rewrite one of them, or correct `dataset.mask_targets`"
+        )
+    values = {} if targets else scan_labels(samples, predictions).values
+    return MaskSource(mask_reader(samples, predictions), f"masks:{predictions}", values)
 
 
 _SUFFIXES = (".npy", ".npz", ".zarr")

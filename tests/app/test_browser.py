@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import TimeoutError, expect
 from scipy.ndimage import gaussian_filter
 
-from fiftyone_plugin import rehearsal
+from fiftyone_plugin import rehearsal, score_label_quality
 from fiftyone_plugin.dataset import appearance, files
 
 pytestmark = pytest.mark.browser
@@ -94,3 +94,30 @@ def test_score_from_the_app(app, page, scenes, tmp_path):
     scenes.reload()
     worst = [Path(path).stem for path in scenes.sort_by("label_quality").limit(2).values("filepath")]
     assert sorted(worst) == [str(number) for number in WRONG]
+
+
+def test_regions_are_shown_and_accepted_from_the_app(app, page, scenes, tmp_path):
+    score_label_quality(scenes, "labels", probabilities="probabilities", output_dir=str(tmp_path / "run"))
+    number = scenes.count("label_quality_regions.detections")
+    open_dataset(page, app, scenes)
+    open_operator(page, "Show label issues")
+    page.get_by_text("Status").first.wait_for()
+    screenshot(page, "5-show-form")
+    page.get_by_role("button", name="Execute").first.click()
+    expect(page.locator("[data-cy=entry-counts]")).to_contain_text(f"{number:,} patch", timeout=60_000)
+    page.wait_for_selector("canvas[canvas-loaded=true]")
+    page.wait_for_timeout(3_000)
+    screenshot(page, "6-regions")
+    tile = page.locator("[data-cy=looker]").first
+    tile.hover()
+    tile.locator("[data-cy^=looker-checkbox-input]").dispatch_event("click")  # a person clicks what is drawn over it
+    open_operator(page, "Accept label issues")
+    page.get_by_text("Accept the selected regions: 1").wait_for()
+    screenshot(page, "7-accept-form")
+    page.get_by_role("button", name="Execute").first.click()
+    expect(page.locator("[data-cy=entry-counts]")).to_contain_text(f"{number - 1:,} patch", timeout=60_000)
+    page.wait_for_timeout(2_000)
+    screenshot(page, "8-accepted")
+    scenes.reload()
+    accepted = [d.id for s in scenes for d in s.label_quality_regions.detections if d.status == "accepted"]
+    assert len(accepted) == 1

@@ -12,7 +12,10 @@ from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionContext, Executor
 
 PLUGIN = "@label-quality/segmentation"
-NAMES = ("score_label_quality", "train_cross_validated", "inject_label_errors", "delete_label_quality_run")
+NAMES = (
+    "score_label_quality", "train_cross_validated", "inject_label_errors", "delete_label_quality_run",
+    "show_label_issues", "accept_label_issues", "reject_label_issues", "rescore_label_issues", "label_quality_metric",
+)  # fmt: skip
 
 
 def operator(name):
@@ -178,3 +181,215 @@ def test_rehearse_train_score_delete(dataset, tmp_path):
     assert dataset.list_runs() == runs_before
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "model").exists()
+
+
+REGIONS = "label_quality_regions"
+
+
+@pytest.fixture
+def scored(dataset, tmp_path):
+    """A dataset with three wrong regions."""
+    for number, sample in enumerate(dataset):
+        probs = np.load(sample.probabilities)
+        if number in (0, 4):
+            probs[:, 12:16, 20:28] = probs[[2, 0, 1]][:, 12:16, 20:28]
+            np.save(sample.probabilities, probs)
+    operator("score_label_quality")(dataset, probabilities="probabilities", output_dir=str(tmp_path / "run"))
+    dataset.reload()
+    return dataset
+
+
+def run_in_app(name, dataset, params=None, **context):
+    """Execute as the App does; gives the result and what the App is asked to do."""
+    op = operator(name)
+    request = {"dataset_name": dataset.name, "params": params or {}, **context}
+    ctx = ExecutionContext(request, executor=Executor(), operator_uri=op.uri)
+    result = op.execute(ctx)
+    return result, [(r.operator_uri.split("/")[-1], r.params) for r in ctx.executor._requests]
+
+
+def statuses(dataset):
+    dataset.reload()
+    return dict(dataset.count_values(f"{REGIONS}.detections.status"))
+
+
+def view_json(view):
+    """A view as the App sends it."""
+    return view._serialize()
+
+
+def test_scoring_form_asks_for_regions(dataset):
+    advanced = form("score_label_quality", dataset, {"more": True})
+    assert {"write_regions", "min_region_area", "max_regions_per_image"} <= set(advanced)
+
+
+def test_region_options_reach_the_run(dataset, tmp_path):
+    report = operator("score_label_quality")(
+        dataset, probabilities="probabilities", output_dir=str(tmp_path / "run"), write_regions=False
+    )
+    assert report.num_regions is None
+    report = operator("score_label_quality")(
+        dataset, probabilities="probabilities", output_dir=str(tmp_path / "one"), key="one", max_regions_per_image=1,
+        min_region_area=2,
+    )  # fmt: skip
+    assert set(dataset.distinct("one_num_regions")) <= {0, 1}
+
+
+def test_scoring_against_another_mask_field(dataset, tmp_path):
+    assert "masks" not in form("score_label_quality", dataset)["source"].type.values
+    for sample in dataset:
+        truth = np.load(sample.probabilities).argmax(0) + 1
+        sample["second"] = fo.Segmentation(mask=truth.astype(np.uint8))
+        sample.save()
+    assert "masks" in form("score_label_quality", dataset)["source"].type.values
+    fields = form("score_label_quality", dataset, {"source": "masks", "label_field": "ground_truth"})
+    assert fields["predictions"].type.values == ["second"]
+    report = operator("score_label_quality")(dataset, predictions="second", output_dir=str(tmp_path / "run"))
+    assert report.worst[0].filepath.endswith("2.png")
+
+
+def test_show_label_issues_sets_the_view(scored):
+    properties = form("show_label_issues", scored)
+    assert {"kinds", "given", "suggested", "min_score", "status"} <= set(properties)
+    choices = {choice.value for choice in properties["given"].view.choices}
+    assert choices == set(scored.distinct(f"{REGIONS}.detections.given"))
+    result, requests = run_in_app("show_label_issues", scored, {"given": ["car"], "suggested": ["road"]})
+    sent = dict(requests)
+    assert {"set_view", "set_active_fields", "notify"} <= set(sent)
+    view = fo.DatasetView._build(scored, sent["set_view"]["view"])
+    expected = [d.id for s in scored for d in s[REGIONS].detections if (d.given, d.suggested) == ("car", "road")]
+    assert result["num_regions"] == len(expected) > 0
+    assert sorted(view.values("id")) == sorted(expected)
+    assert len(expected) < scored.count(f"{REGIONS}.detections")
+
+
+def test_show_label_issues_where_nothing_fits(scored):
+    result, requests = run_in_app("show_label_issues", scored, {"min_score": 1.0})
+    assert result["num_regions"] == 0
+    assert [name for name, _ in requests] == ["notify"], "the view must stay as it is"
+
+
+def test_show_label_issues_from_python(scored):
+    show = operator("show_label_issues")
+    everything = show(scored)
+    assert len(everything) == scored.count(f"{REGIONS}.detections") >= 3
+    assert set(show(everything, given="car").values(f"{REGIONS}.given")) == {"car"}
+    assert 0 < len(show(everything, given="car")) < len(everything)
+    assert len(show(scored.limit(1))) == scored.values("label_quality_num_regions")[0]
+    operator("reject_label_issues")(everything.limit(1))
+    assert len(show(scored)) == len(show(scored, status=None)) - 1
+
+
+def test_a_dataset_without_regions_says_so(dataset):
+    for name in ("show_label_issues", "accept_label_issues", "rescore_label_issues"):
+        properties = form(name, dataset)
+        assert any(getattr(prop, "invalid", False) for prop in properties.values()), name
+        op = operator(name)
+        ctx = ExecutionContext({"dataset_name": dataset.name, "params": {}}, executor=Executor(), operator_uri=op.uri)
+        assert op.resolve_placement(ctx) is None
+    with pytest.raises(foo.executor.ExecutionError, match="no issue regions"):
+        operator("show_label_issues")(dataset)
+
+
+def test_selected_labels_are_accepted(scored):
+    labels = [
+        {"label_id": d.id, "sample_id": sample.id, "field": REGIONS}
+        for sample in scored
+        for d in sample[REGIONS].detections
+    ]
+    other = {"label_id": "0" * 24, "sample_id": scored.first().id, "field": "ground_truth"}
+    shown = form("accept_label_issues", scored, selected_labels=[labels[0], other])
+    assert "confirm" not in shown
+    assert shown["which"].view.label == "Accept the selected regions: 1"
+    result, requests = run_in_app("accept_label_issues", scored, selected_labels=[labels[0], other])
+    assert result["num_regions"] == 1
+    assert statuses(scored) == {"accepted": 1, "pending": len(labels) - 1}
+    assert {"clear_selected_labels", "reload_dataset", "notify"} <= {name for name, _ in requests}
+
+
+def test_selected_patches_are_rejected(scored):
+    patches = operator("show_label_issues")(scored)
+    chosen = patches.values("id")[:2]
+    result, _ = run_in_app("reject_label_issues", scored, view=view_json(patches), selected=chosen)
+    assert result["num_regions"] == 2
+    scored.reload()
+    rejected = [d.id for s in scored for d in s[REGIONS].detections if d.status == "rejected"]
+    assert sorted(rejected) == sorted(chosen)
+
+
+def test_the_open_patch_is_rejected(scored):
+    patches = operator("show_label_issues")(scored)
+    one = patches.last().id
+    result, _ = run_in_app("reject_label_issues", scored, view=view_json(patches), current_sample=one)
+    assert result["num_regions"] == 1
+    assert statuses(scored)["rejected"] == 1
+
+
+def test_of_selected_images_the_pending_regions_are_meant(scored):
+    sample = scored.sort_by("label_quality_num_regions", reverse=True).first()
+    first = sample[REGIONS].detections[0].id
+    operator("accept_label_issues")(scored, label_ids=first)
+    total = scored.count(f"{REGIONS}.detections")
+    number = sample.label_quality_num_regions
+    if number > 1:
+        run_in_app("reject_label_issues", scored, selected=[sample.id])
+        assert statuses(scored).get("rejected") == number - 1
+    assert statuses(scored)["accepted"] == 1
+    assert sum(statuses(scored).values()) == total
+
+
+def test_a_whole_view_needs_a_confirmation_with_the_count(scored):
+    patches = operator("show_label_issues")(scored)
+    shown = form("accept_label_issues", scored, view=view_json(patches))
+    assert shown["which"].view.label == f"Accept all regions of the view: {len(patches)}"
+    assert shown["confirm"].invalid
+    assert not form("accept_label_issues", scored, {"confirm": True}, view=view_json(patches))["confirm"].invalid
+    with pytest.raises(ValueError, match="confirm=True"):
+        run_in_app("accept_label_issues", scored, view=view_json(patches))
+    assert set(statuses(scored)) == {"pending"}
+    run_in_app("accept_label_issues", scored, {"confirm": True}, view=view_json(patches))
+    assert set(statuses(scored)) == {"accepted"}
+    shown = form("accept_label_issues", scored, view=view_json(patches))
+    assert any(getattr(prop, "invalid", False) for prop in shown.values()), "nothing is left to accept"
+
+
+def test_accept_reject_and_undo_from_python(scored):
+    total = scored.count(f"{REGIONS}.detections")
+    result = operator("reject_label_issues")(scored, reviewer="ada")
+    assert result["by_status"] == {"rejected": total}
+    assert scored.distinct(f"{REGIONS}.detections.reviewer") == ["ada"]
+    ids = operator("show_label_issues")(scored, status="rejected").values("id")
+    assert operator("reject_label_issues")(scored, label_ids=ids, undo=True)["by_status"] == {"pending": total}
+
+
+def test_rescoring_by_operator(scored):
+    patches = operator("show_label_issues")(scored)
+    operator("accept_label_issues")(patches.limit(1))
+    result = operator("rescore_label_issues")(scored)
+    assert (result["num_accepted"], result["num_rejected"], result["num_missing"]) == (1, 0, 0)
+    op = operator("rescore_label_issues")
+    ctx = ExecutionContext({"dataset_name": scored.name, "params": {}}, executor=Executor(), operator_uri=op.uri)
+    messages = list(op.execute(ctx))
+    assert all(message.to_json_line() for message in messages)
+    assert [m.body.operator_uri.split("/")[-1] for m in messages][-2:] == ["reload_dataset", "notify"]
+
+
+def test_buttons_and_risk(scored):
+    for name in ("accept_label_issues", "reject_label_issues"):
+        op = operator(name)
+        ctx = ExecutionContext({"dataset_name": scored.name, "params": {}}, executor=Executor(), operator_uri=op.uri)
+        placement = op.resolve_placement(ctx).to_json()
+        assert placement["place"] == "samples-grid-secondary-actions"
+    assert operator("show_label_issues").config.to_json()["risk_level"] == "low"
+
+
+def test_regions_of_two_runs_are_told_apart(scored, tmp_path):
+    operator("score_label_quality")(
+        scored, probabilities="probabilities", key="second", output_dir=str(tmp_path / "second")
+    )
+    scored.reload()
+    assert form("show_label_issues", scored)["key"].type.values == ["label_quality", "second"]
+    patches = operator("show_label_issues")(scored, key="label_quality")
+    result = operator("accept_label_issues")(patches.limit(1))
+    assert result["by_status"]["accepted"] == 1
+    assert statuses(scored)["accepted"] == 1, "the view tells which run is meant"

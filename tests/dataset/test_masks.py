@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fiftyone_plugin.dataset.masks import mask_digest, pack_rgb, read_mask, read_mask_file
+from fiftyone_plugin.dataset.masks import mask_digest, pack_rgb, read_mask, read_mask_file, resize_nearest
 from fiftyone_plugin.errors import LabelQualityError
 
 GREY = np.array([[0, 7], [255, 3]], np.uint8)
@@ -77,3 +77,16 @@ def test_digest_sees_one_pixel():
     other[0, 0] = 1
     assert mask_digest(GREY) != mask_digest(other)
     assert mask_digest(GREY) != mask_digest(GREY.ravel())
+
+
+@pytest.mark.parametrize(
+    ("mask", "size", "expected"),
+    [
+        ([[1, 2], [3, 4]], (2, 2), [[1, 2], [3, 4]]),
+        ([[1, 2], [3, 4]], (4, 2), [[1, 2], [1, 2], [3, 4], [3, 4]]),
+        ([[1, 2, 3]], (1, 1), [[2]]),
+        ([[1, 2, 3, 4]], (1, 2), [[2, 4]]),
+    ],
+)
+def test_resizing_takes_values_that_are_there(mask, size, expected):
+    assert resize_nearest(np.array(mask), size).tolist() == expected

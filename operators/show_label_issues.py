@@ -1,0 +1,102 @@
+"""Operator: show the issue regions of a kind or a pair of classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ..fiftyone_plugin import quality
+from ..fiftyone_plugin.dataset.fields import ScoreFields
+from ..fiftyone_plugin.dataset.regions import STATUSES
+from ..fiftyone_plugin.workflows import review
+from . import forms
+from .progress import execute
+
+_CHOICES = ("key", "kinds", "given", "suggested", "min_score", "limit")
+
+
+class ShowLabelIssues(foo.Operator):
+    """Sets a view of regions, worst first."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """How the operator appears in the App."""
+        return foo.OperatorConfig(
+            name="show_label_issues",
+            label="Show label issues",
+            description="Regions where the label is probably wrong, worst first",
+            icon="find_in_page",
+            dynamic=True,
+            risk_level="low",
+        )
+
+    def __call__(self, sample_collection: Any, **kwargs: Any) -> Any:
+        """Find regions from Python.
+
+        Args:
+            sample_collection: the dataset or a view of it
+            kwargs: the arguments of `fiftyone_plugin.show_regions`
+
+        Returns:
+            the patches view
+        """
+        if "status" in kwargs and kwargs["status"] is None:
+            kwargs["status"] = "all"  # parameters that are None count as not given
+        lists = {name: kwargs[name] for name in ("kinds", "given", "suggested") if isinstance(kwargs.get(name), str)}
+        kwargs |= {name: [value] for name, value in lists.items()}  # as the form gives them
+        ctx = forms.context_of(sample_collection, within_view=True, **kwargs)
+        result = execute(self.uri, ctx, description="finding regions").result
+        return fo.DatasetView._build(sample_collection._root_dataset, result["stages"])
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        """The form."""
+        inputs = types.Object()
+        key = forms.regions_key_input(ctx, inputs)
+        if key is not None:
+            _filters(ctx, inputs, ScoreFields(key).regions)
+        return types.Property(inputs, view=types.View(label="Show label issues"))
+
+    def execute(self, ctx: Any) -> dict[str, Any]:
+        """Show them."""
+        arguments = {name: ctx.params[name] for name in _CHOICES if ctx.params.get(name) not in (None, "", [])}
+        status = ctx.params.get("status") or "pending"
+        arguments["key"] = key = ctx.params.get("key") or forms.regions_key(ctx)
+        samples = ctx.view if _within_view(ctx) else ctx.dataset
+        view = review.show_regions(samples, status=None if status == "all" else status, **arguments)
+        number = len(view)
+        if not number:
+            ctx.ops.notify("No region fits these choices", variant="info")
+        else:
+            ctx.ops.set_view(view)
+            ctx.ops.set_active_fields([ScoreFields(key).regions])
+            ctx.ops.notify(f"{number:,} regions, worst first", variant="success")
+        return {"num_regions": number, "stages": view._serialize()}
+
+
+def _within_view(ctx: Any) -> bool:
+    """Whether to look in the current view only; by default not in regions that are shown already."""
+    return ctx.has_custom_view and bool(ctx.params.get("within_view", not ctx.view._is_generated))
+
+
+def _filters(ctx: Any, inputs: types.Object, field: str) -> None:
+    kinds = types.DropdownView(multiple=True)
+    for kind in quality.KINDS:
+        kinds.add_choice(kind, label=kind)
+    inputs.list("kinds", types.String(), default=[], label="Kinds", description="Empty: all of them.", view=kinds)
+    for name, label in (("given", "Given class"), ("suggested", "Suggested class")):
+        view = types.DropdownView(multiple=True)
+        for value in ctx.dataset.distinct(f"{field}.detections.{name}"):
+            view.add_choice(value, label=value)
+        inputs.list(name, types.String(), default=[], label=label, description="Empty: any.", view=view)
+    inputs.float(
+        "min_score", default=0.0, min=0, max=1, label="Score at least", description="How surely the label is wrong."
+    )
+    status = types.DropdownView()
+    for value in (*STATUSES, "all"):
+        status.add_choice(value, label=value)
+    inputs.enum("status", [*STATUSES, "all"], default="pending", label="Status", view=status)
+    if ctx.has_custom_view:
+        inputs.bool("within_view", default=_within_view(ctx), label="In the current view only")
