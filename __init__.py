@@ -1,9 +1,10 @@
 """Entry point that FiftyOne loads (again on every operator call): registration and nothing else."""
 
 from .operators import OPERATORS
+from .panels import PANELS
 
 
 def register(plugin) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """Register every operator of the plugin."""
-    for operator in OPERATORS:
-        plugin.register(operator)
+    """Register every operator and panel of the plugin."""
+    for entry in (*OPERATORS, *PANELS):
+        plugin.register(entry)

@@ -1,0 +1,5 @@
+"""What a person looks at and clicks: one file per panel, its charts and its words."""
+
+from .label_quality import LabelQualityPanel
+
+PANELS = (LabelQualityPanel,)
