@@ -124,7 +124,7 @@ def _score_parser(commands: Any) -> None:
     source = score.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", help="key of a training run, model folder or file, torchvision:..., zoo:...")
     source.add_argument("--probabilities", help="string field or folder with npy, npz or zarr files")
-    score.add_argument("--methods", nargs="+", default=["softmin"], help="image scores (default: softmin)")
+    score.add_argument("--methods", nargs="+", default=[], help="image scores (default: combined and softmin)")
     score.add_argument("--key", default="label_quality", help="(default: %(default)s)")
     score.add_argument(
         "--ignore-index", nargs="*", default="auto", help="values or names; none given: every pixel counts"

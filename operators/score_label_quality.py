@@ -184,15 +184,16 @@ def _source_details(ctx: Any, source: str, trained: list[str], inputs: types.Obj
 def _score_input(ctx: Any, inputs: types.Object) -> None:
     score = types.DropdownView()
     further = types.DropdownView(multiple=True)
+    for name in quality.RANKING_TITLES:
+        score.add_choice(name, label=name, description=quality.RANKING_TITLES[name])
     for name in quality.METHODS:
-        score.add_choice(name, label=name, description=quality.METHOD_TITLES[name])
         further.add_choice(name, label=name, description=quality.METHOD_TITLES[name])
     inputs.enum(
         "score",
-        list(quality.METHODS),
-        default="softmin",
+        list(quality.RANKING_TITLES),
+        default=quality.COMBINED,
         label="Score",
-        description=quality.METHOD_TITLES[ctx.params.get("score") or "softmin"],
+        description=quality.RANKING_TITLES[ctx.params.get("score") or quality.COMBINED],
         view=score,
     )
     inputs.list(
@@ -252,9 +253,8 @@ _PASSED_ON = (
 def _arguments(params: dict[str, Any]) -> dict[str, Any]:
     """The workflow's arguments from the form's or the caller's parameters."""
     arguments = {name: params[name] for name in _PASSED_ON if params.get(name) is not None}
-    score = params.get("score")
-    arguments["methods"] = tuple(dict.fromkeys([*([score] if score else []), *(params.get("methods") or ["softmin"])]))
-    arguments["score"] = score
+    arguments["methods"] = tuple(params.get("methods") or ())
+    arguments["score"] = params.get("score")
     arguments["ignore_index"] = forms.ignore_index_param(params)
     arguments["temperature"] = forms.number(params, "temperature", float, 0.1)
     arguments["min_region_area"] = forms.number(params, "min_region_area", int)

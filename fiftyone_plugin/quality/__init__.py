@@ -21,7 +21,7 @@ from .datasets import class_scores, image_scores, iter_label_issues, label_issue
 from .hard_masks import hard_mask_probabilities
 from .in_sample import in_sample_suspicion
 from .judging import Evidence, Judge, RegionScorer, Rehearsed
-from .methods import DATASET_METHODS, METHOD_TITLES, METHODS, PAPER_METHODS, check_methods
+from .methods import COMBINED, DATASET_METHODS, METHOD_TITLES, METHODS, PAPER_METHODS, RANKING_TITLES, check_methods
 from .pixel_maps import ClassSums, PixelMaps
 from .records import ImageRecord, Suspects, image_record, load_record
 from .region_verifier import CONTEXT_NAMES, RegionVerifier
@@ -42,6 +42,7 @@ from .totals import Totals
 from .verdicts import Verdict, issue_regions, judge_labels
 
 __all__ = [
+    "COMBINED",
     "CONTEXT_NAMES",
     "DATASET_METHODS",
     "FEATURE_NAMES",
@@ -50,6 +51,7 @@ __all__ = [
     "METHOD_TITLES",
     "NUM_REHEARSALS",
     "PAPER_METHODS",
+    "RANKING_TITLES",
     "ClassPair",
     "ClassSums",
     "Cut",

@@ -7,14 +7,14 @@ where it is strong they are the label's. So the dataset is asked, in three steps
    labels, and a logistic regression learns to tell the regions of these errors from all others. Besides the features of
    a region it sees its context: how often the dataset's labels and predictions disagree on these two classes, and how
    sure and how right the model is about them. What the model confuses everywhere counts less than what happens once.
-2. That the labels are full of errors already must not teach the opposite. A calibrated model tells how often it expects
-   to be wrong: the mean of 1 - best probability. What it disagrees beyond that is taken for wrong labels (see
+2. Errors that the labels hold already must not teach the opposite. A calibrated model tells how often it expects to be
+   wrong: the mean of 1 - best probability. What it disagrees beyond that is taken for wrong labels (see
    `Judge.wrong_share`), and the worst regions of that total area are not shown as examples of good ones.
-3. An image's evidence is the sum of three quantities, each in units of its spread over the dataset: softmin (negative),
-   the log odds of its worst region, and the logarithm of the expected number of errors. All three look for single
-   errors. Where that is no use, they give way to the mean confidence in the label, which follows the area that is
-   wrong: where a good part of the dataset is wrong, so that every image has errors and the question is how large; and
-   where the model expects to be wrong on a good part of the pixels, so that it cannot see single errors.
+3. An image's evidence is the log odds of its worst region less those of its softmin, each in units of its spread over
+   the dataset. Both look for single errors. Where that is no use, they give way to the mean confidence in the label,
+   which follows the area that is wrong: where a good part of the dataset is wrong, so that every image has errors and
+   the question is how large; and where the model expects to be wrong on a good part of the pixels, so that it cannot
+   see single errors.
 
 Regions are scored, and images judged, by a regression that has not seen errors in the same image. Which features,
 kinds and combinations to use was decided on the tuning images of `benchmarks/detection`.
@@ -22,6 +22,7 @@ kinds and combinations to use was decided on the tuning images of `benchmarks/de
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -193,6 +194,10 @@ class _Image:
     confidence: float
     rows: RegionRows
     rehearsals: Sequence[Rehearsal]
+    shares: FloatArray
+    valid: int
+    disagreeing: int
+    expected: float
 
     @property
     def part(self) -> int:
@@ -247,10 +252,6 @@ class Evidence:
         """
         self.num_classes = num_classes
         self._images: list[_Image] = []
-        self._sums = np.zeros((4, num_classes))
-        self._pixels = np.zeros(num_classes)
-        self._pairs = np.zeros((num_classes, num_classes))
-        self._disagreeing = self._expected = self._valid = 0.0
 
     def __len__(self) -> int:
         return len(self._images)
@@ -276,25 +277,38 @@ class Evidence:
                 f"Expected a record of {self.num_classes} classes, but got {record.num_classes}; predict all images "
                 "with the same classes."
             )
-        rows = RegionRows.of(regions)
         size, sums = record.shape[0] * record.shape[1], record.sums
-        confidence = float(sums.self_confidence.sum() / record.num_valid) if record.num_valid else float("nan")
-        self._images.append(_Image(key, record.scores["softmin"], confidence, rows, tuple(rehearsals)))
-        self._sums += np.stack([sums.given, sums.predicted, sums.agreeing, sums.self_confidence]) / size
-        np.add.at(self._pairs, (rows.given, rows.suggested), 10 ** rows.features[:, _AREA])
-        self._valid += record.num_valid
-        self._disagreeing += record.num_valid - int(sums.agreeing.sum())
-        self._expected += expected_disagreement(record)
+        self._images.append(
+            _Image(
+                key,
+                record.scores["softmin"],
+                float(sums.self_confidence.sum() / record.num_valid) if record.num_valid else float("nan"),
+                RegionRows.of(regions),
+                tuple(rehearsals),
+                np.stack([sums.given, sums.predicted, sums.agreeing, sums.self_confidence]) / size,
+                record.num_valid,
+                record.num_valid - int(sums.agreeing.sum()),
+                expected_disagreement(record),
+            )
+        )
+
+    @property
+    def _sorted(self) -> list[_Image]:
+        """By key: sums of floats must not depend on the order in which images came."""
+        return sorted(self._images, key=lambda image: image.key)
 
     @property
     def excess(self) -> float:
         """Share of the labelled pixels on which labels and predictions disagree beyond what the model expects."""
-        return max(0.0, (self._disagreeing - self._expected) / max(self._valid, 1.0))
+        images = self._sorted
+        valid = sum(image.valid for image in images)
+        return max(0.0, (sum(image.disagreeing for image in images) - _expected(images)) / max(valid, 1))
 
     @property
     def unsure(self) -> float:
         """Share of the labelled pixels on which the model expects to be wrong."""
-        return self._expected / max(self._valid, 1.0)
+        images = self._sorted
+        return _expected(images) / max(sum(image.valid for image in images), 1)
 
     def judge(self) -> Judge:
         """Learn from the rehearsals and judge the images.
@@ -302,12 +316,20 @@ class Evidence:
         Returns:
             The judge of this dataset.
         """
-        given, predicted, agreeing, confidence = self._sums
-        means = np.nan_to_num(divide(confidence, given))
-        context = ClassContext(given, predicted, agreeing, means, self._pairs)
-        images = sorted(self._images, key=lambda image: image.key)  # not the order in which they came
+        images = self._sorted
+        shares = np.zeros((4, self.num_classes))
+        pairs = np.zeros((self.num_classes, self.num_classes))
+        for image in images:
+            shares += image.shares
+            np.add.at(pairs, (image.rows.given, image.rows.suggested), 10 ** image.rows.features[:, _AREA])
+        given, predicted, agreeing, confidence = shares
+        context = ClassContext(given, predicted, agreeing, np.nan_to_num(divide(confidence, given)), pairs)
         verifiers = tuple(_verifier(images, context, self.excess, part) for part in range(NUM_PARTS))
         return Judge(tuple(images), RegionScorer(context, verifiers), self.excess, self.unsure)
+
+
+def _expected(images: Sequence[_Image]) -> float:
+    return math.fsum(image.expected for image in images)
 
 
 def expected_disagreement(record: ImageRecord) -> float:
@@ -380,7 +402,7 @@ class Judge:
     @cached_property
     def _columns(self) -> FloatArray:
         rows = [self._measures(image, image.rows, image.softmin, image.confidence) for image in self.images]
-        return np.array(rows).reshape(-1, 4)
+        return np.array(rows).reshape(-1, 3)
 
     @cached_property
     def _scale(self) -> tuple[FloatArray, FloatArray]:
@@ -394,18 +416,17 @@ class Judge:
     def _combined(self, columns: FloatArray) -> FloatArray:
         middle, spread = self._scale
         steps = np.clip((columns - middle) / spread, -_FARTHEST, _FARTHEST)
-        combined: FloatArray = (1 - self.coarse) * steps[:, :3].sum(axis=1) + self.coarse * steps[:, 3]
+        combined: FloatArray = (1 - self.coarse) * steps[:, :2].sum(axis=1) + self.coarse * steps[:, 2]
         return combined
 
     def _measures(
         self, image: _Image, rows: RegionRows, softmin: float, confidence: float
-    ) -> tuple[float, float, float, float]:
-        """Softmin, worst region, expected number of errors, confidence in the label; larger is worse."""
+    ) -> tuple[float, float, float]:
+        """Softmin, worst region and confidence in the label, so that larger is worse."""
         if np.isnan(softmin):
-            return (np.nan,) * 4
+            return (np.nan,) * 3
         chances = self.scorer.scores(image.key, rows) if len(rows) else np.zeros(1)
-        number = -np.log1p(-np.minimum(chances, 0.999)).sum()
-        return -_log_odds(softmin), _log_odds(float(chances.max())), float(np.log(number + 1e-3)), -confidence
+        return -_log_odds(softmin), _log_odds(float(chances.max())), -confidence
 
     @cached_property
     def rehearsed(self) -> Rehearsed | None:

@@ -25,6 +25,20 @@ METHOD_TITLES: Final = MappingProxyType(
 )
 """One line about each method, for forms and reports."""
 
+COMBINED: Final = "combined"
+"""The one ranking to begin with, see `judging`; it needs the whole dataset and its probabilities at once."""
+
+RANKING_TITLES: Final = MappingProxyType(
+    {
+        COMBINED: (
+            "All evidence together, weighed by how well errors put into this dataset on purpose are found; where you "
+            "know nothing of the errors."
+        ),
+        **METHOD_TITLES,
+    }
+)
+"""One line about everything that images can be ordered by, the default first."""
+
 METHODS: Final = tuple(METHOD_TITLES)
 """Names of all image scores, `PAPER_METHODS` first, then our own; higher always means a better label."""
 

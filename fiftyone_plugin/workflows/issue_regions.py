@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from ..progress import Progress
 
 _IMAGES_AT_ONCE = 200
 _REGIONS_AT_ONCE = 2_000
+SCORER = Path("records") / "scorer.json"
+"""In a run's folder: how the regions were scored, before any review."""
 
 
 @dataclass(frozen=True)
@@ -75,25 +77,52 @@ class RegionStage:
         """PNG of one region's mask."""
         return self.folder / "regions" / sample_id / f"{row}.png"
 
-    def find(self, sample_id: str, label: np.ndarray, record: quality.ImageRecord) -> None:
-        """Find the regions of one image, while its record still has its maps."""
-        found = quality.image_regions(label, record, min_area=self.min_area, max_per_image=self.max_per_image)
+    def rehearsal_path(self, sample_id: str) -> Path:
+        """File of what rehearsed errors in an image look like."""
+        return self.folder / "rehearsals" / f"{sample_id}.npz"
+
+    def find(self, sample_id: str, index: int, label: np.ndarray, record: quality.ImageRecord) -> None:
+        """Find the regions of one image, while its record still has its maps; `index` is its place in the run."""
+        found = quality.image_regions(
+            label, record, min_area=self.min_area, max_per_image=self.max_per_image, image_index=index
+        )
         path = self.path(sample_id)
         path.parent.mkdir(exist_ok=True)
         found.save(path)
 
-    def settle(self, sample_ids: Sequence[str], memory: Memory, progress: Progress) -> RegionFindings:
-        """Bring in what reviewers said earlier, and draw the masks.
+    def rehearse(
+        self, sample_id: str, label: np.ndarray, probabilities: Any, *, count: int, seed: Sequence[int], **options: Any
+    ) -> None:
+        """Put errors into copies of a label and keep what they look like; nothing of it reaches the dataset."""
+        altered = quality.rehearse(
+            label, probabilities, count=count, seed=seed,
+            min_area=self.min_area, max_per_image=self.max_per_image, **options,
+        )  # fmt: skip
+        path = self.rehearsal_path(sample_id)
+        path.parent.mkdir(exist_ok=True)
+        quality.save_rehearsals(altered, path)
+
+    def add_evidence(self, evidence: quality.Evidence, sample_id: str, index: int, record: quality.ImageRecord) -> None:
+        """Add one image to what the dataset is judged by."""
+        altered = quality.load_rehearsals(self.rehearsal_path(sample_id))
+        evidence.add(image_key(index), record, quality.load_regions(self.path(sample_id)), altered)
+
+    def settle(
+        self, sample_ids: Sequence[str], scorer: quality.RegionScorer, memory: Memory, progress: Progress
+    ) -> RegionFindings:
+        """Score the regions, bring in what reviewers said earlier, and draw the masks.
 
         Args:
             sample_ids: of the scored images
+            scorer: of the regions, kept beside them to score them again
             memory: the remembered decisions
             progress: told how many images are done
 
         Returns:
             what was found
         """
-        verifier = fit_verifier(memory.reviews) if memory.reviews else None
+        files.write_json(self.folder / SCORER, scorer.as_dict())
+        lesson = teach(scorer, memory.reviews, self.names)
         counts: Counter[str] = Counter()
         kinds: Counter[str] = Counter()
         per_image: dict[str, int] = {}
@@ -102,7 +131,7 @@ class RegionStage:
             chunk = sample_ids[start : start + _IMAGES_AT_ONCE]
             reviews = memory.of_samples(chunk)
             for done, sample_id in enumerate(chunk, start=start + 1):
-                found = self._load(sample_id, verifier)
+                found = self._load(sample_id, lesson.scorer)
                 known = self._recognise(found, reviews.get(sample_id, []))
                 kept = [row for row in range(len(found)) if not _is_rejected(known.get(row))]
                 for row in kept:
@@ -121,15 +150,15 @@ class RegionStage:
             counts["capped"],
             counts["left_out"],
             counts["accepted"],
-            verifier.num_accepted + verifier.num_rejected if verifier else 0,
+            lesson.num_accepted + lesson.num_rejected,
             remembered,
         )
 
-    def _load(self, sample_id: str, verifier: quality.RegionVerifier | None) -> quality.ImageRegions:
+    def _load(self, sample_id: str, scorer: quality.RegionScorer) -> quality.ImageRegions:
         found = quality.load_regions(self.path(sample_id))
-        if verifier is None or not len(found):
+        if not len(found):
             return found
-        found = found.rescored(verifier.predict(found.features))
+        found = found.rescored(score_regions(scorer, found))
         found.save(self.path(sample_id))  # its rows are the order of the Detections
         return found
 
@@ -227,17 +256,53 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def fit_verifier(reviews: Sequence[Review]) -> quality.RegionVerifier:
-    """Learn from the decisions about regions whose features are known.
+def image_key(index: int) -> str:
+    """Name of an image in a run for `quality.Evidence`, the same whenever the same dataset is scored."""
+    return f"{index:09d}"
+
+
+def score_regions(scorer: quality.RegionScorer, found: quality.ImageRegions) -> np.ndarray:
+    """Scores of an image's regions.
 
     Args:
-        reviews: the decisions that count
+        scorer: of the run
+        found: the regions, at least one
 
     Returns:
-        the verifier; the fixed score if there is nothing to learn from
+        (R,) in [0, 1]
     """
-    features, accepted = reviewed_features(reviews)
-    return quality.RegionVerifier.fit(features, accepted)
+    return scorer.scores(image_key(found.regions[0].image_index), quality.RegionRows.of(found))
+
+
+class Lesson(NamedTuple):
+    """A scorer that has learnt, and from how many accepted and rejected regions."""
+
+    scorer: quality.RegionScorer
+    num_accepted: int
+    num_rejected: int
+
+
+def teach(scorer: quality.RegionScorer, reviews: Sequence[Review], names: Sequence[str]) -> Lesson:
+    """Let a scorer learn from the decisions about regions whose features are known.
+
+    Args:
+        scorer: of the run
+        reviews: the decisions that count
+        names: class names by class index, of the run
+
+    Returns:
+        the lesson; without usable decisions the same scorer
+    """
+    classes = {name: index for index, name in enumerate(names)}
+    usable = [review for review in reviews if _can_teach(review) and {review.given, review.suggested} <= set(classes)]
+    if not usable:
+        return Lesson(scorer, 0, 0)
+    features, accepted = reviewed_features(usable)
+    given, suggested = (
+        np.array([classes[getattr(review, name)] for review in usable], np.int64) for name in ("given", "suggested")
+    )
+    taught = scorer.taught(quality.RegionRows(features, given, suggested), accepted)
+    return Lesson(taught, int(accepted.sum()), int((~accepted).sum()))
 
 
 def reviewed_features(reviews: Sequence[Review]) -> tuple[np.ndarray, np.ndarray]:
@@ -249,7 +314,32 @@ def reviewed_features(reviews: Sequence[Review]) -> tuple[np.ndarray, np.ndarray
     Returns:
         (R, F) features in the order of `quality.FEATURE_NAMES`, and (R,) bool, whether it was accepted
     """
-    usable = [r for r in reviews if r.decision != "pending" and set(r.features) == set(quality.FEATURE_NAMES)]
+    usable = [review for review in reviews if _can_teach(review)]
     rows = [[review.features[name] for name in quality.FEATURE_NAMES] for review in usable]
     features = np.array(rows, np.float64).reshape(-1, len(quality.FEATURE_NAMES))
     return features, np.array([review.decision == "accepted" for review in usable], bool)
+
+
+def _can_teach(review: Review) -> bool:
+    return review.decision != "pending" and set(review.features) == set(quality.FEATURE_NAMES)
+
+
+def load_scorer(folder: Path) -> quality.RegionScorer:
+    """How the regions of a run were scored before any review.
+
+    Args:
+        folder: of the run
+
+    Returns:
+        the scorer
+
+    Raises:
+        LabelQualityError: if it is not there or was made by another version
+    """
+    content = files.read_json(folder / SCORER)
+    if content is None:
+        raise LabelQualityError(
+            f"Expected {folder / SCORER}, by which the run's regions were scored, but it is missing or damaged; score "
+            "the labels again"
+        )
+    return quality.RegionScorer.from_dict(content)

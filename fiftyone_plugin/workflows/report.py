@@ -45,6 +45,10 @@ class ScoringReport:
         left_out: regions that a reviewer rejected in an earlier run
         accepted_before: regions that a reviewer accepted in an earlier run
         num_reviewed: decisions that the scores of the regions have learnt from
+        wrong_share: share of the labelled pixels that seem to be wrong: what labels and predictions disagree on beyond
+            what the model expects; None if it was not estimated
+        num_rehearsed: labels that an error was put into, in memory only, to learn what errors look like here
+        rehearsed_found: share of those that would be among the worst fifth of the images; chance is 0.2
     """
 
     dataset: str
@@ -72,6 +76,9 @@ class ScoringReport:
     left_out: int = 0
     accepted_before: int = 0
     num_reviewed: int = 0
+    wrong_share: float | None = None
+    num_rehearsed: int = 0
+    rehearsed_found: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as kept with the run."""
@@ -89,9 +96,18 @@ class ScoringReport:
         """The report as a person reads it, in the App and in a terminal."""
         lines = [
             f"**{self.num_scored:,} images scored** by {self.method}; {self.flagged_share:.2%} of the labelled "
-            f"pixels of `{self.label_field}` look wrong.",
+            f"pixels of `{self.label_field}` are flagged.",
         ]
         lines += [f"- **{warning}**" for warning in self.warnings]
+        if self.wrong_share is not None:
+            lines.append(
+                f"- about {self.wrong_share:.1%} of the labelled pixels are wrong, if its probabilities can be believed"
+            )
+        if self.rehearsed_found is not None:
+            lines.append(
+                f"- of {self.num_rehearsed:,} errors of one object, put into copies of these labels on purpose, "
+                f"{self.rehearsed_found:.0%} would be among the worst fifth of the images (20% by chance)"
+            )
         if self.pairs:
             listed = ", ".join(f"{given} → {predicted} ({pixels:,} px)" for given, predicted, pixels in self.pairs[:5])
             lines.append(f"- most common: {listed}")

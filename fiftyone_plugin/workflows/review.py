@@ -23,7 +23,7 @@ from ..dataset.reviews import Review
 from ..dataset.scan import file_stamp, mask_reader
 from ..errors import LabelQualityError
 from ..progress import Progress, silent
-from .issue_regions import fit_verifier, region_file, reviewed_features
+from .issue_regions import load_scorer, region_file, reviewed_features, score_regions, teach
 from .scoring import LABELS_SEEN
 
 _SAMPLES_AT_ONCE = 500
@@ -208,9 +208,10 @@ def rescore_regions(samples: Any, *, key: str = "label_quality", progress: Progr
     """
     record = _scoring_run(samples, key)
     dataset, fields = samples._root_dataset, ScoreFields(key)
-    verifier = fit_verifier(reviews.newest_reviews(dataset, record.label_field))
-    sample_ids = _with_regions(samples, fields)
     folder, missing, done = _folder(record), 0, 0
+    decisions = reviews.newest_reviews(dataset, record.label_field)
+    lesson = teach(load_scorer(folder), decisions, record.summary["classes"])
+    sample_ids = _with_regions(samples, fields)
     for start in range(0, len(sample_ids), _SAMPLES_AT_ONCE):
         scores: dict[str, list[float]] = {}
         for sample_id in sample_ids[start : start + _SAMPLES_AT_ONCE]:
@@ -219,10 +220,10 @@ def rescore_regions(samples: Any, *, key: str = "label_quality", progress: Progr
             if found is None or found.features.shape[1] != _NUM_FEATURES:
                 missing += 1
                 continue
-            scores[sample_id] = verifier.predict(found.features).tolist()
+            scores[sample_id] = score_regions(lesson.scorer, found).tolist() if len(found) else []
             progress(done, len(sample_ids), "scoring regions")
         regions.set_scores(dataset, fields.regions, scores)
-    return RescoreReport(len(sample_ids) - missing, verifier.num_accepted, verifier.num_rejected, missing)
+    return RescoreReport(len(sample_ids) - missing, lesson.num_accepted, lesson.num_rejected, missing)
 
 
 def review_history(samples: Any, label_field: str = "ground_truth") -> list[Review]:

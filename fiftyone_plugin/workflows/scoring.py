@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from ..dataset.scan import (
 )
 from ..errors import LabelQualityError
 from ..progress import Progress, terminal_bar
-from .issue_regions import RegionFindings, RegionStage, check_region_options
+from .issue_regions import RegionFindings, RegionStage, check_region_options, image_key
 from .report import ScoredImage, ScoringReport
 from .sources import MaskSource, ProbabilitySource, open_source
 
@@ -89,6 +90,7 @@ class ScoringPlan:
     def field_names(self) -> list[str]:
         """All fields that the run writes."""
         names = [self.key, self.fields.softmin, *(self.fields.method(method) for method in self.methods)]
+        names += [self.fields.method(quality.COMBINED)] if self.write_regions else []
         names += [self.fields.issue_share]
         names += [self.fields.issues] if self.write_issues else []
         names += [self.fields.map] if self.write_map else []
@@ -103,7 +105,7 @@ def score_label_quality(
     model: Any = None,
     probabilities: str | None = None,
     predictions: str | None = None,
-    methods: Sequence[str] = ("softmin",),
+    methods: Sequence[str] = (),
     score: str | None = None,
     key: str = "label_quality",
     ignore_index: int | str | Sequence[int | str] | None = "auto",
@@ -138,8 +140,8 @@ def score_label_quality(
             sample, or a folder of them named like the images
         predictions: instead of either, a second Segmentation field with the same mask values: the labels of another
             annotator, or the masks of a model whose probabilities are gone
-        methods: image scores to write, of `quality.METHODS`; softmin is always written
-        score: the method that the field `{key}` holds; the first of `methods` if None
+        methods: image scores to write, of `quality.METHODS`; softmin is always written, and with regions "combined"
+        score: the method that the field `{key}` holds; if None the first of `methods`, or "combined" if there are none
         key: name of the run and prefix of its fields
         ignore_index: mask value(s) or class name(s) that count for nothing; None for none; "auto" for 255 and
             classes called void or ignore
@@ -173,12 +175,12 @@ def score_label_quality(
         >>> report = score_label_quality(dataset, "ground_truth", model="cross_validation")  # doctest: +SKIP
         >>> dataset.sort_by("label_quality").first()                                         # doctest: +SKIP
     """
-    chosen = _require_methods(methods, score)
+    chosen, main_score = _require_methods(methods, score, write_regions)
     check_region_options(min_region_area, max_regions_per_image)
     plan = ScoringPlan(
         label_field=label_field,
         methods=chosen,
-        score=score or chosen[0],
+        score=main_score,
         key=key,
         predicted_mask=predictions is not None,
         ignore_index=ignore_index,
@@ -215,13 +217,20 @@ def score_label_quality(
         return _run(samples, plan, source, base, bar)
 
 
-def _require_methods(methods: Sequence[str], score: str | None) -> tuple[str, ...]:
-    wanted = [methods] if isinstance(methods, str) else list(methods)
-    wanted = list(dict.fromkeys([*wanted, *([score] if score else []), "softmin"]))
-    unknown = [name for name in wanted if name not in quality.METHODS]
+def _require_methods(methods: Sequence[str], score: str | None, write_regions: bool) -> tuple[tuple[str, ...], str]:
+    """Methods to compute for each image, and the one that the field `{key}` holds."""
+    asked = [methods] if isinstance(methods, str) else list(methods)
+    wanted = list(dict.fromkeys([*asked, *([score] if score else []), "softmin"]))
+    unknown = [name for name in wanted if name not in quality.RANKING_TITLES]
     if unknown:
-        raise LabelQualityError(f"Expected `methods` among {list(quality.METHODS)}, but got {unknown}")
-    return tuple(wanted)
+        raise LabelQualityError(f"Expected `methods` among {list(quality.RANKING_TITLES)}, but got {unknown}")
+    if quality.COMBINED in wanted and not write_regions:
+        raise LabelQualityError(
+            f"Expected `write_regions=True` for the score {quality.COMBINED!r}, which is made of regions, but got "
+            "False; choose another score"
+        )
+    default = asked[0] if asked else quality.COMBINED if write_regions else "softmin"
+    return tuple(name for name in wanted if name != quality.COMBINED), score or default
 
 
 def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path, progress: Progress) -> ScoringReport:
@@ -234,7 +243,8 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
     files.require_writable(base.parent if not base.exists() else base, _bytes_needed(plan, scan))
     classes = _fit_classes(classes, plan, source, scan)
     folder = _claim(dataset, plan, source, classes, base)
-    stage = _Stage(plan, classes, folder.path, mask_reader(samples, plan.label_field))
+    places = {image.sample_id: place for place, image in enumerate(scan.images)}
+    stage = _Stage(plan, classes, folder.path, mask_reader(samples, plan.label_field), places)
     stage.forget_edited(scan.images)
     pending = [image for image in scan.images if not stage.is_done(image)]
     failed = stage.predict(source, pending, progress)
@@ -242,7 +252,7 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
     if not scored:
         raise LabelQualityError(f"No image could be scored: {next(iter(failed.values())).reason}")
     findings = stage.judge(scored, progress)
-    regions = stage.settle_regions(dataset, scored, progress)
+    regions = stage.settle_regions(dataset, scored, findings.judge, progress)
     skipped = [*scan.skipped, *failed.values()]
     warnings = _warnings(findings, classes, source, scan.images, skipped) + _region_warnings(plan, regions)
     report = ScoringReport(
@@ -267,7 +277,7 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
         num_pixels=int(findings.totals.num_valid),
     )
     if regions is not None:
-        report = _with_regions(report, regions)
+        report = _with_judgement(_with_regions(report, regions), findings.judge)
     _write(dataset, samples, plan, stage, scored, findings, regions, classes, source, report)
     folder.finish()
     return report
@@ -336,6 +346,7 @@ class Findings:
         pairs: (K, K) flagged pixels, given x predicted
         totals: the merged sums of the dataset
         suspicion: why the predictions look in-sample, or None
+        judge: what was learnt of the dataset, if regions were wanted
     """
 
     scores: dict[str, dict[str, float]]
@@ -344,6 +355,7 @@ class Findings:
     pairs: np.ndarray
     totals: quality.Totals
     suspicion: str | None
+    judge: quality.Judge | None
 
     @property
     def flagged_share(self) -> float:
@@ -376,6 +388,7 @@ class _Stage:
     classes: ClassMap
     folder: Path
     read_mask: Callable[[str], np.ndarray]
+    places: Mapping[str, int]
 
     def record_path(self, image: LabelledImage) -> Path:
         # The mask's hash is in the name: an edited label is scored again, an unchanged one is not.
@@ -388,8 +401,10 @@ class _Stage:
 
     def is_done(self, image: LabelledImage) -> bool:
         """Whether an interrupted run has left everything of an image."""
-        regions = not self.plan.write_regions or self.regions.path(image.sample_id).exists()
-        return regions and self.record_path(image).exists()
+        wanted = [self.record_path(image)]
+        if self.plan.write_regions:
+            wanted += [self.regions.path(image.sample_id), self.regions.rehearsal_path(image.sample_id)]
+        return all(path.exists() for path in wanted)
 
     def forget_edited(self, images: Sequence[LabelledImage]) -> None:
         """Delete records of labels that were edited while the run was interrupted."""
@@ -404,13 +419,13 @@ class _Stage:
         files.write_json(self.folder / LABELS_SEEN, seen)
 
     def settle_regions(
-        self, dataset: Any, images: Sequence[LabelledImage], progress: Progress
+        self, dataset: Any, images: Sequence[LabelledImage], judge: quality.Judge | None, progress: Progress
     ) -> RegionFindings | None:
         """Bring in earlier reviews and draw the masks of regions; None if none are wanted."""
-        if not self.plan.write_regions:
+        if judge is None:
             return None
         memory = Memory(dataset, self.plan.label_field)
-        return self.regions.settle([image.sample_id for image in images], memory, progress)
+        return self.regions.settle([image.sample_id for image in images], judge.scorer, memory, progress)
 
     def map_path(self, image: LabelledImage) -> Path:
         return self.folder / "map" / f"{image.sample_id}.png"
@@ -450,10 +465,26 @@ class _Stage:
         if self.plan.write_map and record.maps is not None:
             files.write_png(self.map_path(image), files.suspicion_image(record.maps.self_confidence))
         if self.plan.write_regions:
-            self.regions.find(image.sample_id, label, record)
+            self._find_regions(image, label, probabilities, record)
         path = self.record_path(image)
         path.parent.mkdir(exist_ok=True)
         record.without_maps().save(path)  # last: a record says that everything of its image is written
+
+    def _find_regions(
+        self, image: LabelledImage, label: np.ndarray, probabilities: Any, record: quality.ImageRecord
+    ) -> None:
+        place = self.places[image.sample_id]
+        self.regions.find(image.sample_id, place, label, record)
+        self.regions.rehearse(
+            image.sample_id,
+            label,
+            probabilities,
+            count=quality.rehearsals_of(place, len(self.places)),
+            seed=(zlib.crc32(image.digest.encode()), place),
+            ignore_index=IGNORED,
+            temperature=self.plan.temperature,
+            from_logits=self.plan.from_logits,
+        )
 
     def judge(self, images: Sequence[LabelledImage], progress: Progress) -> Findings:
         """Merge the records: dataset-wide thresholds, flags, final scores."""
@@ -467,6 +498,7 @@ class _Stage:
         shares: dict[str, float] = {}
         paths: dict[str, str] = {}
         pairs = np.zeros((len(self.classes), len(self.classes)), np.int64)
+        evidence = quality.Evidence(len(self.classes)) if self.plan.write_regions else None
         for done, (image, record) in enumerate(zip(images, records, strict=True), start=1):
             for method, value in quality.record_scores(record, totals, cut).items():
                 if method in scores:
@@ -478,9 +510,16 @@ class _Stage:
                 flags = quality.record_flags(record, cut)
                 files.write_png(self.issues_path(image.sample_id), flags.astype(np.uint8))
                 paths[image.sample_id] = str(self.issues_path(image.sample_id))
+            if evidence is not None:
+                self.regions.add_evidence(evidence, image.sample_id, self.places[image.sample_id], record)
             progress(done, len(images), "flagging pixels")
         self.remember_labels(images)
-        return Findings(scores, shares, paths, pairs, totals, quality.in_sample_suspicion(totals))
+        judge = evidence.judge() if evidence is not None else None
+        if judge is not None:
+            combined = judge.image_scores()
+            places = {image.sample_id: image_key(self.places[image.sample_id]) for image in images}
+            scores[quality.COMBINED] = {sample_id: combined[key] for sample_id, key in places.items()}
+        return Findings(scores, shares, paths, pairs, totals, quality.in_sample_suspicion(totals), judge)
 
 
 @dataclass(frozen=True)
@@ -532,6 +571,8 @@ def _warnings(
             f"The model hardly recognises {', '.join(unknown[:5])} (mean probability of the class where it is the "
             "label): what it says there is no evidence of wrong labels; train longer or take a larger model"
         )
+    if findings.judge is not None and findings.judge.warning:
+        warnings.append(findings.judge.warning)
     empty = sum(np.isnan(score) for score in findings.scores["softmin"].values())
     if empty:
         warnings.append(f"{empty} images hold ignored pixels only and have no score")
@@ -562,6 +603,18 @@ def _with_regions(report: ScoringReport, regions: RegionFindings) -> ScoringRepo
     )
 
 
+def _with_judgement(report: ScoringReport, judge: quality.Judge | None) -> ScoringReport:
+    if judge is None:
+        return report
+    found = judge.rehearsed
+    return replace(
+        report,
+        wrong_share=judge.wrong_share,
+        num_rehearsed=found.num_labels if found else 0,
+        rehearsed_found=found.found_in_worst_fifth if found else None,
+    )
+
+
 def _write(
     dataset: Any,
     samples: Any,
@@ -579,13 +632,12 @@ def _write(
     if existing is not None:
         runs.remove_results(dataset, existing)
     names = plan.fields
-    score_title = quality.METHOD_TITLES[plan.score]
+    score_title = quality.RANKING_TITLES[plan.score]
     sample_fields.write_numbers(
         dataset, plan.key, _finite(findings.scores[plan.score]), f"Label quality, 0 (wrong) to 1 (fine): {score_title}"
     )
-    for method in plan.methods:
-        values = _finite(findings.scores[method])
-        sample_fields.write_numbers(dataset, names.method(method), values, quality.METHOD_TITLES[method])
+    for method, values in findings.scores.items():
+        sample_fields.write_numbers(dataset, names.method(method), _finite(values), quality.RANKING_TITLES[method])
     shares = _finite(findings.issue_shares)
     sample_fields.write_numbers(dataset, names.issue_share, shares, "Share of the labelled pixels that are flagged")
     if plan.write_issues:

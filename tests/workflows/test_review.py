@@ -25,8 +25,10 @@ from fiftyone_plugin import (
 )
 from fiftyone_plugin.dataset import regions as stored
 from fiftyone_plugin.dataset import reviews
+from fiftyone_plugin.dataset.reviews import newest_reviews
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
+from fiftyone_plugin.workflows.issue_regions import load_scorer, score_regions, teach
 
 FIELD = "label_quality_regions"
 
@@ -34,6 +36,10 @@ FIELD = "label_quality_regions"
 def score(dataset, folder, **arguments):
     options = {"probabilities": "probabilities", "output_dir": str(folder), "progress": silent} | arguments
     return score_label_quality(dataset, "ground_truth", **options)
+
+
+def run_classes(dataset):
+    return dataset.get_run_info("label_quality").config.summary["classes"]
 
 
 @pytest.fixture
@@ -308,14 +314,13 @@ def test_rescoring_learns_from_reviews_and_keeps_what_was_reviewed(dataset):
     own = dataset.to_patches(FIELD)
     report = rescore_regions(dataset)
     assert (report.num_accepted, report.num_rejected) == (len(accepted), len(rejected))
-    features, answers = reviewed_regions(dataset)
-    verifier = quality.RegionVerifier.fit(features, answers)
     after = all_regions(dataset)
     folder = Path(before[accepted[0]].mask_path).parents[1]
+    taught = teach(load_scorer(folder.parent), newest_reviews(dataset, "ground_truth"), run_classes(dataset)).scorer
     moved = 0
     for sample in dataset:
         saved = quality.load_regions(folder / f"{sample.id}.npz")
-        expected = verifier.predict(saved.features)
+        expected = score_regions(taught, saved)
         scores = [d.score for d in sample[FIELD].detections]
         assert scores == sorted(scores, reverse=True)
         for d in sample[FIELD].detections:
@@ -336,14 +341,17 @@ def test_a_new_run_starts_with_scores_that_have_learnt(dataset, tmp_path):
     view = show_regions(dataset, kinds=["missing", "spurious", "wrong_class"])
     ids = view.values("id")
     review_regions(dataset, "accepted", label_ids=ids[::2])
-    features, answers = reviewed_regions(dataset)
-    verifier = quality.RegionVerifier.fit(features, answers)
+    _, answers = reviewed_regions(dataset)
+    decisions = newest_reviews(dataset, "ground_truth")
     report = score(dataset, tmp_path / "second", key="second", min_region_area=1)
+    untaught = load_scorer(tmp_path / "second")
+    taught = teach(untaught, decisions, run_classes(dataset)).scorer
     assert report.num_reviewed == len(ids[::2])
     assert f"learnt from {len(answers)} reviewed" in report.markdown()
     for sample in dataset:
         saved = quality.load_regions(tmp_path / "second" / "regions" / f"{sample.id}.npz")
-        expected = verifier.predict(saved.features)
+        expected = score_regions(taught, saved)
+        assert np.abs(expected - score_regions(untaught, saved)).max() > 1e-3
         assert list(expected) == sorted(expected, reverse=True)
         for d in sample.second_regions.detections:
             assert d.score == pytest.approx(expected[d.row])

@@ -317,3 +317,38 @@ def test_logits_of_files_and_of_a_model(dataset, tmp_path):
     score(dataset, tmp_path / "c", key="noticed", probabilities=None, model=network)
     score(dataset, tmp_path / "d", key="told", probabilities=None, model=network, from_logits=True)
     assert dataset.values("noticed") == dataset.values("told")
+
+
+def test_the_combined_ranking_is_the_default_and_softmin_stays(make_dataset, tmp_path):
+    dataset = make_dataset(12, size=(48, 64), wrong=(2, 5, 9))
+    report = score(dataset, tmp_path / "run")
+    assert report.method == "combined"
+    assert dataset.values("label_quality") == dataset.values("label_quality_combined")
+    assert dataset.values("label_quality") != dataset.values("label_quality_softmin")
+    worst = dataset.sort_by("label_quality").limit(3).values("filepath")
+    assert {Path(path).stem for path in worst} == {"2", "5", "9"}
+    assert report.num_rehearsed > 20
+    assert 0.05 < report.wrong_share < 0.2
+    assert "put into copies of these labels on purpose" in report.markdown()
+    assert not {sample.ground_truth.mask_path for sample in dataset} & set((tmp_path / "run").rglob("*.png"))
+
+
+def test_another_score_or_no_regions_need_no_rehearsal(dataset, tmp_path):
+    report = score(dataset, tmp_path / "run", write_regions=False)
+    assert report.method == "softmin"
+    assert (report.wrong_share, report.num_rehearsed) == (None, 0)
+    assert not (tmp_path / "run" / "rehearsals").exists()
+    assert not dataset.has_field("label_quality_combined")
+    with pytest.raises(LabelQualityError, match="write_regions=True"):
+        score(dataset, tmp_path / "other", key="other", score="combined", write_regions=False)
+    assert score(dataset, tmp_path / "third", key="third", score="iou").method == "iou"
+    assert dataset.values("third") == dataset.values("third_iou")
+
+
+def test_the_same_dataset_gives_the_same_scores_again(make_dataset, tmp_path):
+    first, again = (make_dataset(12, size=(48, 64), wrong=(2, 5)) for _ in range(2))
+    for number, dataset in enumerate((first, again)):
+        score(dataset, tmp_path / str(number))
+    assert first.values("label_quality") == again.values("label_quality")
+    field = "label_quality_regions.detections.score"
+    assert first.values(field) == again.values(field)
