@@ -42,6 +42,7 @@ from .training_data import LabelSpace, TrainingData, check_examples
 
 if TYPE_CHECKING:
     from ..progress import Progress
+    from .training import TrainingMethod
 
 QUICK_TRAINING: Mapping[str, Any] = {
     "arch": "fpn",
@@ -58,7 +59,7 @@ Three folds of 60 rendered street scenes of 192 x 256 pixels and 8 classes took 
 and found the right class of 0.88 of the pixels of held-out images, a mean IoU of 0.58.
 """
 
-_MEMORY_BUDGET = 2 << 30
+MEMORY_BUDGET = 2 << 30
 _CROP_LIMIT = 512
 _STRIDE = 32
 _REPORT_SECONDS = 0.3
@@ -119,9 +120,10 @@ def cross_validate(
     seed: int = 0,
     device: str | torch.device | None = None,
     devices: int | Sequence[int] = 1,
-    memory_budget: int = _MEMORY_BUDGET,
+    memory_budget: int = MEMORY_BUDGET,
     resume: bool = True,
     progress: Progress | None = None,
+    method: TrainingMethod | None = None,
 ) -> CrossValidation:
     """Train one model per fold on the images of the other folds, so that each image has a model blind to it.
 
@@ -155,6 +157,8 @@ def cross_validate(
         memory_budget: bytes of decoded images and masks to keep in memory; beyond, files are read per epoch
         resume: go on with what `folder` holds; False discards it
         progress: called with (done, total, label), in images; what it raises interrupts the training
+        method: another way of training each fold, such as `NoiseRobust()`; None = cross entropy against the
+            given labels
 
     Returns:
         folds, metrics on held-out images, and what was skipped
@@ -176,27 +180,28 @@ def cross_validate(
         >>> sorted(done.fold_of), len(done.metrics)
         (['image0', 'image1', 'image2', 'image3'], 2)
     """
-    settings = _settings(
+    settings = training_settings(
         num_classes=num_classes, folds=folds, arch=arch, encoder=encoder, weights=weights,
         model_options=model_options, epochs=epochs, batch_size=batch_size, lr=lr, encoder_lr=encoder_lr,
         freeze_batchnorm=freeze_batchnorm, ignore_index=ignore_index, class_names=class_names, seed=seed,
         device=device, devices=devices,
     )  # fmt: skip
-    where = _writable(Path(folder), resume)
+    where = writable_folder(Path(folder))
     provisional = _provisional(examples, settings)
     # wrong names and weights that cannot be had show here, before anything is read
-    _, said = _seeded_model(settings, fold=0)
-    reports = _Reports(progress, settings, provisional)
+    _, said = seeded_model(settings, fold=0)
+    reports = TrainingReports(progress, settings, provisional)
     data = check_examples(examples, LabelSpace(num_classes, ignore_index), memory_budget, reports.read)
-    record = _record(data, settings, crop_size, said)
+    fold_of = assign_folds(data.keys, folds, seed, data.groups)
+    record = training_record(data, settings, fold_of, crop_size, said, method)
     reports.plan(record.fold_of)
-    record = _kept(where, record) if resume else _fresh(where, record)
+    record = kept_record(where, record) if resume else _fresh(where, record)
     for fold in range(folds):
         if record.metrics[fold] is None:
             pixels = batch_size * math.prod(record.config["crop_size"])
             seeds = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
             with seeds, few_threads(settings.device, pixels):
-                record = _finish_fold(fold, where, data, settings, record, reports)
+                record = _finish_fold(fold, where, data, settings, record, reports, method)
         reports.finish(fold)
     return _result(where, record)
 
@@ -259,7 +264,7 @@ class CrossValidatedSegmenter(Segmenter):
         device: str | torch.device | None = None,
         options: PredictionOptions | None = None,
         channel_map: ChannelMapping | None = None,
-        memory_budget: int = _MEMORY_BUDGET,
+        memory_budget: int = MEMORY_BUDGET,
     ) -> None:
         read_cross_validation(folder)  # refuses an unfinished one
         self.folder = Path(folder)
@@ -372,7 +377,7 @@ class CrossValidatedSegmenter(Segmenter):
 
 
 @dataclass(frozen=True)
-class _Settings:
+class TrainingSettings:
     """Checked arguments of `cross_validate`."""
 
     num_classes: int
@@ -393,13 +398,13 @@ class _Settings:
     devices: int | tuple[int, ...]
 
 
-class _Reports:
+class TrainingReports:
     """Progress in images: each is read once, seen in every epoch of the other folds, and held out once."""
 
-    def __init__(self, progress: Progress | None, settings: _Settings, fold_of: Mapping[str, int]) -> None:
+    def __init__(self, progress: Progress | None, settings: TrainingSettings, fold_of: Mapping[str, int]) -> None:
         self._progress = progress
         self._settings = settings
-        self._last = -math.inf
+        self._last, self._done = -math.inf, 0.0
         self._reading = len(fold_of)
         self.plan(fold_of)
 
@@ -419,21 +424,35 @@ class _Reports:
         """Tell how far a fold's training is."""
         said = "" if math.isnan(loss) else f", loss {loss:.2f}"
         epochs = self._settings.epochs
-        label = f"fold {fold + 1}/{self._settings.folds}, epoch {min(epoch + 1, epochs)}/{epochs}{said}"
+        label = f"{self._name(fold)}, epoch {min(epoch + 1, epochs)}/{epochs}{said}"
         self._tell(self._reading + sum(self._work[:fold]) + images, label)
+
+    def say(self, fold: int, text: str) -> None:
+        """Tell what is being done between two epochs."""
+        self._tell(self._done, f"{self._name(fold)}, {text}")
 
     def finish(self, fold: int) -> None:
         """Tell that a fold is finished."""
-        label = f"fold {fold + 1}/{self._settings.folds} finished"
-        self._tell(self._reading + sum(self._work[: fold + 1]), label)
+        self._tell(self._reading + sum(self._work[: fold + 1]), f"{self._name(fold)} finished")
+
+    def _name(self, fold: int) -> str:
+        return "training" if self._settings.folds == 1 else f"fold {fold + 1}/{self._settings.folds}"
 
     def _tell(self, done: float, label: str) -> None:
-        self._last = time.monotonic()
+        self._last, self._done = time.monotonic(), done
         if self._progress is not None:
             self._progress(done, self._reading + sum(self._work), label)
 
 
-def _settings(**given: Any) -> _Settings:
+def training_settings(**given: Any) -> TrainingSettings:
+    """Check the arguments of a training that need no data.
+
+    Args:
+        given: arguments of `cross_validate`
+
+    Raises:
+        LabelQualityError: names the value and what was expected
+    """
     weights, names = given["weights"], given["class_names"]
     for name in ("epochs", "batch_size"):
         if given[name] < 1:
@@ -459,11 +478,23 @@ def _settings(**given: Any) -> _Settings:
         "lr": rate,
         "encoder_lr": given["encoder_lr"] or (rate if weights is None else rate / 4),
     }
-    return _Settings(**{**given, **changed})
+    return TrainingSettings(**{**given, **changed})
 
 
-def _writable(folder: Path, resume: bool) -> Path:
-    """Make sure, before any work, that the folder is ours and can be written."""
+def writable_folder(folder: Path, record_name: str = RECORD_NAME, what: str = "cross-validation") -> Path:
+    """Make sure, before any work, that the folder is ours and can be written.
+
+    Args:
+        folder: new, empty, or of an earlier training
+        record_name: file that tells that the folder is ours
+        what: what messages call the training
+
+    Returns:
+        the folder
+
+    Raises:
+        LabelQualityError: it cannot be written, or holds something else
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
@@ -474,15 +505,15 @@ def _writable(folder: Path, resume: bool) -> Path:
             f"Cannot write to the folder {folder} ({one_line(error)}); choose another one or permit writing there."
         ) from error
     foreign = [path.name for path in folder.iterdir()]
-    if foreign and not (folder / RECORD_NAME).is_file():
+    if foreign and not (folder / record_name).is_file():
         raise LabelQualityError(
-            f"The folder {folder} holds {len(foreign)} other files ({foreign[0]}) and no cross-validation; "
+            f"The folder {folder} holds {len(foreign)} other files ({foreign[0]}) and no {what}; "
             "choose an empty or new folder."
         )
     return folder
 
 
-def _provisional(examples: Sequence[Example], settings: _Settings) -> dict[str, int]:
+def _provisional(examples: Sequence[Example], settings: TrainingSettings) -> dict[str, int]:
     """Assign folds as if every example could be read."""
     if not examples:
         raise LabelQualityError("Expected examples to train on, but got none; check the view and its label field.")
@@ -490,13 +521,30 @@ def _provisional(examples: Sequence[Example], settings: _Settings) -> dict[str, 
     return assign_folds([example.key for example in examples], settings.folds, settings.seed, groups)
 
 
-def _record(data: TrainingData, settings: _Settings, crop_size: int | tuple[int, int] | None, said: str) -> FoldRecord:
+def training_record(
+    data: TrainingData,
+    settings: TrainingSettings,
+    fold_of: Mapping[str, int],
+    crop_size: int | tuple[int, int] | None,
+    said: str,
+    method: TrainingMethod | None = None,
+) -> FoldRecord:
+    """Return what a folder has to remember of a training that has not begun.
+
+    Args:
+        data: checked examples
+        settings: checked arguments
+        fold_of: fold of each image by key
+        crop_size: as given
+        said: where the encoder's first weights come from
+        method: way of training; None = cross entropy
+    """
     names = (
         "folds", "arch", "encoder", "weights", "model_options", "num_classes", "ignore_index", "epochs",
         "batch_size", "lr", "encoder_lr", "freeze_batchnorm", "seed",
     )  # fmt: skip
     config = {name: getattr(settings, name) for name in names}
-    fold_of = assign_folds(data.keys, settings.folds, settings.seed, data.groups)
+    config |= {} if method is None else {"method": method.config}
     mean, std = encoder_format(settings.encoder, settings.weights)
     return FoldRecord(
         config={**config, "crop_size": _crop_size(crop_size, data.sizes)},
@@ -504,7 +552,7 @@ def _record(data: TrainingData, settings: _Settings, crop_size: int | tuple[int,
         class_names=settings.class_names,
         mean=mean,
         std=std,
-        fold_of=fold_of,
+        fold_of=dict(fold_of),
         fold_of_group={g: fold_of[key] for key, g in zip(data.keys, data.groups, strict=True) if g is not None},
         fingerprints=dict(zip(data.keys, data.fingerprints, strict=True)),
         skipped=dict(data.skipped),
@@ -523,15 +571,30 @@ def _crop_size(given: int | tuple[int, int] | None, sizes: Sequence[tuple[int, i
     return [int(min(_CROP_LIMIT, max(_STRIDE, round(length / _STRIDE) * _STRIDE))) for length in medians]
 
 
-def _kept(folder: Path, record: FoldRecord) -> FoldRecord:
-    """Return what the folder knows of the same training, or start there."""
-    if not (folder / RECORD_NAME).is_file():
-        write_record(folder, record)
+def kept_record(
+    folder: Path, record: FoldRecord, name: str = RECORD_NAME, what: str = "cross-validation"
+) -> FoldRecord:
+    """Return what the folder knows of the same training, or start there.
+
+    Args:
+        folder: of the training
+        record: what is asked for
+        name: of the record's file
+        what: what messages call the training
+
+    Returns:
+        the record with what is finished already
+
+    Raises:
+        LabelQualityError: the folder holds another training; the message names what differs
+    """
+    if not (folder / name).is_file():
+        write_record(folder, record, name)
         return record
-    old = read_record(folder)
+    old = read_record(folder, name, what)
     require_same(folder, old, record)
     kept = replace(record, metrics=old.metrics, weights=old.weights)
-    write_record(folder, kept)
+    write_record(folder, kept, name)
     return kept
 
 
@@ -545,24 +608,18 @@ def _fresh(folder: Path, record: FoldRecord) -> FoldRecord:
 
 
 def _finish_fold(
-    fold: int, folder: Path, data: TrainingData, settings: _Settings, record: FoldRecord, reports: _Reports
+    fold: int,
+    folder: Path,
+    data: TrainingData,
+    settings: TrainingSettings,
+    record: FoldRecord,
+    reports: TrainingReports,
+    method: TrainingMethod | None,
 ) -> FoldRecord:
     """Train, save and measure one fold's model, and remember that it is finished."""
-    from .training import FoldPlan, train_fold
-
     started = time.monotonic()
     own = _fold_folder(folder, fold)
-    plan = FoldPlan(
-        fold, settings.epochs, settings.batch_size, tuple(record.config["crop_size"]), settings.lr,
-        settings.encoder_lr, settings.seed, settings.freeze_batchnorm, record.mean, record.std, settings.device,
-        settings.devices,
-    )  # fmt: skip
-    model, _ = _seeded_model(settings, fold)
-    chosen = [index for index, key in enumerate(data.keys) if record.fold_of[key] != fold]
-    model = train_fold(model, data, chosen, plan, own, partial(reports.train, fold))
-    with contextlib.redirect_stdout(io.StringIO()):
-        model.save_pretrained(str(own))  # type: ignore[operator]
-    shutil.copymode(own / "config.json", own / _WEIGHTS_NAME)  # it is written for its owner alone
+    train_model(fold, own, data, settings, record, reports, method)
     metrics = _measure(fold, own, data, record, settings.device)
     metrics = replace(metrics, seconds=round(time.monotonic() - started, 1))
     done = tuple(metrics if index == fold else before for index, before in enumerate(record.metrics))
@@ -571,7 +628,56 @@ def _finish_fold(
     return record
 
 
-def _seeded_model(settings: _Settings, fold: int) -> tuple[torch.nn.Module, str]:
+def train_model(
+    fold: int,
+    own: Path,
+    data: TrainingData,
+    settings: TrainingSettings,
+    record: FoldRecord,
+    reports: TrainingReports,
+    method: TrainingMethod | None,
+) -> None:
+    """Train on the images that a fold does not hold out, and save the model.
+
+    Args:
+        fold: the fold
+        own: its folder
+        data: all examples
+        settings: checked arguments
+        record: folds, crop size and normalisation
+        reports: told of the progress
+        method: way of training; None = cross entropy
+    """
+    from .training import FoldPlan, SegmentationTraining, train_fold
+
+    plan = FoldPlan(
+        fold, settings.epochs, settings.batch_size, tuple(record.config["crop_size"]), settings.lr,
+        settings.encoder_lr, settings.seed, settings.freeze_batchnorm, record.mean, record.std, settings.device,
+        settings.devices,
+    )  # fmt: skip
+    model, _ = seeded_model(settings, fold)
+    chosen = [index for index, key in enumerate(data.keys) if record.fold_of[key] != fold]
+    say = partial(reports.say, fold)
+    make = SegmentationTraining if method is None else method.for_fold(data, chosen, own, say)
+    model = train_fold(model, data, chosen, plan, own, partial(reports.train, fold), make)
+    with contextlib.redirect_stdout(io.StringIO()):
+        model.save_pretrained(str(own))  # type: ignore[operator]
+    shutil.copymode(own / "config.json", own / _WEIGHTS_NAME)  # it is written for its owner alone
+
+
+def seeded_model(settings: TrainingSettings, fold: int) -> tuple[torch.nn.Module, str]:
+    """Build a fold's model with its first weights, the same for a seed.
+
+    Args:
+        settings: checked arguments
+        fold: the fold
+
+    Returns:
+        (model, where its encoder's weights come from)
+
+    Raises:
+        LabelQualityError: unknown names, or weights that cannot be had
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derived_seed(settings.seed, fold, "weights"))
         return new_model(

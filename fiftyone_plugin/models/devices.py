@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from ..errors import LabelQualityError
 
@@ -78,7 +79,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an exception says that the device's memory was too small.
 
     Args:
-        error: any exception
+        error: any exception, also one that a training process of its own passed on
 
     Returns:
         True for CUDA's, MPS' and the CPU allocator's message
@@ -90,7 +91,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY_WORDS)
+    return isinstance(error, (RuntimeError, ProcessRaisedException)) and any(
+        words in text for words in _OUT_OF_MEMORY_WORDS
+    )
 
 
 class BatchLimit:
@@ -133,7 +136,7 @@ class BatchLimit:
             result = self._attempt(run, items[start : start + count])
             if result is None:
                 self.limit = count // 2
-                _free_memory()
+                free_memory()
                 continue
             yield result[0]
             start += count
@@ -158,6 +161,11 @@ def _fastest() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _free_memory() -> None:
+def free_memory() -> None:
+    """Give memory that no tensor uses back to the device.
+
+    Example:
+        >>> free_memory()
+    """
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -15,6 +15,8 @@ from ..errors import LabelQualityError
 
 FORMAT = 1
 RECORD_NAME = "folds.json"
+WHOLE_RECORD_NAME = "training.json"  # of one model trained on all images
+HELD_OUT_BY_NONE = -1  # fold of images that are all trained on
 
 
 @dataclass(frozen=True)
@@ -144,12 +146,13 @@ def derived_seed(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def write_record(folder: Path, record: FoldRecord) -> None:
+def write_record(folder: Path, record: FoldRecord, name: str = RECORD_NAME) -> None:
     """Write folds.json so that a crash leaves the old file or the new one.
 
     Args:
         folder: of the cross-validation
         record: what to remember
+        name: of the file
 
     Example:
         >>> import tempfile
@@ -158,16 +161,18 @@ def write_record(folder: Path, record: FoldRecord) -> None:
         >>> read_record(folder).fold_of
         {'a': 0, 'b': 1}
     """
-    temporary = folder / f"{RECORD_NAME}.tmp"
+    temporary = folder / f"{name}.tmp"
     temporary.write_text(json.dumps({"format": FORMAT, **asdict(record)}, indent=1))
-    os.replace(temporary, folder / RECORD_NAME)
+    os.replace(temporary, folder / name)
 
 
-def read_record(folder: Path) -> FoldRecord:
+def read_record(folder: Path, name: str = RECORD_NAME, what: str = "cross-validation") -> FoldRecord:
     """Read folds.json.
 
     Args:
         folder: of the cross-validation
+        name: of the file
+        what: what messages call the training
 
     Returns:
         the record
@@ -181,9 +186,9 @@ def read_record(folder: Path) -> FoldRecord:
             ...
         fiftyone_plugin.errors.LabelQualityError: nowhere holds no cross-validation (no folds.json in it).
     """
-    path = folder / RECORD_NAME
+    path = folder / name
     if not path.is_file():
-        raise LabelQualityError(f"{folder} holds no cross-validation (no {RECORD_NAME} in it).")
+        raise LabelQualityError(f"{folder} holds no {what} (no {name} in it).")
     try:
         content = json.loads(path.read_text())
         if content.pop("format") != FORMAT:

@@ -14,7 +14,7 @@ from ..errors import LabelQualityError
 from .channels import ChannelMapping
 from .checkpoints import StateDict
 from .devices import choose_device
-from .folds import RECORD_NAME, read_record
+from .folds import RECORD_NAME, WHOLE_RECORD_NAME, read_record
 from .network import InputFormat, NetworkSegmenter, PredictionOptions
 from .outputs import FromLogits
 from .probabilities import FileOfImage, ProbabilityFiles
@@ -139,7 +139,9 @@ def load_segmenter(
 
 
 def _trained_on(folder: Path) -> frozenset[str]:
-    """Names of the images that a single fold's model has seen, when its folder is loaded by itself."""
+    """Names of the images that a model has seen: a single fold's, loaded by itself, or one trained on all images."""
+    if (folder / WHOLE_RECORD_NAME).is_file():
+        return frozenset(read_record(folder, WHOLE_RECORD_NAME, "training").fold_of)
     fold = folder.name.removeprefix("fold_")
     if not fold.isdigit() or not (folder.parent / RECORD_NAME).is_file():
         return frozenset()

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import math
 import signal
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import lightning.pytorch as pl
 import torch
 import torch.distributed
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch.multiprocessing.spawn import ProcessRaisedException
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..errors import LabelQualityError
 from .augmentation import Augmentation
+from .checkpoints import require_match
+from .devices import free_memory, is_out_of_memory
 from .errors import one_line
 from .folds import derived_seed
 from .network import pad_to_multiple
@@ -36,6 +41,7 @@ _CHANNELS_WITHOUT_HARM = 16
 _RISE_SHARE = 10  # the learning rate rises during a tenth of the steps
 Batch = dict[str, torch.Tensor]
 FoldReport = Callable[[int, int, float], None]  # images trained on, epoch, loss
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class FoldPlan:
 
 
 class SegmentationTraining(pl.LightningModule):
-    """Cross entropy against given labels; a noise-robust method overrides `targets`, `objective` or `observe`.
+    """Cross entropy against given labels; another method overrides `views`, `targets`, `objective` or `observe`.
 
     Args:
         model: (N, 3, H, W) normalised images -> (N, K, H, W) logits, with an `encoder`
@@ -130,6 +136,15 @@ class SegmentationTraining(pl.LightningModule):
         if logits.shape[-2:] != padded.shape[-2:]:  # some architectures answer at another resolution
             logits = functional.interpolate(logits, padded.shape[-2:], mode="bilinear", align_corners=False)
         return logits[..., :height, :width]
+
+    def views(self, data: TrainingData, indices: Sequence[int]) -> Dataset[Batch]:
+        """Return the views that make up the batches; a method that needs more than image and mask adds it here.
+
+        Args:
+            data: all examples
+            indices: positions of the training images among them
+        """
+        return FoldViews(data, indices, self.plan)
 
     def targets(self, batch: Batch) -> torch.Tensor:
         """Return the (N, H, W) labels to train on; a method that corrects labels replaces them here.
@@ -184,6 +199,27 @@ class SegmentationTraining(pl.LightningModule):
         optimizer = torch.optim.AdamW(groups, weight_decay=1e-2, fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(learning_rate, total=self.total_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+MakeTraining = Callable[[torch.nn.Module, FoldPlan, int, int], SegmentationTraining]  # its arguments
+
+
+class TrainingMethod(Protocol):
+    """Another way of training a fold than cross entropy against the given labels."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All that decides its result, as JSON gives it back."""
+
+    def for_fold(self, data: TrainingData, indices: Sequence[int], folder: Path, say: Say) -> MakeTraining:
+        """Return what makes the training of one fold.
+
+        Args:
+            data: all examples
+            indices: positions of the training images
+            folder: of the fold, for what the method leaves behind
+            say: told what is being done between epochs
+        """
 
 
 class FoldViews(Dataset[Batch]):
@@ -366,7 +402,7 @@ def train_fold(
     plan: FoldPlan,
     folder: Path,
     report: FoldReport,
-    method: type[SegmentationTraining] = SegmentationTraining,
+    method: MakeTraining = SegmentationTraining,
 ) -> torch.nn.Module:
     """Train a model on some examples, from the last finished epoch in a folder if there is one.
 
@@ -383,7 +419,8 @@ def train_fold(
         the model, on the CPU in evaluation mode; torch's global generators are left seeded anew
 
     Raises:
-        LabelQualityError: a checkpoint cannot be read or written, or memory is too small
+        LabelQualityError: a checkpoint cannot be read or written or is of another architecture, or memory is
+            too small
 
     Example:
         >>> import tempfile
@@ -403,13 +440,15 @@ def train_fold(
     module = method(model.to(memory_format=fast_format(model)), plan, data.labels.ignored, steps * plan.epochs)
     last = folder / CHECKPOINT_NAME
     checkpoint = _read_checkpoint(last)
+    if checkpoint is not None:
+        require_match(checkpoint["state_dict"], module.state_dict(), f"the training that {last} should go on with")
     if checkpoint is not None and checkpoint["epoch"] + 1 >= plan.epochs:
         module.load_state_dict(checkpoint["state_dict"])
         return module.model.cpu().eval()
     epochs_done = 0 if checkpoint is None else checkpoint["epoch"] + 1
-    loader = _loader(FoldViews(data, indices, plan), plan)
+    loader = _loader(module.views(data, indices), data.store.images is not None, plan)
     module.train()
-    with _quiet_lightning(), _ctrl_c(), _explained(plan, folder):
+    with _quiet_lightning(), _ctrl_c(), _explained(module, folder):
         trainer = _trainer(plan, folder, StepReports(report, plan.batch_size, steps))
         report(epochs_done * steps * plan.batch_size, epochs_done, float("nan"))
         trainer.fit(module, loader, ckpt_path=last if checkpoint is not None else None)
@@ -468,16 +507,13 @@ def _ctrl_c() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(plan: FoldPlan, folder: Path) -> Iterator[None]:
+def _explained(module: SegmentationTraining, folder: Path) -> Iterator[None]:
     """Say what to do about the failures that a user can do something about."""
+    plan = module.plan
     views = plan.batch_size // plan.num_devices
+    exhausted = False
     try:
         yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise LabelQualityError(
-            f"The memory of {plan.device} is too small for {views} views of {plan.crop_size} pixels; "
-            "pass a smaller `batch_size` or `crop_size`."
-        ) from error
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -490,14 +526,76 @@ def _explained(plan: FoldPlan, folder: Path) -> Iterator[None]:
             f"Cannot go on with training in {folder} ({one_line(error)}); free space or permit writing there, then "
             "call again: finished epochs are kept."
         ) from error
+    except (RuntimeError, ProcessRaisedException) as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
+        exhausted = True
+    if exhausted:
+        fits = fitting_batch_size(module)
+        advice = (
+            "not even one view fits: pass a smaller `crop_size` or a smaller encoder"
+            if fits is None
+            else f"pass `batch_size={fits}`, which fits, or a smaller `crop_size`"
+        )
+        raise LabelQualityError(
+            f"The memory of {plan.device} is too small for {views} views of {plan.crop_size} pixels; {advice}."
+        )
 
 
-def _loader(views: FoldViews, plan: FoldPlan) -> DataLoader[Batch]:
-    workers = _workers(views.data.store.images is not None, plan.device)
+def fitting_batch_size(module: SegmentationTraining) -> int | None:
+    """Return the largest half, quarter, ... of the batch size of which a training step fits in memory.
+
+    Args:
+        module: whose batch was too large; it is left on the CPU
+
+    Returns:
+        views per step over all devices; None = not even one per device fits
+
+    Example:
+        >>> plan = FoldPlan(0, 1, 8, (32, 32), 1e-3, 1e-3, 0, False, (0.5,) * 3, (0.2,) * 3, torch.device("cpu"))
+        >>> fitting_batch_size(SegmentationTraining(torch.nn.Conv2d(3, 2, 1), plan, 255, 1))
+        4
+    """
+    plan = module.plan
+    views = plan.batch_size // plan.num_devices // 2
+    while views and not _fits(module, views):
+        views //= 2
+    module.cpu()
+    return views * plan.num_devices or None
+
+
+def _fits(module: SegmentationTraining, views: int) -> bool:
+    """Try a step, with room for the optimizer's two moments of every parameter."""
+    plan = module.plan
+    half = torch.autocast(plan.device.type, enabled=plan.device.type == "cuda")
+    gc.collect()
+    free_memory()
+    try:
+        module.to(plan.device).train()
+        moments = [torch.empty_like(parameter) for parameter in module.parameters() for _ in range(2)]
+        images = torch.zeros(views, 3, *plan.crop_size, dtype=torch.uint8, device=plan.device)
+        targets = torch.zeros(views, *plan.crop_size, dtype=torch.long, device=plan.device)
+        with half:
+            loss, _ = module.objective({"image": images, "mask": targets}, targets)
+        loss.backward()
+        del moments
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+        return False  # a ValueError: too few values for batch normalisation
+    finally:
+        module.zero_grad(set_to_none=True)
+    return True
+
+
+def _loader(views: Dataset[Batch], in_memory: bool, plan: FoldPlan) -> DataLoader[Batch]:
+    workers = _workers(in_memory, plan.device)
     return DataLoader(
         views,
         batch_size=plan.batch_size // plan.num_devices,
-        sampler=EpochOrder(len(views), plan),
+        sampler=EpochOrder(len(views), plan),  # type: ignore[arg-type]
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=plan.device.type == "cuda",
@@ -520,7 +618,8 @@ def _read_checkpoint(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        return {**checkpoint, "state_dict": checkpoint["state_dict"], "epoch": checkpoint["epoch"]}
     except Exception as error:
         raise LabelQualityError(
             f"The checkpoint {path} cannot be read ({one_line(error)}); delete it to train that fold from its "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .boundary_noise import SEGTHOR_CLASSES, BoundaryNoise, add_boundary_noise, noisy_masks
 from .errors import ERROR_KINDS, MIXTURE, InjectedError, inject_error, plan_errors
 from .scenes import SCENE_CLASSES, SCENE_COLORS, VOID, Scene, render_scene
 
@@ -10,10 +11,14 @@ __all__ = [
     "MIXTURE",
     "SCENE_CLASSES",
     "SCENE_COLORS",
+    "SEGTHOR_CLASSES",
     "VOID",
+    "BoundaryNoise",
     "InjectedError",
     "Scene",
+    "add_boundary_noise",
     "inject_error",
+    "noisy_masks",
     "plan_errors",
     "render_scene",
 ]

@@ -327,7 +327,7 @@ def test_the_combined_ranking_is_the_default_and_softmin_stays(make_dataset, tmp
     assert dataset.values("label_quality") != dataset.values("label_quality_softmin")
     worst = dataset.sort_by("label_quality").limit(3).values("filepath")
     assert {Path(path).stem for path in worst} == {"2", "5", "9"}
-    assert report.num_rehearsed > 20
+    assert report.num_rehearsed >= 10
     assert 0.05 < report.wrong_share < 0.2
     assert "put into copies of these labels on purpose" in report.markdown()
     assert not {sample.ground_truth.mask_path for sample in dataset} & set((tmp_path / "run").rglob("*.png"))
