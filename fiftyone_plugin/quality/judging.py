@@ -14,7 +14,7 @@ where it is strong they are the label's. So the dataset is asked, in three steps
    the dataset. Both look for single errors. Where that is no use, they give way to the mean confidence in the label,
    which follows the area that is wrong: where a good part of the dataset is wrong, so that every image has errors and
    the question is how large; and where the model expects to be wrong on a good part of the pixels, so that it cannot
-   see single errors.
+   see single errors. A label that agrees with the prediction much better when it is moved has that as further evidence.
 
 Regions are scored, and images judged, by a regression that has not seen errors in the same image. Which features,
 kinds and combinations to use was decided on the tuning images of `benchmarks/detection`.
@@ -59,6 +59,10 @@ on they do not."""
 
 CHANCE: Final = 0.56
 """AUROC of rehearsed errors up to which a model is called too weak to see them."""
+
+MOVED: Final = (0.006, 0.004, 6.0)
+"""Share of the pixels that must agree in addition when the label is moved; how many more are one unit of evidence; and
+most units. Nearly all good labels fit best where they are."""
 
 _FARTHEST: Final = 8.0
 _AREA: Final = FEATURE_NAMES.index("log_area")
@@ -198,6 +202,13 @@ class _Image:
     valid: int
     disagreeing: int
     expected: float
+    alignment_gain: float
+
+    @property
+    def moved(self) -> float:
+        """Evidence that the whole label is moved."""
+        least, unit, most = MOVED
+        return min(max((self.alignment_gain - least) / unit, 0.0), most)
 
     @property
     def part(self) -> int:
@@ -289,6 +300,7 @@ class Evidence:
                 record.num_valid,
                 record.num_valid - int(sums.agreeing.sum()),
                 expected_disagreement(record),
+                regions.alignment.gain,
             )
         )
 
@@ -411,12 +423,13 @@ class Judge:
 
     @cached_property
     def _evidence(self) -> FloatArray:
-        return self._combined(self._columns)
+        return self._combined(self._columns, self.images)
 
-    def _combined(self, columns: FloatArray) -> FloatArray:
+    def _combined(self, columns: FloatArray, images: Sequence[_Image]) -> FloatArray:
         middle, spread = self._scale
+        moved = np.array([image.moved for image in images])
         steps = np.clip((columns - middle) / spread, -_FARTHEST, _FARTHEST)
-        combined: FloatArray = (1 - self.coarse) * steps[:, :2].sum(axis=1) + self.coarse * steps[:, 2]
+        combined: FloatArray = (1 - self.coarse) * (steps[:, :2].sum(axis=1) + moved) + self.coarse * steps[:, 2]
         return combined
 
     def _measures(
@@ -440,7 +453,7 @@ class Judge:
         if not altered or len(asis) < FEWEST_IMAGES:
             return None
         columns = np.array([self._measures(image, one.rows, one.softmin, image.confidence) for image, one in altered])
-        worse = self._combined(columns)
+        worse = self._combined(columns, [image for image, _ in altered])
         truth = np.r_[np.zeros(len(asis)), np.ones(len(worse))]
         return Rehearsed(
             num_labels=len(altered),

@@ -36,6 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import LabelQualityError
+from .alignment import IN_PLACE, Alignment, alignment
 from .arrays_file import read_arrays, write_arrays
 from .boundaries import (
     NOWHERE,
@@ -166,6 +167,7 @@ class ImageRegions:
         dropped: how many more there are beyond the limit, all with a lower score
         too_small: how many were passed over for their size
         tolerance: boundary tolerance in pixels
+        alignment: where the whole label would fit best
     """
 
     shape: tuple[int, int]
@@ -174,6 +176,7 @@ class ImageRegions:
     dropped: int
     too_small: int
     tolerance: int
+    alignment: Alignment = IN_PLACE
 
     def __len__(self) -> int:
         return len(self.regions)
@@ -208,6 +211,7 @@ class ImageRegions:
             "scores": column("score", np.float64),
             "areas": column("area", np.int64),
             "features": self.features,
+            "alignment": np.array(self.alignment, np.float64),
             "masks": np.concatenate([np.zeros(0, np.uint8), *bits]),
         }
 
@@ -248,7 +252,9 @@ class ImageRegions:
                 )
             )
             start = stop
-        return cls((height, width), tuple(regions), arrays["features"], dropped, too_small, tolerance)
+        gain, down, right = arrays["alignment"].tolist()
+        found = Alignment(gain, int(down), int(right))
+        return cls((height, width), tuple(regions), arrays["features"], dropped, too_small, tolerance, found)
 
     def save(self, path: str | Path) -> Path:
         """Write the regions; a file that exists is replaced at once or not at all.
@@ -406,8 +412,9 @@ def image_regions(
     order = np.lexsort((table.boxes[:, 1], table.boxes[:, 0], -table.areas, -scores))[:limit]
     regions = tuple(_region(image_index, ids, table, int(row), float(scores[row])) for row in order)
     return ImageRegions(
-        shape, regions, table.features[order], num_kept - len(regions), num_regions - num_kept, scene.tolerance
-    )
+        shape, regions, table.features[order], num_kept - len(regions), num_regions - num_kept, scene.tolerance,
+        alignment(scene.given, scene.predicted),
+    )  # fmt: skip
 
 
 def region_features(
