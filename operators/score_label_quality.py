@@ -67,8 +67,11 @@ class ScoreLabelQuality(foo.Operator):
         Returns:
             the `ScoringReport`, or what FiftyOne says of the queued job
         """
-        if model is not None and not isinstance(model, str):  # an object cannot travel to another process
-            return scoring.score_label_quality(sample_collection, label_field, model=model, **kwargs)
+        if any(not isinstance(one, str | None) for one in (model, probabilities)):
+            # An object cannot travel to another process.
+            return scoring.score_label_quality(
+                sample_collection, label_field, model=model, probabilities=probabilities, **kwargs
+            )
         ctx = forms.context_of(
             sample_collection,
             label_field=label_field,

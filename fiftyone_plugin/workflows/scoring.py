@@ -103,7 +103,7 @@ def score_label_quality(
     label_field: str = "ground_truth",
     *,
     model: Any = None,
-    probabilities: str | None = None,
+    probabilities: str | Sequence[str] | None = None,
     predictions: str | None = None,
     methods: Sequence[str] = (),
     score: str | None = None,
@@ -134,10 +134,10 @@ def score_label_quality(
         label_field: its `Segmentation` field whose masks are in question
         model: where probabilities come from: the key of a training run on the dataset, a
             segmentation-models-pytorch folder, a TorchScript or torch.export file, `"torchvision:<name>"`,
-            `"transformers:<name>"`, `"zoo:<name>"`, a module or a callable. The model must not have been
-            trained on these images with these labels
+            `"transformers:<name>"`, `"zoo:<name>"`, a module or a callable; or a list of them, whose
+            probabilities are averaged. No model may have been trained on these images with these labels
         probabilities: instead of a model, a string field with npy, npz or zarr files of (K, H, W) per
-            sample, or a folder of them named like the images
+            sample, or a folder of them named like the images; or a list, to be averaged
         predictions: instead of either, a second Segmentation field with the same mask values: the labels of another
             annotator, or the masks of a model whose probabilities are gone
         methods: image scores to write, of `quality.METHODS`; softmin is always written, and with regions "combined"

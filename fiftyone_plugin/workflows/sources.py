@@ -138,12 +138,75 @@ class FileSource:
         return 0
 
 
+@dataclass
+class MeanSource:
+    """Several sources as one: the mean of their probabilities, so that what they do not agree on is unsure.
+
+    Attributes:
+        sources: at least one
+    """
+
+    sources: Sequence[ProbabilitySource]
+
+    @property
+    def description(self) -> str:
+        """Names all sources."""
+        return " + ".join(source.description for source in self.sources)
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """Names of the channels, if any source knows them."""
+        return next((source.class_names for source in self.sources if source.class_names), None)
+
+    def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
+        """Predict a few images by each source in turn; an image that one source fails on yields its exception."""
+        for chunk in _chunks(images, _PIXELS_AT_ONCE):
+            results: dict[str, list[Any]] = {image.sample_id: [] for image in chunk}
+            for source in self.sources:
+                for image, result in source.stream(chunk):
+                    results[image.sample_id].append(result)
+            for image in chunk:
+                yield image, self._mean(image, results[image.sample_id])
+
+    def _mean(self, image: LabelledImage, results: Sequence[Any]) -> Any:
+        failure = next((result for result in results if isinstance(result, Exception)), None)
+        if failure is not None:
+            return failure
+        arrays = [np.asarray(result.detach().cpu() if hasattr(result, "detach") else result) for result in results]
+        shapes = [array.shape for array in arrays]
+        if len(set(shapes)) > 1:
+            return LabelQualityError(
+                f"Expected all models to give the same classes and size for {image.filepath}, but got shapes {shapes}; "
+                "map the channels of each model to the label's classes first (`models.load_segmenter(channel_map=)`)"
+            )
+        return np.mean(arrays, axis=0, dtype=np.float32)
+
+    def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
+        """The most that any source has been trained on."""
+        return max(source.seen_in_training(images) for source in self.sources)
+
+
+_PIXELS_AT_ONCE = 1 << 22
+
+
+def _chunks(images: Sequence[LabelledImage], pixels: int) -> Iterator[list[LabelledImage]]:
+    """Yield runs of images of about so many pixels, at least one image each."""
+    chunk: list[LabelledImage] = []
+    for image in images:
+        chunk.append(image)
+        if sum(one.size[0] * one.size[1] for one in chunk) >= pixels:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
 def open_source(
     samples: Any,
     *,
     label_field: str = "ground_truth",
     model: Any = None,
-    probabilities: str | None = None,
+    probabilities: str | Sequence[str] | None = None,
     predictions: str | None = None,
     batch_size: int | None = None,
     **options: Any,
@@ -154,9 +217,9 @@ def open_source(
         samples: the dataset or view
         label_field: the Segmentation field that is to be judged
         model: anything `models.load_segmenter` takes, `"zoo:<name>"` for FiftyOne's model zoo, or the key of a
-            cross-validated training run on the dataset
+            cross-validated training run on the dataset; a list of them for the mean of their probabilities
         probabilities: instead of a model, a sample field with the paths of npy, npz or zarr files, or a folder
-            with one such file per image, named like it
+            with one such file per image, named like it; a list of them for their mean
         predictions: instead of either, a second Segmentation field with the same mask values
         batch_size: images per forward pass; chosen by itself if None
         options: further options of `models.load_segmenter` (device, flips, scales, tile, ...)
@@ -177,8 +240,15 @@ def open_source(
         )
     if predictions is not None:
         return mask_source(samples, label_field, predictions)
+    several = [value for value in (model, probabilities) if isinstance(value, list | tuple)]
+    if several:
+        name = "model" if model is not None else "probabilities"
+        if not several[0]:
+            raise LabelQualityError(f"Expected at least one entry in `{name}`, but got an empty list")
+        rest: dict[str, Any] = {"label_field": label_field, "batch_size": batch_size, **options}
+        return MeanSource([open_source(samples, **{name: one}, **rest) for one in several[0]])
     if probabilities is not None:
-        return _file_source(samples, probabilities)
+        return _file_source(samples, str(probabilities))
     segmenter, description = _segmenter(samples, model, options)
     return ModelSource(segmenter, description, batch_size, _trained_on(model))
 
