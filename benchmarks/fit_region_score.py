@@ -148,7 +148,7 @@ def judged_regions(found: list[Example]) -> tuple[np.ndarray, np.ndarray]:
         features.append(regions.features)
         parts = parts_of(example.changed, 50)
         errors.extend(is_error(region, parts) for region in regions)
-    return np.concatenate(features), np.array(errors)
+    return np.concatenate(features)[:, : len(SIGNS)], np.array(errors)
 
 
 def average_precision(
@@ -229,7 +229,7 @@ def fit(count: int) -> tuple[np.ndarray, float, LogisticRegression]:
     features, errors = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     spread = features.std(axis=0)
     rows = np.column_stack([features / spread, np.ones(len(features))])
-    bounds = [{1: (0, None), -1: (None, 0), 0: (None, None)}[SIGNS[name]] for name in quality.FEATURE_NAMES]
+    bounds = [{1: (0, None), -1: (None, 0), 0: (None, None)}[SIGNS[name]] for name in SIGNS]
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         values = rows @ weights
@@ -247,7 +247,8 @@ def measure(weights: np.ndarray, bias: float, free: LogisticRegression, model: M
     found = list(examples(seed, count, model))
     features, errors = judged_regions(found)
     fitted = 1 / (1 + np.exp(-(features @ weights + bias)))
-    fixed = quality.region_scores(features)
+    further = len(quality.FEATURE_NAMES) - len(SIGNS)  # which the fixed score does not use
+    fixed = quality.region_scores(np.pad(features, ((0, 0), (0, further))))
     return {
         "model": model.name,
         "seed": seed,
