@@ -56,6 +56,8 @@ def summary(overview: RunOverview) -> str:
             f"{status['rejected']:,} rejected"
         )
     parts.append(f"**{percent(overview.flagged_share)} %** of the labelled pixels of `{overview.label_field}` flagged")
+    if overview.wrong_share is not None:
+        parts.append(f"about **{percent(overview.wrong_share)} %** seem wrong")
     return " · ".join(parts)
 
 

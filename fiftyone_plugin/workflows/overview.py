@@ -14,7 +14,7 @@ from ..dataset import overview as numbers
 from ..dataset import regions, runs
 from ..dataset.fields import ScoreFields
 from ..errors import LabelQualityError
-from ..quality import KINDS, METHOD_TITLES
+from ..quality import KINDS, RANKING_TITLES
 from ..quality.review_statistics import (
     ErrorEstimate,
     Interval,
@@ -133,6 +133,7 @@ class RunOverview:
         score_fields: (field, title) of the scores to look at
         num_images: images with a score
         flagged_share: share of the labelled pixels that confident learning flags
+        wrong_share: share of the labelled pixels that seem to be wrong, as the run estimated it; None if it did not
         warnings: what to know before believing the scores
         classes: least trusted first
         worst: images of the lowest score, worst first
@@ -145,6 +146,7 @@ class RunOverview:
     score_fields: list[tuple[str, str]]
     num_images: int
     flagged_share: float
+    wrong_share: float | None
     warnings: list[str]
     classes: list[ClassQuality]
     worst: list[numbers.WorstImage]
@@ -350,6 +352,7 @@ def _run_overview(dataset: Any, record: runs.RunRecord) -> RunOverview:
         score_fields=_score_fields(dataset, record),
         num_images=int(summary.get("num_scored") or 0),
         flagged_share=float(summary.get("flagged_share") or 0.0),
+        wrong_share=summary.get("wrong_share"),
         warnings=[str(warning) for warning in summary.get("warnings") or []],
         classes=_classes(summary, table or []),
         worst=_worst(dataset, record.key),
@@ -359,7 +362,7 @@ def _run_overview(dataset: Any, record: runs.RunRecord) -> RunOverview:
 
 def _score_fields(dataset: Any, record: runs.RunRecord) -> list[tuple[str, str]]:
     """The fields with scores, the chosen one first, with what they hold."""
-    titles = {f"{record.key}_{method}": method.replace("_", " ") for method in METHOD_TITLES}
+    titles = {f"{record.key}_{method}": method.replace("_", " ") for method in RANKING_TITLES}
     known = numbers.number_fields(dataset, [record.key, *(name for name in titles if name in record.fields)])
     chosen = str(record.summary.get("method") or "score").replace("_", " ")
     return [(name, f"{name} ({titles.get(name, chosen)})") for name in known]

@@ -121,7 +121,7 @@ class ScoringReport:
             first = "; ".join(f"{path}: {reason}" for _, path, reason in self.skipped[:3])
             lines.append(f"- {len(self.skipped):,} samples were left out: {first}")
         lines.append(
-            f"- sort or filter by `{self.key}` (0 = surely wrong, 1 = fine); worst images: view `{self.views[0]}`"
+            f"- sort or filter by `{self.key}` (low = probably wrong); worst images: view `{self.views[0]}`"
         )
         return "\n".join(lines)
 
