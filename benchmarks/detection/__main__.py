@@ -23,6 +23,7 @@ import platform
 import statistics
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,7 +166,7 @@ def measure(options, rows, key, collection, labels, changed, wrong, probs, *, wi
         options.json.write_text(json.dumps(rows, indent=1))
 
 
-class _Lazy:
+class _Lazy(Sequence):
     """Predictions read from disk one at a time, as often as asked."""
 
     def __init__(self, probs, names):
@@ -175,8 +176,6 @@ class _Lazy:
         return len(self._names)
 
     def __getitem__(self, index):
-        if index >= len(self._names):
-            raise IndexError(index)
         return self._probs[self._names[index]]
 
 
