@@ -14,7 +14,7 @@ from ..dataset import overview as numbers
 from ..dataset import regions, runs
 from ..dataset.fields import ScoreFields
 from ..errors import LabelQualityError
-from ..quality import KINDS, RANKING_TITLES
+from ..quality import COMBINED, KINDS, RANKING_TITLES
 from ..quality.review_statistics import (
     ErrorEstimate,
     Interval,
@@ -476,7 +476,9 @@ def _by_kind(decided: Sequence[numbers.Review]) -> list[tuple[str, int, Interval
 
 
 def _compare(dataset: Any, before: runs.RunRecord, after: runs.RunRecord) -> Comparison:
-    same = before.summary.get("method") == after.summary.get("method")
+    methods = {run.summary.get("method") for run in (before, after)}
+    # The combined score orders the images of one run; its scale is another in each.
+    same = len(methods) == 1 and COMBINED not in methods
     keys = before.key, after.key
     first, second = keys if same else (ScoreFields(key).softmin for key in keys)
     ends = [numbers.score_range(dataset, name) for name in (first, second)]

@@ -150,13 +150,16 @@ def test_two_runs_are_compared_image_by_image(make_scored):
     assert len(overview.changed_images(dataset, found, better=False)) == found.change.worse
 
 
-def test_runs_of_different_methods_are_compared_by_softmin(make_scored):
+@pytest.mark.parametrize(("first", "second"), [("softmin", "iou"), ("combined", "combined")])
+def test_runs_of_different_methods_or_scales_are_compared_by_softmin(make_scored, first, second):
     from fiftyone_plugin.dataset import runs
 
     dataset = make_scored(6, keys=["before", "after"])
-    record = runs.find_run(dataset, "after")
-    summary = {**json.loads(json.dumps(record.summary)), "method": "iou"}
-    runs.register_run(dataset, replace(record, parameters={}, fields=list(record.fields), views=[], summary=summary))
+    for key, method in (("before", first), ("after", second)):
+        record = runs.find_run(dataset, key)
+        summary = {**json.loads(json.dumps(record.summary)), "method": method}
+        changed = replace(record, parameters={}, fields=list(record.fields), views=[], summary=summary)
+        runs.register_run(dataset, changed)
     assert overview.compare_runs(dataset, "before", "after").fields == ("before_softmin", "after_softmin")
 
 
