@@ -14,7 +14,8 @@ where it is strong they are the label's. So the dataset is asked, in three steps
    the dataset. Both look for single errors. Where that is no use, they give way to the mean confidence in the label,
    which follows the area that is wrong: where a good part of the dataset is wrong, so that every image has errors and
    the question is how large; and where the model expects to be wrong on a good part of the pixels, so that it cannot
-   see single errors. A label that agrees with the prediction much better when it is moved has that as further evidence.
+   see single errors. There the regions, too, keep the fixed score (`regions.SCORE_WEIGHTS`). A label that agrees with
+   the prediction much better when it is moved has that as further evidence.
 
 Regions are scored, and images judged, by a regression that has not seen errors in the same image. Which features,
 kinds and combinations to use was decided on the tuning images of `benchmarks/detection`.
@@ -336,8 +337,16 @@ class Evidence:
             np.add.at(pairs, (image.rows.given, image.rows.suggested), 10 ** image.rows.features[:, _AREA])
         given, predicted, agreeing, confidence = shares
         context = ClassContext(given, predicted, agreeing, np.nan_to_num(divide(confidence, given)), pairs)
-        verifiers = tuple(_verifier(images, context, self.excess, part) for part in range(NUM_PARTS))
+        useful = _coarseness(self.excess, self.unsure) < 1
+        verifiers = tuple(
+            _verifier(images, context, self.excess, part) if useful else None for part in range(NUM_PARTS)
+        )
         return Judge(tuple(images), RegionScorer(context, verifiers), self.excess, self.unsure)
+
+
+def _coarseness(wrong_share: float, unsure: float) -> float:
+    weak = (unsure - UNSURE[0]) / (UNSURE[1] - UNSURE[0])
+    return float(np.clip(max(wrong_share / NOISY, weak), 0, 1))
 
 
 def _expected(images: Sequence[_Image]) -> float:
@@ -384,8 +393,7 @@ class Judge:
     @property
     def coarse(self) -> float:
         """From 0 to 1, how far the ranking follows the wrong area instead of single errors."""
-        weak = (self.unsure - UNSURE[0]) / (UNSURE[1] - UNSURE[0])
-        return float(np.clip(max(self.wrong_share / NOISY, weak), 0, 1))
+        return _coarseness(self.wrong_share, self.unsure)
 
     def region_scores(self, key: str, regions: ImageRegions) -> FloatArray:
         """Return how surely the regions of an image are label errors.

@@ -104,6 +104,7 @@ def test_where_most_labels_are_wrong_the_wrong_area_decides():
         label[:rows] = (label[:rows] + 1) % 4
     judge = quality.judge_labels(labels, probs).judge
     assert judge.coarse == 1
+    assert not judge.scorer.learnt
     scores = [judge.image_scores()[key] for key in sorted(judge.image_scores())]
     assert np.corrcoef(np.argsort(np.argsort(scores)), shares)[0, 1] < -0.95
 
