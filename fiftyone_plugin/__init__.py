@@ -21,6 +21,7 @@ _JOBS = {
     "reviewed_regions": "workflows.review",
     "changed_labels": "workflows.review",
     "train_cross_validated": "workflows.training",
+    "train_noise_robust": "workflows.noise_robust",
     "inject_label_errors": "workflows.rehearsal",
     "list_label_quality_runs": "workflows.housekeeping",
     "delete_label_quality_run": "workflows.housekeeping",

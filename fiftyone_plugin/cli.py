@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _demo_parser(commands)
     _score_parser(commands)
     _train_parser(commands)
+    _noise_robust_parser(commands)
     _runs_parsers(commands)
     _plugin_parser(commands)
     return parser
@@ -165,35 +166,70 @@ def _ignore_index(words: str | list[str]) -> Any:
 
 def _train_parser(commands: Any) -> None:
     train = commands.add_parser("train", help="train with cross-validation")
-    _dataset_arguments(train)
-    train.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
-    train.add_argument("--key", default="cross_validation", help="(default: %(default)s)")
-    train.add_argument("--folds", type=int, default=4, help="(default: %(default)s)")
-    train.add_argument("--architecture", default="unet", help="(default: %(default)s)")
-    train.add_argument("--encoder", default="resnet18", help="(default: %(default)s)")
-    train.add_argument("--weights", default="imagenet", help="imagenet, none, or a file (default: %(default)s)")
-    train.add_argument("--epochs", type=int, default=20, help="(default: %(default)s)")
-    train.add_argument("--ignore-index", nargs="*", default="auto")
-    train.add_argument("--output-dir")
-    train.add_argument("--overwrite", action="store_true")
+    _training_arguments(train, key="cross_validation")
     train.set_defaults(run=_train)
+
+
+def _training_arguments(parser: argparse.ArgumentParser, key: str) -> None:
+    _dataset_arguments(parser)
+    parser.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
+    parser.add_argument("--key", default=key, help="(default: %(default)s)")
+    parser.add_argument("--folds", type=int, default=4, help="(default: %(default)s)")
+    parser.add_argument("--architecture", default="unet", help="(default: %(default)s)")
+    parser.add_argument("--encoder", default="resnet18", help="(default: %(default)s)")
+    parser.add_argument("--weights", default="imagenet", help="imagenet, none, or a file (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=20, help="(default: %(default)s)")
+    parser.add_argument("--ignore-index", nargs="*", default="auto")
+    parser.add_argument("--output-dir")
+    parser.add_argument("--overwrite", action="store_true")
+
+
+def _training_options(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "key": options.key,
+        "folds": options.folds,
+        "architecture": options.architecture,
+        "encoder": options.encoder,
+        "weights": None if options.weights == "none" else options.weights,
+        "epochs": options.epochs,
+        "ignore_index": _ignore_index(options.ignore_index),
+        "output_dir": options.output_dir,
+        "overwrite": options.overwrite,
+    }
 
 
 def _train(options: argparse.Namespace) -> int:
     from .workflows.training import train_cross_validated
 
-    report = train_cross_validated(
+    report = train_cross_validated(_samples(options), options.label_field, **_training_options(options))
+    print(_plain(report.markdown()))
+    return 0
+
+
+def _noise_robust_parser(commands: Any) -> None:
+    train = commands.add_parser("train-noise-robust", help="train on noisy labels and propose corrected ones")
+    _training_arguments(train, key="noise_robust")
+    train.add_argument("--variant", choices=["voc", "segthor"], help="options of a published experiment")
+    train.add_argument("--no-correction", dest="correction", action="store_false", help="leave the labels alone")
+    train.add_argument("--no-consistency", dest="consistency", action="store_false", help="scales need not agree")
+    train.add_argument("--one-trigger", dest="per_class", action="store_false", help="for all classes together")
+    train.add_argument("--threshold", type=float, help="how probable a prediction must be to replace a label")
+    train.add_argument("--latest-epoch", type=int, help="correct every class after so many epochs at the latest")
+    train.add_argument("--background", default="auto", help="name or mask value, or none (default: %(default)s)")
+    train.add_argument("--out-of-fold", action="store_true", help="models to score the labels with, too")
+    train.set_defaults(run=_train_noise_robust)
+
+
+def _train_noise_robust(options: argparse.Namespace) -> int:
+    from .workflows.noise_robust import train_noise_robust
+
+    own = ("variant", "correction", "consistency", "per_class", "threshold", "latest_epoch", "out_of_fold")
+    report = train_noise_robust(
         _samples(options),
         options.label_field,
-        key=options.key,
-        folds=options.folds,
-        architecture=options.architecture,
-        encoder=options.encoder,
-        weights=None if options.weights == "none" else options.weights,
-        epochs=options.epochs,
-        ignore_index=_ignore_index(options.ignore_index),
-        output_dir=options.output_dir,
-        overwrite=options.overwrite,
+        background=None if options.background == "none" else options.background,
+        **{name: getattr(options, name) for name in own},
+        **_training_options(options),
     )
     print(_plain(report.markdown()))
     return 0

@@ -9,6 +9,7 @@ from .rescore_label_issues import RescoreLabelIssues
 from .score_label_quality import ScoreLabelQuality
 from .show_label_issues import ShowLabelIssues
 from .train_cross_validated import TrainCrossValidated
+from .train_noise_robust import TrainNoiseRobust
 
 OPERATORS = (
     ScoreLabelQuality,
@@ -17,6 +18,7 @@ OPERATORS = (
     RejectLabelIssues,
     RescoreLabelIssues,
     TrainCrossValidated,
+    TrainNoiseRobust,
     InjectLabelErrors,
     DeleteLabelQualityRun,
     LabelQualityMetric,

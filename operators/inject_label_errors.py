@@ -65,10 +65,15 @@ class InjectLabelErrors(foo.Operator):
                 "fraction", default=0.2, min=0.01, max=1, label="Share of images", description="One error each."
             )
             view = types.DropdownView(multiple=True)
-            for name, title in kinds_of_errors.ERROR_KINDS.items():
+            for name, title in (kinds_of_errors.ERROR_KINDS | kinds_of_errors.OUTLINE_KINDS).items():
                 view.add_choice(name, label=name, description=title)
             inputs.list(
-                "kinds", types.String(), default=[], label="Kinds", description="Empty: all of them.", view=view
+                "kinds",
+                types.String(),
+                default=[],
+                label="Kinds",
+                description="Empty: all but erode_all and dilate_all, which concern all objects of an image.",
+                view=view,
             )
             inputs.int("seed", default=51, label="Seed")
             forms.key_input(ctx, inputs, "rehearsal", "none; the fields are the new field and `_error`")
@@ -77,7 +82,10 @@ class InjectLabelErrors(foo.Operator):
 
     def execute(self, ctx: Any) -> Iterator[Any]:
         """Inject, then say what was made."""
-        passed_on = ("label_field", "into", "kinds", "seed", "key", "overwrite", "output_dir")
+        passed_on = (
+            "label_field", "into", "kinds", "seed", "key", "overwrite", "output_dir", "background", "outline_steps",
+            "outline_area",
+        )  # fmt: skip
         arguments = {name: ctx.params[name] for name in passed_on if ctx.params.get(name) not in (None, "")}
         arguments["fraction"] = forms.number(ctx.params, "fraction", float, 0.2)
         arguments["ignore_index"] = forms.ignore_index_param(ctx.params)

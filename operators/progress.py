@@ -105,24 +105,28 @@ class _Throttle:
         self._report = report
         self._terminal = terminal
         self._label = ""
+        self._total = self._done = self._first = 0.0
         self._started = self._last = 0.0
 
     def __call__(self, done: float, total: float, label: str) -> None:
         if self._terminal is not None:
             self._terminal(done, total, label)
         now = time.monotonic()
+        if total != self._total or done < self._done:  # another stage; a label may also tell the loss
+            self._total, self._first, self._started = total, done, now
+        self._done = done
         if label != self._label:
-            self._label, self._started, self._last = label, now, 0.0
+            self._label, self._last = label, 0.0
         if now - self._last < _SECONDS_BETWEEN_REPORTS and done < total:
             return
         self._last = now
         share = done / total if total else 1.0
-        self._report(share, f"{label}: {done:g} of {total:g}{self._time_left(share, now)}")
+        self._report(share, f"{label}: {done:g} of {total:g}{self._time_left(now)}")
 
-    def _time_left(self, share: float, now: float) -> str:
-        if not 0 < share < 1:
+    def _time_left(self, now: float) -> str:
+        if not self._first < self._done < self._total:
             return ""
-        seconds = (now - self._started) * (1 - share) / share
+        seconds = (now - self._started) * (self._total - self._done) / (self._done - self._first)
         return f", {seconds / 60:.0f} min left" if seconds > 90 else f", {max(seconds, 1):.0f} s left"
 
 

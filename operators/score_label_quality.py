@@ -116,7 +116,7 @@ class ScoreLabelQuality(foo.Operator):
 
 
 def _source_input(ctx: Any, inputs: types.Object) -> None:
-    trained = [run.key for run in runs.list_runs(ctx.dataset, runs.TRAINING)]
+    trained = [run.key for run in runs.list_runs(ctx.dataset) if "model_folder" in run.parameters]
     masks = _other_masks(ctx)
     missing = {"trained": not trained, "masks": not masks}
     available = [name for name in SOURCES if not missing.get(name)]

@@ -75,12 +75,15 @@ class TrainCrossValidated(foo.Operator):
         """The form."""
         inputs = types.Object()
         if forms.label_field_input(ctx, inputs) is not None:
-            _model_input(inputs)
+            model_input(inputs)
+            inputs.int(
+                "folds", default=4, min=2, label="Folds", description="How many models; each image is left out of one."
+            )
             forms.key_input(ctx, inputs, "cross_validation", "`_fold`")
             inputs.view_target(ctx, action_description="Train on")
             inputs.bool("more", default=False, label="More options", view=types.SwitchView())
             if ctx.params.get("more"):
-                _more_input(ctx, inputs)
+                training_input(ctx, inputs)
         return types.Property(inputs, view=types.View(label="Train with cross-validation"))
 
     def resolve_run_name(self, ctx: Any) -> str:
@@ -100,7 +103,8 @@ class TrainCrossValidated(foo.Operator):
         yield show_report(ctx, "Trained", report.markdown())
 
 
-def _model_input(inputs: types.Object) -> None:
+def model_input(inputs: types.Object) -> None:
+    """Ask which network to train, and for how long."""
     for name, choices, default, label, description in (
         ("architecture", ARCHITECTURES, "unet", "Architecture", "Of segmentation-models-pytorch."),
         ("encoder", ENCODERS, "resnet18", "Encoder", "Of segmentation-models-pytorch; any of its names may be typed."),
@@ -115,11 +119,11 @@ def _model_input(inputs: types.Object) -> None:
         label="Encoder weights",
         description="'imagenet' (downloaded on first use), a file with a state dict, or 'none' for random ones.",
     )
-    inputs.int("folds", default=4, min=2, label="Folds", description="How many models; each image is left out of one.")
-    inputs.int("epochs", default=20, min=1, label="Epochs", description="Passes over the training images, per fold.")
+    inputs.int("epochs", default=20, min=1, label="Epochs", description="Passes over the training images, per model.")
 
 
-def _more_input(ctx: Any, inputs: types.Object) -> None:
+def training_input(ctx: Any, inputs: types.Object) -> None:
+    """Ask what is seldom changed."""
     groups = [name for name in ctx.dataset.get_field_schema(flat=False) if name not in ("id", "filepath", "metadata")]
     view = types.AutocompleteView()
     for name in groups:
@@ -140,11 +144,16 @@ def _more_input(ctx: Any, inputs: types.Object) -> None:
     forms.output_dir_input(inputs, "the models")
 
 
+def weights_param(params: dict[str, Any]) -> str | None:
+    """The encoder's weights from the form's or the caller's parameters."""
+    weights = str(params.get("weights", "imagenet")).strip()
+    return None if weights.lower() in ("", "none") else weights
+
+
 def _arguments(params: dict[str, Any]) -> dict[str, Any]:
     """The workflow's arguments from the form's or the caller's parameters."""
     arguments = {name: params[name] for name in _PASSED_ON if params.get(name) not in (None, "")}
-    weights = str(params.get("weights", "imagenet")).strip()
-    arguments["weights"] = None if weights.lower() in ("", "none") else weights
+    arguments["weights"] = weights_param(params)
     arguments["ignore_index"] = forms.ignore_index_param(params)
     arguments["output_dir"] = params.get("output_dir") or None
     if int(arguments.get("folds", 4)) < 2:

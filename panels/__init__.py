@@ -1,5 +1,6 @@
 """What a person looks at and clicks: one file per panel, its charts and its words."""
 
 from .label_quality import LabelQualityPanel
+from .learning_curves import LearningCurvesPanel
 
-PANELS = (LabelQualityPanel,)
+PANELS = (LabelQualityPanel, LearningCurvesPanel)

@@ -19,7 +19,7 @@ Chart = dict[str, Any]
 BLUE, ORANGE, RED, GREEN, GREY = "#4f8ff7", "#f58b3c", "#e5484d", "#2ea878", "#8a93a0"
 STATUS_COLORS = {"pending": ORANGE, "accepted": RED, "rejected": GREY}
 MOST_CLASSES = 20
-_CLEAR = "rgba(0,0,0,0)"
+CLEAR = "rgba(0,0,0,0)"
 _LONGEST_NAME = 16
 _ROW = 24
 
@@ -52,13 +52,13 @@ def score_histogram(found: Histogram) -> Chart:
         "type": "bar", "x": middles, "y": found.counts, "width": widths, "name": "images", "hovertext": hover,
         "hoverinfo": "text", "marker": {"color": BLUE},
     }  # fmt: skip
-    layout = _layout(
-        xaxis={**_score_axis(found.edges), "title": {"text": "score: 0 = surely wrong, 1 = fine"}},
+    layout = layout_of(
+        xaxis={**_score_axis(found.edges), "title": {"text": "score: low = probably wrong"}},
         yaxis=_count_axis("images", found.counts),
         hovermode="x",
         bargap=0,
     )
-    return _chart([trace], _with_medians(layout, [(found.median, ORANGE, "median")]), "30vh")
+    return chart([trace], _with_medians(layout, [(found.median, ORANGE, "median")]), "30vh")
 
 
 def kinds(regions: RegionOverview) -> Chart:
@@ -72,14 +72,14 @@ def kinds(regions: RegionOverview) -> Chart:
             "type": "bar", "x": names, "y": counts, "name": status, "hovertext": hover, "hoverinfo": "text",
             "marker": {"color": color},
         })  # fmt: skip
-    layout = _layout(
+    layout = layout_of(
         xaxis={"type": "category", "tickvals": names, "ticktext": [kind_title(name) for name in names]},
         yaxis=_count_axis("regions", [sum(row[1:]) for row in regions.kinds]),
         barmode="stack",
         hovermode="x",
         **_legend(),
     )
-    return _chart(traces, layout, "30vh")
+    return chart(traces, layout, "30vh")
 
 
 def pair_matrix(pairs: PairMatrix, measure: str) -> Chart:
@@ -106,7 +106,7 @@ def pair_matrix(pairs: PairMatrix, measure: str) -> Chart:
         "zmax": _root(max(map(max, values), default=1)) or 1,
         "colorscale": [[0, "#6b7480"], [0.5, "#a8622f"], [1, "#e05a00"]],
     }  # fmt: skip
-    layout = _layout(
+    layout = layout_of(
         xaxis={**_names(pairs.suggested), "title": {"text": "suggested class"}, "showgrid": False, "tickangle": -40},
         yaxis={
             **_names(pairs.given), "title": {"text": "given class", "standoff": 12}, "showgrid": False,
@@ -114,7 +114,7 @@ def pair_matrix(pairs: PairMatrix, measure: str) -> Chart:
         },
         hovermode="closest",
     )  # fmt: skip
-    return _chart([trace], layout, f"{max(len(pairs.given), 6) * _ROW + 140}px")
+    return chart([trace], layout, f"{max(len(pairs.given), 6) * _ROW + 140}px")
 
 
 def class_quality(classes: Sequence[ClassQuality]) -> Chart:
@@ -135,7 +135,7 @@ def class_quality(classes: Sequence[ClassQuality]) -> Chart:
             "hoverinfo": "text",
         })  # fmt: skip
     bare = {"showgrid": False, "zeroline": False, "showticklabels": False, "rangemode": "tozero"}
-    layout = _layout(
+    layout = layout_of(
         xaxis={**bare, "domain": [0, 0.48], "range": [0, 1.2]},
         xaxis2={**bare, "domain": [0.54, 1.0], "range": [0, _room(entry.issue_share for entry in shown)]},
         yaxis={**_names(names), "autorange": "reversed", "showgrid": False},
@@ -144,7 +144,7 @@ def class_quality(classes: Sequence[ClassQuality]) -> Chart:
         annotations=[_heading(title, x) for (title, *_), x in zip(panes, (0.0, 0.54), strict=True)],
     )
     layout["margin"]["t"] = 28
-    return _chart(traces, layout, f"{max(len(shown), 4) * _ROW + 60}px")
+    return chart(traces, layout, f"{max(len(shown), 4) * _ROW + 60}px")
 
 
 def worst_images(images: Sequence[WorstImage], slots: int) -> Chart:
@@ -168,12 +168,12 @@ def worst_images(images: Sequence[WorstImage], slots: int) -> Chart:
         for place, image in enumerate(images)
     ]  # fmt: skip
     hidden = {"visible": False, "fixedrange": True}
-    layout = _layout(
+    layout = layout_of(
         xaxis={**hidden, "range": [-0.5, slots - 0.5]}, yaxis={**hidden, "range": [-0.24, 1]}, images=pictures,
         hovermode="closest",
     )  # fmt: skip
     layout["margin"] = {"l": 0, "r": 0, "t": 0, "b": 0}
-    return _chart([bars, captions], layout, "10vw")
+    return chart([bars, captions], layout, "10vw")
 
 
 def precision(review: ReviewOverview) -> Chart:
@@ -191,12 +191,12 @@ def precision(review: ReviewOverview) -> Chart:
         },
         "hovertext": [f"{name}: {share(found)}" for name, found in rows], "hoverinfo": "text", "name": "precision",
     }  # fmt: skip
-    layout = _layout(
+    layout = layout_of(
         xaxis={"range": [-0.02, 1.02], "tickformat": ".0%", "title": {"text": "share that were label errors"}},
         yaxis={**_names(names, longest=24), "autorange": "reversed"},
         hovermode="closest",
     )
-    return _chart([trace], layout, f"{len(rows) * 30 + 70}px")
+    return chart([trace], layout, f"{len(rows) * 30 + 70}px")
 
 
 def compared_scores(comparison: Comparison) -> Chart:
@@ -209,7 +209,7 @@ def compared_scores(comparison: Comparison) -> Chart:
             "marker": {"color": color}, "hoverinfo": "text",
             "hovertext": [_span(found.edges, i, f"{count:,} images ({key})") for i, count in enumerate(found.counts)],
         })  # fmt: skip
-    layout = _layout(
+    layout = layout_of(
         xaxis={**_score_axis(comparison.histograms[0].edges), "title": {"text": f"score by {comparison.method}"}},
         yaxis=_count_axis("images", [count for found in comparison.histograms for count in found.counts]),
         barmode="overlay",
@@ -218,7 +218,7 @@ def compared_scores(comparison: Comparison) -> Chart:
         **_legend(),
     )
     medians = [(found.median, color, "") for found, color in zip(comparison.histograms, (GREY, GREEN), strict=True)]
-    return _chart(traces, _with_medians(layout, medians), "28vh")
+    return chart(traces, _with_medians(layout, medians), "28vh")
 
 
 def compared_kinds(comparison: Comparison) -> Chart:
@@ -232,14 +232,14 @@ def compared_kinds(comparison: Comparison) -> Chart:
         }
         for place, (key, color) in enumerate(zip(comparison.keys, (GREY, GREEN), strict=True), start=1)
     ]  # fmt: skip
-    layout = _layout(
+    layout = layout_of(
         xaxis={"type": "category", "tickvals": names, "ticktext": [kind_title(name) for name in names]},
         yaxis=_count_axis("regions", [max(row[1:]) for row in comparison.kinds]),
         barmode="group",
         hovermode="closest",
         **_legend(),
     )
-    return _chart(traces, layout, "28vh")
+    return chart(traces, layout, "28vh")
 
 
 def share(found: Interval) -> str:
@@ -283,7 +283,7 @@ def quote_html(text: str) -> str:
 # --- pieces --------------------------------------------------------------------------------------------------
 
 
-def _chart(traces: list[dict[str, Any]], layout: dict[str, Any], height: str) -> Chart:
+def chart(traces: list[dict[str, Any]], layout: dict[str, Any], height: str) -> Chart:
     """Arguments of `panel.plot`; in the view, not in panel data, so that a click does not reset what is seen."""
     return {
         "data": traces,
@@ -294,10 +294,11 @@ def _chart(traces: list[dict[str, Any]], layout: dict[str, Any], height: str) ->
     }
 
 
-def _layout(**changes: Any) -> dict[str, Any]:
+def layout_of(**changes: Any) -> dict[str, Any]:
+    """A layout with the App's colours and room for what is written beside the axes."""
     layout = {
-        "paper_bgcolor": _CLEAR,
-        "plot_bgcolor": _CLEAR,
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
         "margin": {"l": 8, "r": 12, "t": 12, "b": 8, "pad": 2},
         "font": {"size": 12},
         "hoverlabel": {"font": {"size": 12}},
@@ -322,7 +323,7 @@ def _legend() -> dict[str, Any]:
         "xanchor": "right",
         "y": 1.02,
         "yanchor": "bottom",
-        "bgcolor": _CLEAR,
+        "bgcolor": CLEAR,
     }
     return {"showlegend": True, "legend": place}
 

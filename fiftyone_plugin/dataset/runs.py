@@ -12,7 +12,11 @@ from .files import remove_run_files
 SCORING = "segmentation_label_quality"
 TRAINING = "segmentation_cross_validation"
 REHEARSAL = "segmentation_label_errors"
-_METHODS = (SCORING, TRAINING, REHEARSAL)
+NOISE_ROBUST = "segmentation_noise_robust_training"
+REVIEWABLE = (SCORING, NOISE_ROBUST)
+"""Methods whose runs may have regions to accept or reject."""
+
+_METHODS = (SCORING, TRAINING, REHEARSAL, NOISE_ROBUST)
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class RunRecord:
 
     Attributes:
         key: the run's key
-        method: one of `SCORING`, `TRAINING`, `REHEARSAL`
+        method: one of `SCORING`, `TRAINING`, `REHEARSAL`, `NOISE_ROBUST`
         label_field: the field that was looked at
         parameters: everything needed to run it again, and the versions that ran
         fields: sample fields that the run wrote

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from .boundary_noise import SEGTHOR_CLASSES, BoundaryNoise, add_boundary_noise, noisy_masks
 from .errors import ERROR_KINDS, MIXTURE, InjectedError, inject_error, plan_errors
+from .outlines import OUTLINE_KINDS, redraw_outlines
 from .scenes import SCENE_CLASSES, SCENE_COLORS, VOID, Scene, render_scene
 
 __all__ = [
     "ERROR_KINDS",
     "MIXTURE",
+    "OUTLINE_KINDS",
     "SCENE_CLASSES",
     "SCENE_COLORS",
     "SEGTHOR_CLASSES",
@@ -20,5 +22,6 @@ __all__ = [
     "inject_error",
     "noisy_masks",
     "plan_errors",
+    "redraw_outlines",
     "render_scene",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from .. import rehearsal
 from ..dataset import appearance, files, runs
 from ..dataset import fields as sample_fields
 from ..dataset.classes import ClassMap, classes_of_field
-from ..dataset.scan import LabelledImage, mask_reader, mask_targets_of, require_label_field, scan_labels
+from ..dataset.scan import mask_reader, mask_targets_of, require_label_field, scan_labels
 from ..errors import LabelQualityError
 from ..progress import Progress, terminal_bar
+from .backgrounds import background_class
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ def inject_label_errors(
     fraction: float = 0.2,
     kinds: Sequence[str] = (),
     seed: int = 51,
+    background: int | str | None = "auto",
+    outline_steps: Sequence[int] = (2, 3, 4),
+    outline_area: int = 1000,
     key: str = "rehearsal",
     ignore_index: int | str | Sequence[int | str] | None = "auto",
     output_dir: str | None = None,
@@ -74,8 +79,13 @@ def inject_label_errors(
         label_field: its `Segmentation` field; read, never written
         into: the new field; `{label_field}_with_errors` if None
         fraction: share of the images that get an error
-        kinds: of `rehearsal.ERROR_KINDS`; all of them if empty
+        kinds: of `rehearsal.ERROR_KINDS` and `rehearsal.OUTLINE_KINDS`; all of the former if empty. Both of the latter
+            with a `fraction` of 1 are the noise of ADELE's SegTHOR experiment
         seed: decides which images, which errors and where
+        background: class that objects stand on, for outline kinds, by name or mask value; None = the classes that fill
+            a tenth of an image and more; "auto" = mask value 0 if it is called background or the like, otherwise None
+        outline_steps: numbers of erosions or dilations to choose from, for outline kinds
+        outline_area: pixels that a class has at the scale at which it is eroded or dilated
         key: name of the run
         ignore_index: as in `score_label_quality`; ignored pixels are never touched
         output_dir: folder for the masks; beside FiftyOne's dataset files if None
@@ -98,6 +108,9 @@ def inject_label_errors(
     runs.require_free_key(dataset, key, [into, error_field], overwrite=overwrite, method=runs.REHEARSAL)
     base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset.name, key)
     files.require_writable(base.parent if not base.exists() else base, 1_000_000)
+    parameters: dict[str, Any] = {"fraction": fraction, "kinds": list(wanted), "seed": seed}
+    if set(wanted) & set(rehearsal.OUTLINE_KINDS):
+        parameters |= {"background": background, "outline_steps": list(outline_steps), "outline_area": outline_area}
 
     def run(report: Progress) -> InjectionReport:
         scan = scan_labels(samples, label_field, progress=report)
@@ -107,18 +120,27 @@ def inject_label_errors(
         folder = files.claim_folder(
             base,
             f"{runs.dataset_id(dataset)}/{key}",
-            {"label_field": label_field, "kinds": list(wanted), "fraction": fraction, "seed": seed},
+            {"label_field": label_field, **parameters},
             in_use=existing.output_dir if existing else None,
         )
         read = mask_reader(samples, label_field)
-        plan = rehearsal.plan_errors(len(scan.images), fraction, wanted, seed)
+        plan = _plan(len(scan.images), fraction, wanted, seed)
+        index = background_class(classes, background)
+        outlines = {
+            "background": None if index is None else classes.values[index], "steps": outline_steps, "area": outline_area
+        }  # fmt: skip
         errors: dict[str, str] = {}
         paths: dict[str, str] = {}
         for number, (image, kind) in enumerate(zip(scan.images, plan, strict=True), start=1):
             mask = classes.mask_values(read(image.sample_id))
-            if kind is not None and (made := _corrupt(mask, kind, wanted, classes, seed, number)) is not None:
+            if (
+                kind is not None
+                and (made := _corrupt(mask, kind, wanted, classes, [seed, number], outlines)) is not None
+            ):
                 mask, errors[image.sample_id] = made
-            paths[image.sample_id] = _write_mask(folder.path, image, mask, classes)
+            path = folder.path / "masks" / f"{image.sample_id}.png"
+            write_mask(path, mask, classes)
+            paths[image.sample_id] = str(path)
             report(number, len(scan.images), "injecting errors")
         if existing is not None:
             runs.remove_results(dataset, existing)
@@ -139,7 +161,7 @@ def inject_label_errors(
                 key=key,
                 method=runs.REHEARSAL,
                 label_field=label_field,
-                parameters={"fraction": fraction, "kinds": list(wanted), "seed": seed},
+                parameters=parameters,
                 fields=[into, error_field],
                 output_dir=str(folder.path),
                 summary={"kinds": result.kinds, "num_images": result.num_images},
@@ -156,33 +178,58 @@ def inject_label_errors(
 
 def _require_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
     wanted = tuple([kinds] if isinstance(kinds, str) else kinds) or tuple(rehearsal.ERROR_KINDS)
-    unknown = [kind for kind in wanted if kind not in rehearsal.ERROR_KINDS]
+    choices = [*rehearsal.ERROR_KINDS, *rehearsal.OUTLINE_KINDS]
+    unknown = [kind for kind in wanted if kind not in choices]
     if unknown:
-        raise LabelQualityError(f"Expected `kinds` among {list(rehearsal.ERROR_KINDS)}, but got {unknown}")
+        raise LabelQualityError(f"Expected `kinds` among {choices}, but got {unknown}")
     return wanted
 
 
+def _plan(num_images: int, fraction: float, kinds: Sequence[str], seed: int) -> list[str | None]:
+    """The kind of each image's error, or None."""
+    if all(kind in rehearsal.ERROR_KINDS for kind in kinds):
+        return rehearsal.plan_errors(num_images, fraction, kinds, seed)
+    chosen = rehearsal.plan_errors(num_images, fraction, seed=seed)
+    turns = cycle(np.random.default_rng(seed).permutation(list(kinds)).tolist())
+    return [None if kind is None else next(turns) for kind in chosen]
+
+
 def _corrupt(
-    mask: np.ndarray, kind: str, kinds: Sequence[str], classes: ClassMap, seed: int, number: int
+    mask: np.ndarray,
+    kind: str,
+    kinds: Sequence[str],
+    classes: ClassMap,
+    seed: Sequence[int],
+    outlines: Mapping[str, Any],
 ) -> tuple[np.ndarray, str] | None:
     """Make the planned error, or another of the wanted kinds where the mask offers nothing for it."""
     values = [value for value in classes.values if value is not None]
+    ignored = sorted(classes.ignored)
     for choice in [kind, *(other for other in kinds if other != kind)]:
-        rng = np.random.default_rng([seed, number])
-        made = rehearsal.inject_error(mask, choice, rng, class_ids=values, ignore_index=sorted(classes.ignored))
+        rng = np.random.default_rng(seed)
+        common: dict[str, Any] = {"class_ids": values, "ignore_index": ignored}
+        make: Any = rehearsal.inject_error
+        if choice in rehearsal.OUTLINE_KINDS:
+            make, common = rehearsal.redraw_outlines, {**common, **outlines}
+        made = make(mask, choice, rng, **common)
         if made is not None:
             return made.mask, made.kind
     return None
 
 
-def _write_mask(folder: Path, image: LabelledImage, mask: np.ndarray, classes: ClassMap) -> str:
-    path = folder / "masks" / f"{image.sample_id}.png"
+def write_mask(path: Path, mask: np.ndarray, classes: ClassMap) -> None:
+    """Write a mask as FiftyOne reads it: 8 or 16 bit, or RGB where the field has colours.
+
+    Args:
+        path: PNG
+        mask: (H, W) mask values, packed colours of an RGB field
+        classes: of the field
+    """
     if classes.rgb:
         mask = np.stack([(mask >> 16) & 255, (mask >> 8) & 255, mask & 255], axis=-1).astype(np.uint8)
     else:
         mask = mask.astype(np.uint8 if mask.max() <= 255 else np.uint16)
     files.write_png(path, mask)
-    return str(path)
 
 
 @dataclass(frozen=True)

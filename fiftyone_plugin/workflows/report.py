@@ -120,9 +120,7 @@ class ScoringReport:
         if self.skipped:
             first = "; ".join(f"{path}: {reason}" for _, path, reason in self.skipped[:3])
             lines.append(f"- {len(self.skipped):,} samples were left out: {first}")
-        lines.append(
-            f"- sort or filter by `{self.key}` (low = probably wrong); worst images: view `{self.views[0]}`"
-        )
+        lines.append(f"- sort or filter by `{self.key}` (low = probably wrong); worst images: view `{self.views[0]}`")
         return "\n".join(lines)
 
     def _region_lines(self) -> list[str]:

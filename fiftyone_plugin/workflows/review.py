@@ -207,6 +207,11 @@ def rescore_regions(samples: Any, *, key: str = "label_quality", progress: Progr
         LabelQualityError: if there is no such run, or it has no regions
     """
     record = _scoring_run(samples, key)
+    if record.method != runs.SCORING:
+        raise LabelQualityError(
+            f"Expected the key of a scoring run, whose scores can learn from reviews, but {key!r} is a training whose "
+            "regions have the confidence of its predictions"
+        )
     dataset, fields = samples._root_dataset, ScoreFields(key)
     folder, missing, done = _folder(record), 0, 0
     decisions = reviews.newest_reviews(dataset, record.label_field)
@@ -319,7 +324,7 @@ def _change_warnings(record: runs.RunRecord, changed: Sequence[str]) -> list[str
 
 
 def runs_with_regions(dataset: Any) -> list[str]:
-    """Keys of the scoring runs whose regions can be reviewed.
+    """Keys of the runs whose regions can be reviewed.
 
     Args:
         dataset: the `fiftyone.Dataset`
@@ -327,15 +332,15 @@ def runs_with_regions(dataset: Any) -> list[str]:
     Returns:
         keys, in the order in which they were made
     """
-    listed = runs.list_runs(dataset, runs.SCORING)
+    listed = [run for run in runs.list_runs(dataset) if run.method in runs.REVIEWABLE]
     return [run.key for run in listed if ScoreFields(run.key).regions in run.fields]
 
 
 def _scoring_run(samples: Any, key: str, *, with_regions: bool = True) -> runs.RunRecord:
     dataset = samples._root_dataset
     record = runs.find_run(dataset, key)
-    if record is None or record.method != runs.SCORING:
-        keys = [run.key for run in runs.list_runs(dataset, runs.SCORING)]
+    if record is None or record.method not in runs.REVIEWABLE:
+        keys = [run.key for run in runs.list_runs(dataset) if run.method in runs.REVIEWABLE]
         raise LabelQualityError(f"Expected the key of a scoring run, but got {key!r}; there are {keys or 'none'}")
     if with_regions and not dataset.has_field(ScoreFields(key).regions):
         raise LabelQualityError(

@@ -29,7 +29,9 @@ from ..errors import LabelQualityError
 class ProbabilitySource(Protocol):
     """Gives (K, H, W) probabilities at label size for each image."""
 
-    description: str
+    @property
+    def description(self) -> str:
+        """Tells one source from another, also between two states of a model."""
 
     @property
     def class_names(self) -> Sequence[str] | None:
@@ -264,13 +266,16 @@ def _trained_on(model: Any) -> Callable[[str], bool]:
 
 
 def _segmenter(samples: Any, model: Any, options: dict[str, Any]) -> tuple[Any, str]:
-    from ..dataset.runs import TRAINING, find_run
+    from ..dataset.runs import find_run
 
     if isinstance(model, str) and model.startswith("zoo:"):
         return zoo_segmenter(model[4:], **options), model
     if isinstance(model, str) and (run := find_run(samples._dataset, model)) is not None:
-        if run.method != TRAINING:
-            raise LabelQualityError(f"Expected the key of a training run as `model`, but {model!r} is a scoring run")
+        if "model_folder" not in run.parameters:
+            raise LabelQualityError(
+                f"Expected the key of a training run as `model`, but {model!r} has no out-of-fold models; pass that of "
+                "a cross-validated training, or of a noise-robust one with `out_of_fold=True`"
+            )
         model = str(run.parameters["model_folder"])
     segmenter = models.load_segmenter(model, **options)
     return segmenter, f"{segmenter.description}#{_fingerprint(model)}"

@@ -13,7 +13,7 @@ from .. import models
 from ..dataset import fields as sample_fields
 from ..dataset import files, runs
 from ..dataset.classes import IGNORED, ClassMap, classes_of_field
-from ..dataset.scan import LabelledImage, mask_reader, mask_targets_of, require_label_field, scan_labels
+from ..dataset.scan import LabelledImage, LabelScan, mask_reader, mask_targets_of, require_label_field, scan_labels
 from ..progress import Progress, terminal_bar
 
 _BYTES_PER_FOLD = 250_000_000
@@ -118,8 +118,8 @@ def train_cross_validated(
     def run(report: Progress) -> TrainingReport:
         scan = scan_labels(samples, label_field, progress=report)
         classes = classes_of_field(mask_targets_of(samples, label_field), scan.values, ignore_index, label_field)
-        folder = _claim(dataset, key, label_field, classes, scan.images, options, base, resume)
-        examples = _examples(samples, label_field, classes, scan.images, group_field)
+        folder = claim_training_folder(dataset, key, label_field, classes, scan.images, options, base, resume)
+        examples = training_examples(samples, label_field, classes, scan.images, group_field)
         trained = models.cross_validate(
             examples,
             folder.path / "model",
@@ -141,8 +141,8 @@ def train_cross_validated(
             fold_field=fold_field,
             model_folder=str(folder.path / "model"),
             num_trained=sum(fold is not None for fold in fold_of.values()),
-            skipped=_skipped(scan, trained.skipped),
-            metrics=[_numbers(row) for row in trained.metrics],
+            skipped=left_out(scan, trained.skipped),
+            metrics=[fold_numbers(row) for row in trained.metrics],
             classes=list(classes.names),
         )
         runs.register_run(dataset, _record(result, label_field, folder.path, options))
@@ -155,7 +155,7 @@ def train_cross_validated(
         return run(bar)
 
 
-def _claim(
+def claim_training_folder(
     dataset: Any,
     key: str,
     label_field: str,
@@ -165,6 +165,21 @@ def _claim(
     base: Path,
     resume: bool,
 ) -> files.RunFolder:
+    """Find the folder of a training: that of an interrupted one of the same data and options, or a fresh one.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        key: of the run
+        label_field: trained on
+        classes: its classes
+        images: trained on
+        options: all that decides the result beside them
+        base: the wanted folder
+        resume: whether to go on with an interrupted training
+
+    Returns:
+        the folder, marked as this run's own
+    """
     existing = runs.find_run(dataset, key)
     fingerprint = {
         "label_field": label_field,
@@ -176,9 +191,21 @@ def _claim(
     return files.claim_folder(base, owner, fingerprint, in_use=existing.output_dir if existing else None, resume=resume)
 
 
-def _examples(
+def training_examples(
     samples: Any, label_field: str, classes: ClassMap, images: Sequence[LabelledImage], group_field: str | None
 ) -> list[Any]:
+    """Images with their labels as `models` trains on them, `IGNORED` where a label counts for nothing.
+
+    Args:
+        samples: the dataset or view
+        label_field: its `Segmentation` field
+        classes: of the field
+        images: to train on
+        group_field: images with equal values of this field stay together; None = each by itself
+
+    Returns:
+        a `models.Example` per image, its key the image's path
+    """
     read = mask_reader(samples, label_field)
     groups = dict(zip(*samples.values(["id", group_field]), strict=True)) if group_field else {}
 
@@ -196,13 +223,23 @@ def _examples(
     ]
 
 
-def _skipped(scan: Any, in_training: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
+def left_out(scan: LabelScan, in_training: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """The samples that were not trained on.
+
+    Args:
+        scan: of the labels
+        in_training: (path, reason) of the images that the training left out
+
+    Returns:
+        (sample id, file, reason)
+    """
     id_of = {image.filepath: image.sample_id for image in scan.images}
     early = [(skip.sample_id, skip.filepath, skip.reason) for skip in scan.skipped]
     return early + [(id_of.get(path, ""), path, reason) for path, reason in in_training]
 
 
-def _numbers(metrics: models.FoldMetrics) -> dict[str, float]:
+def fold_numbers(metrics: models.FoldMetrics) -> dict[str, float]:
+    """What reports say of a fold."""
     return {"mean IoU": round(metrics.mean_iou, 4), "pixel accuracy": round(metrics.pixel_accuracy, 4)}
 
 

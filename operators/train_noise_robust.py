@@ -1,0 +1,168 @@
+"""Operator: train on labels that are partly wrong, and propose corrected ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ..fiftyone_plugin.dataset import runs
+from ..fiftyone_plugin.workflows import noise_robust
+from . import forms
+from .progress import execute, run_with_progress, show_report
+from .train_cross_validated import model_input, training_input, weights_param
+
+OURS = "ours"
+VARIANTS = {
+    OURS: "Ours: waits until it is probable that a class has begun to be memorised",
+    "voc": "As published for PASCAL VOC: labels made from image-level classes",
+    "segthor": "As published for SegTHOR: outlines that are too small or too large",
+}
+_PASSED_ON = (
+    "label_field", "key", "architecture", "encoder", "epochs", "correction", "consistency", "per_class", "threshold",
+    "relative_change", "latest_epoch", "gate", "out_of_fold", "folds", "group_field", "min_region_area",
+    "max_regions_per_image", "output_dir", "overwrite", "resume", "batch_size", "crop_size", "lr", "seed", "device",
+    "freeze_batchnorm", "model_options",
+)  # fmt: skip
+
+
+class TrainNoiseRobust(foo.Operator):
+    """Trains one model and proposes corrected labels; the form only asks."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """How the operator appears in the App."""
+        return foo.OperatorConfig(
+            name="train_noise_robust",
+            label="Train on noisy labels",
+            description="A segmenter that does not memorise wrong labels, and proposals of corrected labels to review",
+            icon="auto_fix_high",
+            dynamic=True,
+            execute_as_generator=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+            default_choice_to_delegated=True,
+        )
+
+    def __call__(
+        self, sample_collection: Any, label_field: str = "ground_truth", *, delegate: bool = False, **kwargs: Any
+    ) -> Any:
+        """Train from Python.
+
+        Args:
+            sample_collection: the dataset or view
+            label_field: its Segmentation field
+            delegate: whether to queue the job for `fiftyone delegated launch`
+            kwargs: the other arguments of `fiftyone_plugin.train_noise_robust`
+
+        Returns:
+            the run's record, or what FiftyOne says of the queued job
+        """
+        for name in ("weights", "background"):
+            if name in kwargs and kwargs[name] is None:
+                kwargs[name] = "none"  # parameters that are None count as not given
+        ctx = forms.context_of(sample_collection, label_field=label_field, **kwargs)
+        result = execute(self.uri, ctx, delegate=delegate, description="checking labels")
+        return result if delegate else runs.find_run(sample_collection._dataset, kwargs.get("key", "noise_robust"))
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        """The form."""
+        inputs = types.Object()
+        if forms.label_field_input(ctx, inputs) is not None:
+            model_input(inputs)
+            _method_input(inputs)
+            inputs.bool(
+                "out_of_fold",
+                default=False,
+                label="Out-of-fold models, too",
+                description="Models that each leave out a part of the images, to score the labels with. Takes as long "
+                "again for each of them.",
+                view=types.SwitchView(),
+            )
+            if ctx.params.get("out_of_fold"):
+                inputs.int("folds", default=4, min=2, label="Folds", description="How many of these models.")
+            suffixes = "`_labels`, `_regions`, `_num_regions`, `_changed_share`"
+            forms.key_input(ctx, inputs, "noise_robust", suffixes)
+            inputs.view_target(ctx, action_description="Train on")
+            inputs.bool("more", default=False, label="More options", view=types.SwitchView())
+            if ctx.params.get("more"):
+                _rule_input(inputs)
+                training_input(ctx, inputs)
+        return types.Property(inputs, view=types.View(label="Train on noisy labels"))
+
+    def resolve_run_name(self, ctx: Any) -> str:
+        """Name of a delegated run."""
+        return f"Noise-robust training on {ctx.params.get('label_field', 'labels')}"
+
+    def execute(self, ctx: Any) -> Iterator[Any]:
+        """Train, then show what would change."""
+        arguments = _arguments(ctx.params)
+        samples = ctx.target_view()
+        report = yield from run_with_progress(
+            ctx, lambda progress: noise_robust.train_noise_robust(samples, progress=progress, **arguments)
+        )
+        if ctx.delegated:
+            return
+        yield ctx.ops.open_dataset(ctx.dataset.name)  # unlike a reload, takes up new colours
+        yield show_report(ctx, "Trained", report.markdown())
+
+
+def _method_input(inputs: types.Object) -> None:
+    inputs.bool(
+        "correction",
+        default=True,
+        label="Correct labels",
+        description="From the moment a class begins to be memorised, from confident predictions. The given labels are "
+        "never written.",
+    )
+    inputs.bool(
+        "consistency",
+        default=True,
+        label="Consistency between scales",
+        description="Predictions at several scales have to agree. Takes about four times as long.",
+    )
+
+
+def _rule_input(inputs: types.Object) -> None:
+    view = types.DropdownView()
+    for name, title in VARIANTS.items():
+        view.add_choice(name, label=title)
+    inputs.enum("variant", list(VARIANTS), default=OURS, required=False, label="Variant", view=view)
+    inputs.bool("per_class", default=True, label="A moment of its own for each class")
+    inputs.float(
+        "threshold",
+        required=False,
+        label="Confidence",
+        description="How probable a prediction must be to replace a label. Empty: 0.8, or the variant's.",
+    )
+    inputs.int(
+        "latest_epoch",
+        required=False,
+        min=1,
+        label="Latest epoch",
+        description="Every class is corrected after so many epochs at the latest. Empty: none is forced.",
+    )
+    inputs.str(
+        "background",
+        default="auto",
+        label="Background",
+        description="Class that stands for none of the others, by name or mask value. 'auto': mask value 0 if it is "
+        "called background or the like. 'none': there is none.",
+    )
+
+
+def _arguments(params: dict[str, Any]) -> dict[str, Any]:
+    """The workflow's arguments from the form's or the caller's parameters."""
+    arguments = {name: params[name] for name in _PASSED_ON if params.get(name) not in (None, "")}
+    variant = params.get("variant") or OURS
+    background = params.get("background", "auto")
+    none = isinstance(background, str) and background.strip().lower() in ("", "none")
+    return {
+        **arguments,
+        "variant": None if variant == OURS else variant,
+        "background": None if none else background,
+        "weights": weights_param(params),
+        "ignore_index": forms.ignore_index_param(params),
+    }

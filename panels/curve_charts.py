@@ -1,0 +1,123 @@
+"""Chart and words of the learning curves panel: pure functions from numbers to Plotly and Markdown.
+
+As in `charts`, backgrounds are transparent and colours of text, axes and grid are the App's; the colours of the classes
+are readable on dark and light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..fiftyone_plugin.workflows.learning_curves import ClassProgress, TrainingProgress
+from .charts import BLUE, CLEAR, GREEN, GREY, ORANGE, RED, Chart, chart, layout_of, quote_html, short
+
+MOST_CLASSES = 12
+COLORS = (BLUE, ORANGE, GREEN, RED, "#a678de", "#c7a008", "#1fa8b8", "#d4609e", "#7d8f2e", "#b3704a", GREY, "#5f6fd9")
+
+HELP = """
+### Learning curves
+
+How well the network of **Train on noisy labels** predicts the labels that it is trained on, class by class. A network
+first learns what is right in noisy labels; when a curve bends, it begins to memorise what is wrong.
+
+- **Points** are the training IoU, the **dashed line** is the curve fitted to it, the **diamond** is the epoch after
+  which the labels of that class were corrected.
+- A click on a class in the legend hides it, a double click shows it alone.
+- **Show proposals** shows what the training would change; accept what is an error of the label, reject what is not.
+"""
+
+NO_RUN = """
+**No noise-robust training yet**
+
+**Train on noisy labels** trains a segmenter that does not memorise wrong labels: it notices, class by class, when that
+begins, and proposes corrected labels from then on. The given labels are never written.
+"""
+
+
+def summary(found: TrainingProgress) -> str:
+    """One line about a run."""
+    fired = [entry for entry in found.classes if entry.fired is not None]
+    parts = [f"**{found.epochs} epochs** on `{found.label_field}`"]
+    if not found.corrects:
+        parts.append("labels were not corrected")
+    elif fired:
+        parts.append(f"**{len(fired)} of {len(found.classes)}** classes were corrected")
+        parts.append(f"**{found.num_regions:,}** proposals")
+    else:
+        parts.append("no class has fired, so nothing was corrected: train longer, or set a latest epoch")
+    if found.absent:
+        parts.append(f"not in the training images: {', '.join(found.absent)}")
+    return " · ".join(parts)
+
+
+def learning_curves(found: TrainingProgress) -> Chart:
+    """Training IoU of each class with its fit and a mark where its labels began to be corrected."""
+    traces: list[dict[str, Any]] = []
+    for place, entry in enumerate(found.classes[:MOST_CLASSES]):
+        traces += _class_traces(found.times, entry, COLORS[place % len(COLORS)])
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": CLEAR}
+    layout = layout_of(
+        xaxis={"title": {"text": "epochs"}, "range": [0, max([found.epochs, *found.times]) * 1.03], "showgrid": False},
+        yaxis={"title": {"text": "training IoU with the labels"}, "range": [0, 1.02]},
+        hovermode="closest",
+        showlegend=True,
+        legend={**legend, "groupclick": "togglegroup"},
+    )
+    return chart(traces, layout, "52vh")
+
+
+def _class_traces(times: Sequence[float], entry: ClassProgress, color: str) -> list[dict[str, Any]]:
+    name = quote_html(short(entry.name, 24))
+    common = {"type": "scatter", "legendgroup": entry.name, "hoverinfo": "text"}
+    measured = {
+        **common, "mode": "lines+markers", "name": name, "x": list(times), "y": entry.ious,
+        "line": {"color": color, "width": 1}, "marker": {"color": color, "size": 5}, "connectgaps": True,
+        "hovertext": [
+            "" if iou is None else f"{name}: IoU {iou:.3f} after {time:.3g} epochs"
+            for time, iou in zip(times, entry.ious, strict=True)
+        ],
+    }  # fmt: skip
+    traces = [measured]
+    if entry.fit:
+        traces.append({
+            **common, "mode": "lines", "name": f"{name}, fit", "showlegend": False, "hoverinfo": "skip",
+            "x": [round(time, 3) for time, _ in entry.fit], "y": [round(iou, 4) for _, iou in entry.fit],
+            "line": {"color": color, "width": 2, "dash": "dash"},
+        })  # fmt: skip
+    if entry.fired is not None:
+        traces.append({
+            **common, "mode": "markers", "name": f"{name}, trigger", "showlegend": False,
+            "x": [entry.fired], "y": [_iou_at(times, entry, entry.fired)],
+            "marker": {"color": color, "size": 14, "symbol": "diamond", "line": {"color": "#ffffff", "width": 1.5}},
+            "hovertext": [f"{name}: labels corrected after {_epochs(entry.fired)}{_between(entry)}"],
+        })  # fmt: skip
+    return traces
+
+
+def _iou_at(times: Sequence[float], entry: ClassProgress, epoch: int) -> float:
+    """The last IoU that was known when the class fired."""
+    known = [iou for time, iou in zip(times, entry.ious, strict=True) if iou is not None and time <= epoch + 1e-6]
+    return known[-1] if known else 0.0
+
+
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count} epochs"
+
+
+def _between(entry: ClassProgress) -> str:
+    if entry.interval is None:
+        return ""
+    return f"; the bend lies between {entry.interval[0]:.1f} and {entry.interval[1]:.1f} (80 %)"
+
+
+def class_table(found: TrainingProgress) -> str:
+    """When each class fired and what would change, as a Markdown table."""
+    lines = ["| class | labelled pixels | trigger epoch | pixels lost | pixels won |", "|---|---:|---:|---:|---:|"]
+    for entry in found.classes:
+        fired = "–" if entry.fired is None else str(entry.fired)
+        name = entry.name.replace("|", "\\|")
+        lines.append(f"| {name} | {entry.pixels:,} | {fired} | {entry.lost:,} | {entry.won:,} |")
+    if len(found.classes) > MOST_CLASSES:
+        lines.append(f"\nThe chart has the {MOST_CLASSES} classes with the most labelled pixels.")
+    return "\n".join(lines)
