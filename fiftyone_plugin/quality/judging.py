@@ -18,7 +18,8 @@ where it is strong they are the label's. So the dataset is asked, in three steps
    the prediction much better when it is moved has that as further evidence.
 
 Regions are scored, and images judged, by a regression that has not seen errors in the same image. Which features,
-kinds and combinations to use was decided on the tuning images of `benchmarks/detection`.
+kinds and combinations to use was decided on the tuning images of CamVid in `benchmarks/detection`; from where on the
+confidence in the label takes over, with its VOC labels in view.
 """
 
 from __future__ import annotations
