@@ -56,7 +56,7 @@ def summary(overview: RunOverview) -> str:
             f"{status['rejected']:,} rejected"
         )
     parts.append(f"**{percent(overview.flagged_share)} %** of the labelled pixels of `{overview.label_field}` flagged")
-    if overview.wrong_share is not None:
+    if overview.wrong_share is not None and overview.wrong_share >= 5e-4:
         parts.append(f"about **{percent(overview.wrong_share)} %** seem wrong")
     return " · ".join(parts)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+_SEEN = 5e-4
+"""Share of wrong pixels below which an estimate is none."""
+
 
 @dataclass(frozen=True)
 class ScoredImage:
@@ -100,9 +103,7 @@ class ScoringReport:
         ]
         lines += [f"- **{warning}**" for warning in self.warnings]
         if self.wrong_share is not None:
-            lines.append(
-                f"- about {self.wrong_share:.1%} of the labelled pixels are wrong, if its probabilities can be believed"
-            )
+            lines.append(self._wrong_share_line(self.wrong_share))
         if self.rehearsed_found is not None:
             lines.append(
                 f"- of {self.num_rehearsed:,} errors of one object, put into copies of these labels on purpose, "
@@ -122,6 +123,14 @@ class ScoringReport:
             lines.append(f"- {len(self.skipped):,} samples were left out: {first}")
         lines.append(f"- sort or filter by `{self.key}` (low = probably wrong); worst images: view `{self.views[0]}`")
         return "\n".join(lines)
+
+    def _wrong_share_line(self, share: float) -> str:
+        if share < _SEEN:
+            return (
+                "- labels and predictions disagree no more than the model expects to be wrong itself: little is wrong, "
+                "or it cannot be told from the model's own mistakes"
+            )
+        return f"- about {share:.1%} of the labelled pixels are wrong, if the model's probabilities can be believed"
 
     def _region_lines(self) -> list[str]:
         if self.num_regions is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import fiftyone as fo
@@ -352,3 +353,11 @@ def test_the_same_dataset_gives_the_same_scores_again(make_dataset, tmp_path):
     assert first.values("label_quality") == again.values("label_quality")
     field = "label_quality_regions.detections.score"
     assert first.values(field) == again.values(field)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0.021, "about 2.1% of the labelled pixels are wrong"), (0.0, "no more than")]
+)
+def test_the_report_says_how_much_is_wrong_or_that_it_cannot_tell(dataset, tmp_path, share, said):
+    report = replace(score(dataset, tmp_path / "run"), wrong_share=share)
+    assert said in report.markdown()
