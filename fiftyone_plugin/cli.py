@@ -125,6 +125,7 @@ def _score_parser(commands: Any) -> None:
     source = score.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", help="key of a training run, model folder or file, torchvision:..., zoo:...")
     source.add_argument("--probabilities", help="string field or folder with npy, npz or zarr files")
+    source.add_argument("--predictions", help="second Segmentation field: masks of a model or another annotator")
     score.add_argument("--methods", nargs="+", default=[], help="image scores (default: combined and softmin)")
     score.add_argument("--key", default="label_quality", help="(default: %(default)s)")
     score.add_argument(
@@ -146,6 +147,7 @@ def _score(options: argparse.Namespace) -> int:
         options.label_field,
         model=options.model,
         probabilities=options.probabilities,
+        predictions=options.predictions,
         methods=options.methods,
         key=options.key,
         ignore_index=_ignore_index(options.ignore_index),

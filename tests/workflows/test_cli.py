@@ -21,6 +21,17 @@ def test_score_list_and_delete(make_dataset, tmp_path, capsys):
     assert not dataset.has_field("label_quality")
 
 
+def test_a_second_mask_judges_the_first(make_dataset, tmp_path, capsys):
+    dataset = make_dataset(4, wrong=(1,))
+    true = make_dataset(4, wrong=())
+    dataset.set_values("second", [sample.ground_truth for sample in true])
+    words = ["score", dataset.name, "--predictions", "second", "--output-dir", str(tmp_path / "run")]
+    assert main([*words, "--ignore-index", "void"]) == 0
+    assert "4 images scored" in capsys.readouterr().out
+    dataset.reload()
+    assert dataset.sort_by("label_quality_softmin").first().filepath.endswith("1.png")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
