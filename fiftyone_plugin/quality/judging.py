@@ -112,7 +112,14 @@ class ClassContext:
         )
 
     def complete(self, rows: RegionRows) -> FloatArray:
-        """Return the features of regions with their context, as a `RegionVerifier` takes them."""
+        """Return the features of regions with their context, as a `RegionVerifier` takes them.
+
+        Args:
+            rows: of one image
+
+        Returns:
+            (R, F + C) float64, the columns of `FEATURE_NAMES` and then those of `region_verifier.CONTEXT_NAMES`.
+        """
         return np.concatenate([rows.features, self.columns(rows)], axis=1)
 
 
