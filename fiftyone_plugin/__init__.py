@@ -20,13 +20,24 @@ _JOBS = {
     "review_history": "workflows.review",
     "reviewed_regions": "workflows.review",
     "changed_labels": "workflows.review",
+    "compute_superpixels": "workflows.superpixels",
+    "generate_pseudo_labels": "workflows.pseudo_labels",
+    "plan_correction_queries": "workflows.query_planning",
+    "open_sitting": "workflows.answering",
+    "apply_corrections": "workflows.corrected_labels",
+    "export_corrected_labels": "workflows.corrected_labels",
+    "start_correction_round": "workflows.correction_rounds",
+    "precompute_sam_embeddings": "workflows.sam_embeddings",
+    "apply_proposals": "workflows.outside_answers",
+    "begin_hand_edits": "workflows.outside_answers",
+    "finish_hand_edits": "workflows.outside_answers",
     "train_cross_validated": "workflows.training",
     "train_noise_robust": "workflows.noise_robust",
     "inject_label_errors": "workflows.rehearsal",
     "list_label_quality_runs": "workflows.housekeeping",
     "delete_label_quality_run": "workflows.housekeeping",
 }
-_ROOMS = ("quality", "models", "rehearsal", "dataset", "workflows")
+_ROOMS = ("quality", "models", "correction", "rehearsal", "dataset", "workflows")
 
 __all__ = ["LabelQualityError", *_JOBS, *_ROOMS]
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .cli_arguments import dataset_arguments, open_samples, parse_ignore_index, plain
+from .cli_correction import add_correction_commands
 from .errors import LabelQualityError
 
 
@@ -43,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     _score_parser(commands)
     _train_parser(commands)
     _noise_robust_parser(commands)
+    add_correction_commands(commands)
     _runs_parsers(commands)
     _plugin_parser(commands)
     return parser
@@ -81,7 +84,7 @@ def _run_demo(folder: Path, options: argparse.Namespace) -> int:
     from .workflows.demo import run_demo
 
     found = run_demo(folder, num_images=options.images, folds=options.folds, epochs=options.epochs, seed=options.seed)
-    print(f"\n{_plain(found.report.markdown())}\n\n{found.result.text()}\n({found.seconds:.0f} s)", flush=True)
+    print(f"\n{plain(found.report.markdown())}\n\n{found.result.text()}\n({found.seconds:.0f} s)", flush=True)
     return 0 if options.no_app else _open_app(found.dataset, found.report, options)
 
 
@@ -97,30 +100,9 @@ def _open_app(dataset: Any, report: Any, options: argparse.Namespace) -> int:
     return 0
 
 
-def _plain(markdown: str) -> str:
-    return markdown.replace("**", "").replace("`", "")
-
-
-def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", help="name of a FiftyOne dataset")
-    parser.add_argument("--view", help="name of a saved view; the whole dataset if omitted")
-
-
-def _samples(options: argparse.Namespace) -> Any:
-    import fiftyone as fo
-
-    if not fo.dataset_exists(options.dataset):
-        raise LabelQualityError(
-            f"Expected the name of a FiftyOne dataset, but got {options.dataset!r}; there are {fo.list_datasets()}"
-        )
-    dataset = fo.load_dataset(options.dataset)
-    view = getattr(options, "view", None)
-    return dataset.load_saved_view(view) if view else dataset
-
-
 def _score_parser(commands: Any) -> None:
     score = commands.add_parser("score", help="score the labels of a dataset")
-    _dataset_arguments(score)
+    dataset_arguments(score)
     score.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
     source = score.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", help="key of a training run, model folder or file, torchvision:..., zoo:...")
@@ -143,27 +125,21 @@ def _score(options: argparse.Namespace) -> int:
 
     further = {"device": options.device} if options.device else {}
     report = score_label_quality(
-        _samples(options),
+        open_samples(options),
         options.label_field,
         model=options.model,
         probabilities=options.probabilities,
         predictions=options.predictions,
         methods=options.methods,
         key=options.key,
-        ignore_index=_ignore_index(options.ignore_index),
+        ignore_index=parse_ignore_index(options.ignore_index),
         output_dir=options.output_dir,
         batch_size=options.batch_size,
         overwrite=options.overwrite,
         **further,
     )
-    print(_plain(report.markdown()))
+    print(plain(report.markdown()))
     return 0
-
-
-def _ignore_index(words: str | list[str]) -> Any:
-    if isinstance(words, str):
-        return words
-    return [int(word) if word.lstrip("-").isdigit() else word for word in words] or None
 
 
 def _train_parser(commands: Any) -> None:
@@ -173,7 +149,7 @@ def _train_parser(commands: Any) -> None:
 
 
 def _training_arguments(parser: argparse.ArgumentParser, key: str) -> None:
-    _dataset_arguments(parser)
+    dataset_arguments(parser)
     parser.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
     parser.add_argument("--key", default=key, help="(default: %(default)s)")
     parser.add_argument("--folds", type=int, default=4, help="(default: %(default)s)")
@@ -194,7 +170,7 @@ def _training_options(options: argparse.Namespace) -> dict[str, Any]:
         "encoder": options.encoder,
         "weights": None if options.weights == "none" else options.weights,
         "epochs": options.epochs,
-        "ignore_index": _ignore_index(options.ignore_index),
+        "ignore_index": parse_ignore_index(options.ignore_index),
         "output_dir": options.output_dir,
         "overwrite": options.overwrite,
     }
@@ -203,8 +179,8 @@ def _training_options(options: argparse.Namespace) -> dict[str, Any]:
 def _train(options: argparse.Namespace) -> int:
     from .workflows.training import train_cross_validated
 
-    report = train_cross_validated(_samples(options), options.label_field, **_training_options(options))
-    print(_plain(report.markdown()))
+    report = train_cross_validated(open_samples(options), options.label_field, **_training_options(options))
+    print(plain(report.markdown()))
     return 0
 
 
@@ -227,13 +203,13 @@ def _train_noise_robust(options: argparse.Namespace) -> int:
 
     own = ("variant", "correction", "consistency", "per_class", "threshold", "latest_epoch", "out_of_fold")
     report = train_noise_robust(
-        _samples(options),
+        open_samples(options),
         options.label_field,
         background=None if options.background == "none" else options.background,
         **{name: getattr(options, name) for name in own},
         **_training_options(options),
     )
-    print(_plain(report.markdown()))
+    print(plain(report.markdown()))
     return 0
 
 
@@ -250,7 +226,7 @@ def _runs_parsers(commands: Any) -> None:
 def _list_runs(options: argparse.Namespace) -> int:
     from .workflows.housekeeping import list_label_quality_runs
 
-    for run in list_label_quality_runs(_samples(options)):
+    for run in list_label_quality_runs(open_samples(options)):
         print(f"{run.key}\t{run.method}\t{run.label_field}\t{', '.join(run.fields)}")
     return 0
 
@@ -258,7 +234,7 @@ def _list_runs(options: argparse.Namespace) -> int:
 def _delete_run(options: argparse.Namespace) -> int:
     from .workflows.housekeeping import delete_label_quality_run
 
-    record = delete_label_quality_run(_samples(options), options.key)
+    record = delete_label_quality_run(open_samples(options), options.key)
     print(f"Deleted {record.key}: fields {', '.join(record.fields)}")
     return 0
 

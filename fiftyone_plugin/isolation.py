@@ -153,7 +153,7 @@ def _copy_plugin(target: Path) -> None:
     for name, part in plugin_parts().items():
         if part.is_dir():
             # The wheel holds the plugin's files inside the package; inside the plugin they are one level up.
-            left_out = shutil.ignore_patterns("__pycache__", "plugin" if name == _PACKAGE.name else "")
+            left_out = shutil.ignore_patterns("__pycache__", "node_modules", "plugin" if name == _PACKAGE.name else "")
             shutil.copytree(part, target / name, ignore=left_out, dirs_exist_ok=True)
         else:
             target.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,22 @@
 """One file per operator: a form and one call into the workflows."""
 
 from .accept_label_issues import AcceptLabelIssues
+from .apply_corrections import ApplyCorrections
+from .apply_label_proposals import ApplyLabelProposals
+from .compute_superpixels import ComputeSuperpixels
 from .delete_label_quality_run import DeleteLabelQualityRun
+from .export_corrected_labels import ExportCorrectedLabels
+from .generate_pseudo_labels import GeneratePseudoLabels
+from .hand_edits import BeginHandEdits, FinishHandEdits
 from .inject_label_errors import InjectLabelErrors
 from .label_quality_metric import LabelQualityMetric
+from .plan_correction_queries import PlanCorrectionQueries
+from .precompute_sam_embeddings import PrecomputeSamEmbeddings
 from .reject_label_issues import RejectLabelIssues
 from .rescore_label_issues import RescoreLabelIssues
 from .score_label_quality import ScoreLabelQuality
 from .show_label_issues import ShowLabelIssues
+from .start_correction_round import StartCorrectionRound
 from .train_cross_validated import TrainCrossValidated
 from .train_noise_robust import TrainNoiseRobust
 
@@ -17,6 +26,16 @@ OPERATORS = (
     AcceptLabelIssues,
     RejectLabelIssues,
     RescoreLabelIssues,
+    PlanCorrectionQueries,
+    ApplyCorrections,
+    StartCorrectionRound,
+    ComputeSuperpixels,
+    GeneratePseudoLabels,
+    PrecomputeSamEmbeddings,
+    ApplyLabelProposals,
+    BeginHandEdits,
+    FinishHandEdits,
+    ExportCorrectedLabels,
     TrainCrossValidated,
     TrainNoiseRobust,
     InjectLabelErrors,

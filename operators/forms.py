@@ -49,7 +49,7 @@ def first_label_field(ctx: Any) -> str | None:
 
 def _own_last(ctx: Any, names: list[str]) -> list[str]:
     """Fields that our own runs wrote are seldom what is meant."""
-    own = {name for run in runs.list_runs(ctx.dataset) if run.method in runs.REVIEWABLE for name in run.fields}
+    own = {name for run in runs.list_runs(ctx.dataset) if run.method in runs.DERIVED for name in run.fields}
     return [name for name in names if name not in own] + [name for name in names if name in own]
 
 

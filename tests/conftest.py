@@ -182,3 +182,94 @@ def _scoring_record(dataset, key: str, place: int, regions: bool):
         "class_pixels": {"road": 60_000, "car": 5_000, "tree": 20_000},
     }
     return runs.RunRecord(key, runs.SCORING, "ground_truth", {}, fields, summary=summary)
+
+
+@pytest.fixture
+def make_planned(tmp_path: Path) -> Iterator:
+    """A function that makes a dataset with planned correction queries, written by their contract and not computed.
+
+    Every part of a label in a square of `block` pixels is asked about, the wrong ones first; their true class is the
+    first alternative. Each query knows the right answer as `truth`.
+    """
+    import fiftyone as fo
+
+    made = []
+
+    def make(num_images: int = 4, *, block: int = 64, most: int = 1_000, fields: tuple[str, ...] = ("ground_truth",)):
+        from fiftyone_plugin import rehearsal
+        from fiftyone_plugin.dataset import appearance, files, runs
+        from fiftyone_plugin.dataset.masks import mask_digest
+        from fiftyone_plugin.dataset.queries import CorrectionFields, declare_queries, replace_pending
+
+        dataset = fo.Dataset()
+        made.append(dataset)
+        scenes = [rehearsal.render_scene(number) for number in range(num_images)]
+        names = {value: name for value, name in rehearsal.SCENE_CLASSES.items() if value <= 8}
+        for number, scene in enumerate(scenes):
+            path = write_image(tmp_path / f"planned{len(made)}" / f"{number}.png", scene.image)
+            dataset.add_sample(fo.Sample(filepath=path))
+        for field in fields:
+            folder = tmp_path / f"planned{len(made)}" / field
+            correction, documents, digests = CorrectionFields(field), {}, {}
+            declare_queries(dataset, correction.queries)
+            for number, sample in enumerate(dataset.iter_samples(autosave=True)):
+                truth = scenes[number].mask
+                given, queries = _questions(truth, names, block, folder / f"queries{number}")
+                sample[field] = fo.Segmentation(mask_path=write_image(folder / "masks" / f"{number}.png", given))
+                documents[sample.id], digests[sample.id] = queries, mask_digest(given)
+            ranked = sorted((q for rows in documents.values() for q in rows), key=lambda q: -q["value"])
+            for rank, query in enumerate(ranked):
+                query["rank"] = rank
+            kept = {query["_id"] for query in ranked[:most]}
+            documents = {key: [q for q in rows if q["_id"] in kept] for key, rows in documents.items()}
+            replace_pending(dataset, correction.queries, documents)
+            dataset.mask_targets = {**dataset.mask_targets, field: {**names, 255: "void"}}
+            dataset.save()
+            appearance.color_classes(dataset, [field], names)
+            files.write_json(folder / "corrected" / "labels.json", {"digests": digests})
+            summary = {"round": 1, "values": list(names), "classes": list(names.values()), "ignored": [255]}
+            listed = [correction.queries, correction.corrected]
+            runs.register_run(
+                dataset,
+                runs.RunRecord(
+                    correction.run, runs.CORRECTION, field, {}, listed, output_dir=str(folder), summary=summary
+                ),
+            )
+        return dataset
+
+    yield make
+    for dataset in made:
+        if not dataset.deleted:
+            dataset.delete()
+
+
+def _questions(truth: np.ndarray, names: dict[int, str], block: int, folder: Path) -> tuple[np.ndarray, list[dict]]:
+    """The label with every third block of a class called by the next class, and a query about each block."""
+    from fiftyone_plugin.dataset.queries import query_document
+
+    given, queries, number = truth.copy(), [], 0
+    for top in range(0, truth.shape[0], block):
+        for left in range(0, truth.shape[1], block):
+            window = (slice(top, top + block), slice(left, left + block))
+            for value in (entry for entry in np.unique(truth[window]).tolist() if entry in names):
+                region = truth[window] == value
+                if region.sum() < 40:
+                    continue
+                wrong = number % 3 == 0
+                said = value % len(names) + 1 if wrong else value
+                given[window][region] = said
+                rows, columns = np.nonzero(region)
+                box = (top + rows.min(), left + columns.min(), top + rows.max() + 1, left + columns.max() + 1)
+                tight = region[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+                middle = len(rows) // 2
+                likely = [names[value]] if wrong else [names[value % len(names) + 1]]
+                document = query_document(
+                    bbox=tuple(int(end) for end in box), shape=truth.shape, given=names[said], alternatives=likely,
+                    mask_path=write_image(folder / f"{number}.png", tight.astype(np.uint8) * 255), suggested=likely[0],
+                    value=float(region.sum()) * (10 if wrong else 1) / (1 + number), rank=0,
+                    point=(int(top + rows[middle]), int(left + columns[middle])), area=int(region.sum()),
+                    audit=number % 10 == 9, round_number=1,
+                )  # fmt: skip
+                queries.append({**document, "truth": names[value]})
+                number += 1
+    return given, queries

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 ISSUE_COLOR = "#ff00e6"
@@ -55,6 +56,37 @@ def color_classes(
         return
     scheme.fields = [*_without(scheme.fields, {str(entry["path"]) for entry in fresh}), *fresh]
     _save_scheme(dataset, scheme)
+
+
+def class_colors(dataset: Any, field: str, classes: Sequence[str]) -> dict[str, str]:
+    """The colours in which the App shows the classes of a mask field.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        field: the Segmentation field
+        classes: names of its classes
+
+    Returns:
+        class name to hex colour; distinct ones where the dataset has none
+    """
+    scheme = dataset.app_config.color_scheme
+    entries = [entry for entry in (scheme.fields if scheme else None) or [] if entry.get("path") == field]
+    named = {int(value): name for value, name in (dataset.mask_targets.get(field) or {}).items() if _is_index(value)}
+    chosen = {
+        named[target["intTarget"]]: target["color"]
+        for entry in entries
+        for target in entry.get("maskTargetsColors") or []
+        if target.get("intTarget") in named and _is_hex(target.get("color"))
+    }
+    return {name: chosen.get(name, color) for name, color in zip(classes, distinct_colors(len(classes)), strict=True)}
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, int) or str(value).isdigit()
+
+
+def _is_hex(color: Any) -> bool:
+    return isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color) is not None
 
 
 def color_issues(dataset: Any, issues: str, heatmap: str) -> None:

@@ -54,7 +54,20 @@ class ClassMap:
             >>> ClassMap((1, 4), ("road", "car"), frozenset({255})).indices(np.array([[4, 1, 255]])).tolist()
             [[1, 0, -1]]
         """
-        values = self.mask_values(mask)
+        return self.value_indices(self.mask_values(mask))
+
+    def value_indices(self, values: np.ndarray) -> np.ndarray:
+        """Turn what `mask_values` gave into class indices.
+
+        Args:
+            values: (H, W) integer mask values, packed colours of an RGB mask
+
+        Returns:
+            (H, W) int16 class indices, `IGNORED` where the value is ignored
+
+        Raises:
+            LabelQualityError: if a value is neither a class nor ignored
+        """
         keys, targets = self._lookup
         position = np.minimum(np.searchsorted(keys, values), len(keys) - 1)
         known = keys[position] == values

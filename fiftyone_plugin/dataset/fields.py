@@ -95,11 +95,26 @@ def write_segmentations(
     """
     import fiftyone as fo
 
-    _declare(dataset, name, fo.EmbeddedDocumentField, description, embedded_doc_type=fo.Segmentation)
+    declare_segmentation(dataset, name, description, targets)
     labels = {sample_id: fo.Segmentation(mask_path=path) for sample_id, path in paths.items()}
     dataset.set_values(name, labels, key_field="id")
-    dataset.mask_targets = {**dataset.mask_targets, name: dict(targets)}
-    dataset.save()
+
+
+def declare_segmentation(dataset: Any, name: str, description: str, targets: Mapping[Any, str]) -> None:
+    """Declare a field of masks, and what their values mean.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        name: the field
+        description: shown by the App
+        targets: mask value (or hex colour) to class name; empty if the values are no classes
+    """
+    import fiftyone as fo
+
+    _declare(dataset, name, fo.EmbeddedDocumentField, description, embedded_doc_type=fo.Segmentation)
+    if targets:
+        dataset.mask_targets = {**dataset.mask_targets, name: dict(targets)}
+        dataset.save()
 
 
 def write_heatmaps(dataset: Any, name: str, paths: Mapping[str, str], description: str) -> None:

@@ -138,7 +138,10 @@ def suspicion_image(self_confidence: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(suspicion, 0, 1) * 255).astype(np.uint8)
 
 
-RUN_FOLDERS = ("issues", "map", "records", "regions", "rehearsals", "masks", "probabilities", "model")
+RUN_FOLDERS = (
+    "issues", "map", "records", "regions", "rehearsals", "masks", "probabilities", "model", "superpixels", "candidates",
+    "queries", "corrected", "confidence", "embeddings",
+)  # fmt: skip
 """Subfolders that a run fills; nothing else in its folder is ever deleted."""
 
 MARKER = "run.json"

@@ -8,16 +8,15 @@ the same given and suggested class, and their masks overlap by an IoU of at leas
 from __future__ import annotations
 
 import base64
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from typing import Any, Final
-from uuid import uuid4
 
 import numpy as np
+
+from . import append_log
 
 STORE: Final = "label_quality_reviews"
 SAME_IOU: Final = 0.5
@@ -60,7 +59,7 @@ class Review:
     decision: str
     reviewer: str | None
     time: datetime
-    key: str = field(default_factory=lambda: f"{time.time_ns():020d}-{uuid4().hex[:12]}")
+    key: str = field(default_factory=append_log.new_key)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the store."""
@@ -157,19 +156,7 @@ def add_reviews(dataset: Any, reviews: Iterable[Review]) -> int:
     Returns:
         how many were added
     """
-    from fiftyone.operators.store.models import KeyDocument
-
-    _follow_clones()
-    _store_of(dataset)  # makes the store's indexes
-    rows, added = iter(reviews), 0
-    while chunk := list(islice(rows, _CHUNK)):
-        documents = [
-            KeyDocument(STORE, review.key, review.as_dict(), dataset_id=dataset._doc.id).to_mongo_dict()
-            for review in chunk
-        ]
-        _documents().insert_many(documents)
-        added += len(chunk)
-    return added
+    return append_log.append(dataset, STORE, ((review.key, review.as_dict()) for review in reviews))
 
 
 def read_reviews(
@@ -192,16 +179,15 @@ def read_reviews(
     Returns:
         the decisions
     """
-    _follow_clones()
-    query: dict[str, Any] = {"store_name": STORE, "dataset_id": dataset._doc.id, "key": {"$ne": "__store__"}}
+    query: dict[str, Any] = {}
     if keys is not None:
         query["key"] = {"$in": list(keys)}
     if label_field is not None:
         query["value.label_field"] = label_field
     if sample_ids is not None:
         query["value.sample_id"] = {"$in": list(sample_ids)}
-    rows = _documents().find(query, None if masks else {"value.mask": 0})
-    return sorted((Review.from_dict(row["value"], row["key"]) for row in rows), key=lambda review: review.key)
+    rows = append_log.read(dataset, STORE, query, without=None if masks else "mask")
+    return [Review.from_dict(values, key) for key, values in rows]
 
 
 def newest_reviews(dataset: Any, label_field: str) -> list[Review]:
@@ -278,25 +264,3 @@ class Memory:
 
 def _chunks(items: Sequence[str]) -> Iterable[Sequence[str]]:
     return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
-
-
-def _documents() -> Any:
-    from fiftyone.core.odm import get_db_conn
-    from fiftyone.factory.repos.execution_store import MongoExecutionStoreRepo
-
-    return get_db_conn()[MongoExecutionStoreRepo.COLLECTION_NAME]
-
-
-def _store_of(dataset: Any) -> Any:
-    import fiftyone.operators as foo
-
-    return foo.ExecutionStore.create(STORE, dataset_id=dataset._doc.id)
-
-
-def _follow_clones() -> None:
-    """Let a clone of the dataset have a copy of the decisions, with the ids of its own samples."""
-    try:
-        from fiftyone.operators.store.clone import register_cloneable_store
-    except ImportError:  # before FiftyOne could
-        return
-    register_cloneable_store(STORE)

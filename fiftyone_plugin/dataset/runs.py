@@ -13,10 +13,17 @@ SCORING = "segmentation_label_quality"
 TRAINING = "segmentation_cross_validation"
 REHEARSAL = "segmentation_label_errors"
 NOISE_ROBUST = "segmentation_noise_robust_training"
+CORRECTION = "segmentation_label_correction"
+SUPERPIXELS = "segmentation_superpixels"
+PSEUDO_LABELS = "segmentation_pseudo_labels"
+SAM_EMBEDDINGS = "segmentation_sam_embeddings"
 REVIEWABLE = (SCORING, NOISE_ROBUST)
 """Methods whose runs may have regions to accept or reject."""
 
-_METHODS = (SCORING, TRAINING, REHEARSAL, NOISE_ROBUST)
+DERIVED = (*REVIEWABLE, CORRECTION, SUPERPIXELS)
+"""Methods whose fields follow from labels and are none themselves."""
+
+_METHODS = (SCORING, TRAINING, REHEARSAL, NOISE_ROBUST, CORRECTION, SUPERPIXELS, PSEUDO_LABELS, SAM_EMBEDDINGS)
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,8 @@ class RunRecord:
 
     Attributes:
         key: the run's key
-        method: one of `SCORING`, `TRAINING`, `REHEARSAL`, `NOISE_ROBUST`
+        method: one of `SCORING`, `TRAINING`, `REHEARSAL`, `NOISE_ROBUST`, `CORRECTION`, `SUPERPIXELS`,
+            `PSEUDO_LABELS`, `SAM_EMBEDDINGS`
         label_field: the field that was looked at
         parameters: everything needed to run it again, and the versions that ran
         fields: sample fields that the run wrote
@@ -104,7 +112,16 @@ def find_run(dataset: Any, key: str) -> RunRecord | None:
     if getattr(config, "method", None) not in _METHODS:
         return None
     names = RunRecord.__dataclass_fields__
-    return RunRecord(**{name: getattr(config, name) for name in names if hasattr(config, name)})
+    return RunRecord(**{name: _plain(getattr(config, name)) for name in names if hasattr(config, name)})
+
+
+def _plain(value: Any) -> Any:
+    """Lists and dicts of the database driver's own kind, which cannot be copied, as ordinary ones."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value
 
 
 def list_runs(dataset: Any, method: str | None = None) -> list[RunRecord]:

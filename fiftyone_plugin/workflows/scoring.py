@@ -14,7 +14,7 @@ import numpy as np
 from .. import quality
 from ..dataset import appearance, files, runs
 from ..dataset import fields as sample_fields
-from ..dataset.classes import IGNORED, ClassMap, classes_of_field, match_channels
+from ..dataset.classes import IGNORED, ClassMap, classes_of_field
 from ..dataset.regions import declare_regions, make_patches
 from ..dataset.regions import write_regions as write_region_batch
 from ..dataset.reviews import Memory
@@ -31,10 +31,9 @@ from ..errors import LabelQualityError
 from ..progress import Progress, terminal_bar
 from .issue_regions import RegionFindings, RegionStage, check_region_options, image_key
 from .report import ScoredImage, ScoringReport
-from .sources import MaskSource, ProbabilitySource, open_source
+from .sources import MaskSource, ProbabilitySource, fit_classes, open_source
 
 _NUM_WORST = 100
-_PROBES = 5
 LABELS_SEEN = Path("records") / "labels.json"
 """In a run's folder: digest and file stamp of the label of each sample."""
 
@@ -241,7 +240,7 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
     seen = {**(source.values if isinstance(source, MaskSource) else {}), **scan.values}
     classes = classes_of_field(targets, seen, plan.ignore_index, plan.label_field)
     files.require_writable(base.parent if not base.exists() else base, _bytes_needed(plan, scan))
-    classes = _fit_classes(classes, plan, source, scan)
+    classes = fit_classes(classes, source, scan.images, plan.class_mapping)
     folder = _claim(dataset, plan, source, classes, base)
     places = {image.sample_id: place for place, image in enumerate(scan.images)}
     stage = _Stage(plan, classes, folder.path, mask_reader(samples, plan.label_field), places)
@@ -288,27 +287,6 @@ def _bytes_needed(plan: ScoringPlan, scan: LabelScan) -> int:
     pixels = sum(image.size[0] * image.size[1] for image in scan.images)
     share = 1.5 + 0.5 * plan.write_map + 0.1 * plan.write_issues + 0.1 * plan.write_regions
     return int(pixels * share) + 1_000_000
-
-
-def _fit_classes(classes: ClassMap, plan: ScoringPlan, source: ProbabilitySource, scan: LabelScan) -> ClassMap:
-    """Predict one image to learn how many channels there are, and try everything on it once."""
-    if isinstance(source, MaskSource):
-        source.classes = classes
-    failure: Exception | None = None
-    for image, result in source.stream(scan.images[:_PROBES]):
-        if isinstance(result, Exception):
-            failure = failure or result
-            continue
-        if result.ndim != 3:
-            raise LabelQualityError(
-                f"Expected probabilities of shape (K, H, W), but got {tuple(result.shape)} for {image.filepath}"
-            )
-        if isinstance(source, MaskSource):
-            return classes
-        return match_channels(classes, int(result.shape[0]), source.class_names, plan.class_mapping)
-    if isinstance(failure, LabelQualityError):
-        raise failure
-    raise LabelQualityError(f"The first {min(_PROBES, len(scan.images))} images gave no probabilities: {failure}")
 
 
 def _claim(

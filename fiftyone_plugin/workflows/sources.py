@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import models, quality
-from ..dataset.classes import IGNORED, ClassMap
+from ..dataset.classes import IGNORED, ClassMap, match_channels
 from ..dataset.masks import resize_nearest
 from ..dataset.scan import (
     LabelledImage,
@@ -189,6 +189,7 @@ class MeanSource:
 
 
 _PIXELS_AT_ONCE = 1 << 22
+_PROBES = 5
 
 
 def _chunks(images: Sequence[LabelledImage], pixels: int) -> Iterator[list[LabelledImage]]:
@@ -353,3 +354,42 @@ def _file_source(samples: Any, probabilities: str) -> FileSource:
     found = {file.stem: str(file) for file in folder.iterdir() if file.suffix in _SUFFIXES}
     stems = [Path(path).stem for path in samples.values("filepath")]
     return FileSource({i: found.get(stem) for i, stem in zip(ids, stems, strict=True)}, f"folder:{folder}")
+
+
+def fit_classes(
+    classes: ClassMap,
+    source: ProbabilitySource,
+    images: Sequence[LabelledImage],
+    class_mapping: Mapping[int | str, int | str] | None = None,
+) -> ClassMap:
+    """Predict one image to learn how many channels there are, and try everything on it once.
+
+    Args:
+        classes: of the label field
+        source: of probabilities
+        images: the first few are tried
+        class_mapping: channel number or name to mask value or class name
+
+    Returns:
+        the classes in the order of the channels
+
+    Raises:
+        LabelQualityError: if no image gives probabilities, or classes and channels do not fit
+    """
+    if isinstance(source, MaskSource):
+        source.classes = classes
+    failure: Exception | None = None
+    for image, result in source.stream(images[:_PROBES]):
+        if isinstance(result, Exception):
+            failure = failure or result
+            continue
+        if result.ndim != 3:
+            raise LabelQualityError(
+                f"Expected probabilities of shape (K, H, W), but got {tuple(result.shape)} for {image.filepath}"
+            )
+        if isinstance(source, MaskSource):
+            return classes
+        return match_channels(classes, int(result.shape[0]), source.class_names, class_mapping)
+    if isinstance(failure, LabelQualityError):
+        raise failure
+    raise LabelQualityError(f"The first {min(_PROBES, len(images))} images gave no probabilities: {failure}")

@@ -53,3 +53,37 @@ def test_unknown_commands_are_refused(capsys):
     with pytest.raises(SystemExit):
         main(["improve"])
     assert "invalid choice" in capsys.readouterr().err
+
+
+def test_from_superpixels_to_corrected_pngs(make_dataset, tmp_path, capsys):
+    from fiftyone_plugin import open_sitting
+
+    dataset = make_dataset(4, wrong=(1,))
+    assert main(["superpixels", dataset.name, "--size", "60", "--output-dir", str(tmp_path / "s")]) == 0
+    assert "4 images have superpixels" in capsys.readouterr().out
+    words = ["plan-queries", dataset.name, "--probabilities", "probabilities", "--superpixels", "superpixels"]
+    assert main([*words, "--budget", "5", "--audits", "0", "--output-dir", str(tmp_path / "p")]) == 0
+    assert "Round 1: 5 questions" in capsys.readouterr().out
+    sitting = open_sitting(dataset, "ground_truth", sitting_id="terminal")
+    sitting.correct("tree")
+    sitting.close()
+    assert main(["apply-corrections", dataset.name, "--export", str(tmp_path / "out")]) == 0
+    assert "4 pending, 0 confirmed, 1 corrected" in capsys.readouterr().out
+    assert len(list((tmp_path / "out").glob("*.png"))) == 4
+
+
+def test_pseudo_labels_from_masks_on_the_dataset(make_dataset, tmp_path, capsys):
+    import fiftyone as fo
+    import numpy as np
+
+    dataset = make_dataset(2)
+    sample = dataset.first()
+    sample["found"] = fo.Detections(
+        detections=[fo.Detection(label="van", bounding_box=[0, 0, 0.5, 0.5], mask=np.ones((1, 1), bool))]
+    )
+    sample.save()
+    words = ["pseudo-labels", dataset.name, "--instances", "found", "--classes", "car=car,van", "person"]
+    assert main([*words, "--output-dir", str(tmp_path / "l")]) == 0
+    out = capsys.readouterr().out
+    assert "2 images have pseudo labels" in out
+    assert "Never found: person" in out

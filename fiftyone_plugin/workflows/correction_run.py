@@ -1,0 +1,137 @@
+"""What is being corrected: the run that planned the queries, its classes, its folder and the labels that it saw."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..dataset import files, runs
+from ..dataset.answers import Answer
+from ..dataset.classes import ClassMap, classes_of_field
+from ..dataset.masks import read_mask, read_mask_file
+from ..dataset.queries import CorrectionFields
+from ..dataset.scan import mask_targets_of
+from ..errors import LabelQualityError
+
+LABELS_PLANNED = Path("corrected") / "labels.json"
+"""In a run's folder: the digest of each label that the answers are about."""
+
+
+@dataclass(frozen=True)
+class CorrectionRun:
+    """The correction of one label field.
+
+    Attributes:
+        dataset: the `fiftyone.Dataset`
+        record: of the run
+        fields: names of what it leaves on the dataset
+        folder: of its files
+    """
+
+    dataset: Any
+    record: runs.RunRecord
+    fields: CorrectionFields
+    folder: Path
+
+    @property
+    def label_field(self) -> str:
+        """The field that is corrected."""
+        return self.record.label_field
+
+    def classes(self) -> ClassMap:
+        """The classes as they are now: those that were planned with, and those added to `mask_targets` since."""
+        seen = {int(value): 1 for value in self.record.summary["values"]}
+        ignored = [int(value) for value in self.record.summary["ignored"]]
+        targets = mask_targets_of(self.dataset, self.label_field)
+        named = targets or dict(zip(seen, self.record.summary["classes"], strict=True))
+        return classes_of_field(named, seen, ignored or None, self.label_field)
+
+    def filepath(self, sample_id: str) -> str:
+        """The image of a sample, as it is in the database now.
+
+        Raises:
+            LabelQualityError: if the sample was deleted
+        """
+        return str(self._row(sample_id, "filepath")["filepath"])
+
+    def read_label(self, sample_id: str) -> np.ndarray:
+        """The original label of a sample, as it is now.
+
+        Args:
+            sample_id: of the sample
+
+        Returns:
+            (H, W) or (H, W, 3) mask values
+
+        Raises:
+            LabelQualityError: if the sample or its label was deleted
+            OSError: if the file cannot be read
+        """
+        label = self._row(sample_id, self.label_field).get(self.label_field)
+        if not label:
+            raise LabelQualityError(f"sample {sample_id} has no label in `{self.label_field}` any more")
+        if label.get("mask_path"):
+            return read_mask_file(label["mask_path"])
+        return read_mask(self.dataset[sample_id][self.label_field])
+
+    def _row(self, sample_id: str, name: str) -> dict[str, Any]:
+        from bson import ObjectId
+
+        row = self.dataset._sample_collection.find_one({"_id": ObjectId(sample_id)}, {name: 1})
+        if row is None:
+            raise LabelQualityError(f"sample {sample_id} was deleted")
+        return dict(row)
+
+    def digests(self) -> dict[str, str]:
+        """Sample id to digest of the label that was planned with."""
+        return dict((files.read_json(self.folder / LABELS_PLANNED) or {}).get("digests", {}))
+
+    def accept_labels(self, digests: Mapping[str, str]) -> None:
+        """Note that these are the labels that the answers are about from now on."""
+        files.write_json(self.folder / LABELS_PLANNED, {"digests": {**self.digests(), **digests}})
+
+    def corrected_path(self, sample_id: str, digest: str, answers: list[Answer]) -> Path:
+        """PNG of the corrected label of a sample: of a label with this digest after these answers, and no others."""
+        state = files.digest_of([digest, *(answer.key for answer in answers)])[:12]
+        return self.folder / "corrected" / f"{sample_id}-{state}.png"
+
+
+def planned_fields(dataset: Any) -> list[str]:
+    """Label fields that are being corrected.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+
+    Returns:
+        their names
+    """
+    listed = [run.label_field for run in runs.list_runs(dataset, runs.CORRECTION)]
+    return [name for name in listed if dataset.has_field(CorrectionFields(name).corrected)]
+
+
+def open_correction(samples: Any, label_field: str) -> CorrectionRun:
+    """Find the correction of a label field.
+
+    Args:
+        samples: the `fiftyone` dataset or a view of it
+        label_field: the field that is corrected
+
+    Returns:
+        the run
+
+    Raises:
+        LabelQualityError: if no queries were planned for it
+    """
+    dataset, fields = samples._root_dataset, CorrectionFields(label_field)
+    record = runs.find_run(dataset, fields.run)
+    if record is None or record.method != runs.CORRECTION:
+        raise LabelQualityError(
+            f"Expected a label field that is being corrected, but {label_field!r} is not; there are "
+            f"{planned_fields(dataset) or 'none'}. Run `plan_correction_queries` first"
+        )
+    return CorrectionRun(dataset, record, fields, Path(record.output_dir or os.devnull))

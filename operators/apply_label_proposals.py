@@ -1,0 +1,47 @@
+"""Operator: take a model's proposals into the corrected labels, in bulk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from ..fiftyone_plugin.progress import Progress
+from ..fiftyone_plugin.workflows import outside_answers
+from . import forms
+from .job import Job, edited_input, given
+
+
+class ApplyLabelProposals(Job):
+    """Turns regions into answers; the form only asks."""
+
+    name = "apply_label_proposals"
+    label = "Apply label proposals"
+    description = "Repair the corrected labels where issue regions or proposals of a training were accepted"
+    icon = "playlist_add_check"
+    done = "Proposals applied"
+    positional = ("key",)
+
+    def ask(self, ctx: Any, inputs: types.Object) -> None:
+        """Fill the form."""
+        if forms.regions_key_input(ctx, inputs) is None:
+            return
+        view = types.DropdownView()
+        view.add_choice("accepted", label="Those that were accepted")
+        view.add_choice("pending", label="All that were not rejected")
+        inputs.enum("status", ["accepted", "pending"], default="accepted", label="Which regions", view=view)
+        edited_input(inputs)
+        inputs.view_target(ctx, action_description="Apply to")
+
+    def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
+        """Call the workflow."""
+        arguments = given(params, "status", "reviewer", "on_edited")
+        key = params.get("key") or _newest(samples)
+        return outside_answers.apply_proposals(samples, key, progress=progress, **arguments)
+
+
+def _newest(samples: Any) -> str:
+    from ..fiftyone_plugin.workflows import review
+
+    keys = review.runs_with_regions(samples._root_dataset)
+    return keys[-1] if keys else "label_quality"

@@ -1,0 +1,57 @@
+"""Operators: edit corrected labels with a brush in FiftyOne's Annotate tab, and bring the edits back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from ..fiftyone_plugin.progress import Progress
+from ..fiftyone_plugin.workflows import outside_answers
+from ..fiftyone_plugin.workflows.correction_run import planned_fields
+from . import forms
+from .job import Job, corrected_field_input, given
+
+
+class BeginHandEdits(Job):
+    """Writes objects that the Annotate tab can edit; the form only asks."""
+
+    name = "begin_hand_edits"
+    label = "Begin hand edits"
+    description = "Write the objects of the corrected labels as masks that the Annotate tab can edit with a brush"
+    icon = "brush"
+    done = "Ready to edit"
+
+    def ask(self, ctx: Any, inputs: types.Object) -> None:
+        """Fill the form."""
+        if forms.label_field_input(ctx, inputs) is not None:
+            inputs.view_target(ctx, action_description="Edit")
+
+    def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
+        """Call the workflow."""
+        field = outside_answers.begin_hand_edits(samples, progress=progress, **given(params, "label_field"))
+        return (
+            f"**Open an image, choose Annotate, and edit the masks of `{field}`**; then run 'Finish hand edits'. "
+            "Objects lie over each other by size, small ones on top."
+        )
+
+
+class FinishHandEdits(Job):
+    """Turns edited objects into answers; the form only asks."""
+
+    name = "finish_hand_edits"
+    label = "Finish hand edits"
+    description = "Bring what was edited in the Annotate tab back into the corrected labels"
+    icon = "format_paint"
+    done = "Edits taken over"
+
+    def ask(self, ctx: Any, inputs: types.Object) -> None:
+        """Fill the form."""
+        fields = [name for name in planned_fields(ctx.dataset) if ctx.dataset.has_field(f"{name}_objects")]
+        if corrected_field_input(ctx, inputs, fields):
+            inputs.view_target(ctx, action_description="Take over from")
+
+    def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
+        """Call the workflow."""
+        arguments = given(params, "label_field", "objects", "reviewer")
+        return outside_answers.finish_hand_edits(samples, progress=progress, **arguments)

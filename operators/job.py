@@ -1,0 +1,130 @@
+"""A long job as an operator: a form, progress in the App, in a terminal or of a delegated run, and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ..fiftyone_plugin.progress import Progress
+from . import forms
+from .progress import execute, run_with_progress, show_report
+
+
+class Job(foo.Operator):
+    """What operators with a report have in common; subclasses say what to ask and which workflow to call."""
+
+    name: ClassVar[str] = ""
+    label: ClassVar[str] = ""
+    description: ClassVar[str] = ""
+    icon: ClassVar[str] = ""
+    done: ClassVar[str] = ""
+    """Title of the report."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """How the operator appears in the App."""
+        return foo.OperatorConfig(
+            name=self.name,
+            label=self.label,
+            description=self.description,
+            icon=self.icon,
+            dynamic=True,
+            execute_as_generator=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+        )
+
+    def __call__(self, sample_collection: Any, *args: Any, delegate: bool = False, **kwargs: Any) -> Any:
+        """Do the job from Python.
+
+        Args:
+            sample_collection: the dataset or view
+            args: values of the parameters in `positional`
+            delegate: whether to queue the job for `fiftyone delegated launch`
+            kwargs: the other arguments of the workflow
+
+        Returns:
+            FiftyOne's ExecutionResult, whose `result` is None: the report is shown, the fields are on the dataset. The
+            function of the same name in `fiftyone_plugin` returns the report
+        """
+        named = dict(zip(self.positional, args, strict=False))
+        ctx = forms.context_of(sample_collection, **self.call_params({**named, **kwargs}))
+        return execute(self.uri, ctx, delegate=delegate, description=self.label.lower())
+
+    positional: ClassVar[tuple[str, ...]] = ("label_field",)
+
+    def call_params(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Parameters of the form from the arguments of a call in Python."""
+        return arguments
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        """The form."""
+        inputs = types.Object()
+        self.ask(ctx, inputs)
+        return types.Property(inputs, view=types.View(label=self.label))
+
+    def resolve_run_name(self, ctx: Any) -> str:
+        """Name of a delegated run."""
+        return f"{self.label} on {ctx.params.get('label_field') or ctx.dataset.name}"
+
+    def execute(self, ctx: Any) -> Iterator[Any]:
+        """Do it, then show the report."""
+        samples = ctx.target_view()
+        params = dict(ctx.params)
+        report = yield from run_with_progress(ctx, lambda progress: self.work(samples, params, progress))
+        if ctx.delegated:
+            return
+        yield ctx.ops.open_dataset(ctx.dataset.name)  # unlike a reload, takes up new colours
+        yield show_report(ctx, self.done, report if isinstance(report, str) else report.markdown())
+
+    def ask(self, ctx: Any, inputs: types.Object) -> None:
+        """Fill the form."""
+        raise NotImplementedError
+
+    def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
+        """Call the workflow.
+
+        Returns:
+            a report with `markdown()`, or text
+        """
+        raise NotImplementedError
+
+
+def given(params: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The parameters of these names that were filled in."""
+    return {name: params[name] for name in names if params.get(name) not in (None, "")}
+
+
+def corrected_field_input(ctx: Any, inputs: types.Object, fields: list[str]) -> bool:
+    """Ask which label field is corrected, where there is a choice.
+
+    Returns:
+        whether there is any; if not, the form says so and cannot be sent
+    """
+    if not fields:
+        text = "Run 'Plan correction queries' first."
+        forms.blocked(inputs, "no_queries", "No label field of this dataset is being corrected", text)
+        return False
+    view = types.DropdownView()
+    for name in fields:
+        view.add_choice(name, label=name)
+    inputs.enum("label_field", fields, required=True, default=fields[0], label="Label field", view=view)
+    return True
+
+
+def edited_input(inputs: types.Object) -> None:
+    """Ask what to do about labels that were edited in the meantime."""
+    view = types.DropdownView()
+    view.add_choice("refuse", label="Leave them alone and name them")
+    view.add_choice("replay", label="Paint the answers onto the edited labels")
+    view.add_choice("discard", label="Take the answers about them back")
+    inputs.enum(
+        "on_edited",
+        ["refuse", "replay", "discard"],
+        default="refuse",
+        label="Labels that were edited since they were asked about",
+        view=view,
+    )

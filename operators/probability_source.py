@@ -1,0 +1,108 @@
+"""Where probabilities come from, as several forms ask it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from ..fiftyone_plugin.dataset import runs
+from ..fiftyone_plugin.dataset.scan import segmentation_fields, string_fields
+from ..fiftyone_plugin.dataset.zoo import zoo_segmenter_names
+from . import forms
+
+SOURCES = {
+    "trained": ("Trained here", "A cross-validated run on this dataset: each image by a model that has not seen it."),
+    "model": ("Model file or name", "A save_pretrained folder, TorchScript or torch.export file, or a library's name."),
+    "zoo": ("FiftyOne model zoo", "A semantic segmenter of the zoo; weights are downloaded on first use."),
+    "probabilities": ("Probabilities on disk", "npy, npz or zarr files of (classes, height, width), one per image."),
+    "masks": ("Another mask field", "Masks of a second annotator, or of a model that gives classes only."),
+}  # fmt: skip
+
+
+def source_input(ctx: Any, inputs: types.Object) -> None:
+    """Ask where probabilities come from."""
+    trained = [run.key for run in runs.list_runs(ctx.dataset) if "model_folder" in run.parameters]
+    masks = _other_masks(ctx)
+    missing = {"trained": not trained, "masks": not masks}
+    available = [name for name in SOURCES if not missing.get(name)]
+    default = available[0]
+    view = types.RadioGroup()
+    for name in available:
+        label, description = SOURCES[name]
+        view.add_choice(name, label=label, description=description)
+    inputs.enum(
+        "source",
+        available,
+        required=True,
+        default=default,
+        label="Where probabilities come from",
+        description="Scores mean something only if the model has not been trained on these labels."
+        + ("" if trained else " To train one that has not, run 'Train with cross-validation' first."),
+        view=view,
+    )
+    _source_details(ctx, ctx.params.get("source") or default, trained, inputs)
+
+
+def _other_masks(ctx: Any) -> list[str]:
+    """Mask fields that could stand for predictions: all but the labels, and those that runs of ours wrote."""
+    own = {name for run in runs.list_runs(ctx.dataset, runs.SCORING) for name in run.fields}
+    label_field = ctx.params.get("label_field") or forms.first_label_field(ctx)
+    return [name for name in segmentation_fields(ctx.dataset) if name != label_field and name not in own]
+
+
+def _source_details(ctx: Any, source: str, trained: list[str], inputs: types.Object) -> None:
+    if source == "trained" and trained:
+        view = types.DropdownView()
+        for key in trained:
+            view.add_choice(key, label=key)
+        inputs.enum("training_run", trained, required=True, default=trained[-1], label="Training run", view=view)
+    elif source == "zoo":
+        names = zoo_segmenter_names()
+        view = types.DropdownView()
+        for name in names:
+            view.add_choice(name, label=name)
+        inputs.enum("zoo_model", names, required=True, label="Zoo model", view=view)
+    elif source == "masks":
+        names = _other_masks(ctx)
+        view = types.DropdownView()
+        for name in names:
+            view.add_choice(name, label=name)
+        inputs.enum("predictions", names, required=True, label="Mask field", view=view)
+    elif source == "probabilities":
+        fields = types.AutocompleteView(allow_user_input=True)
+        for name in string_fields(ctx.dataset):
+            fields.add_choice(name, label=name)
+        inputs.str(
+            "probabilities",
+            required=True,
+            label="Field or folder",
+            description="A string field with each sample's file, or a folder of files named like the images.",
+            view=fields,
+        )
+    else:
+        inputs.str(
+            "model",
+            required=True,
+            label="Model",
+            description="For instance /models/unet (save_pretrained folder), /models/net.pt, "
+            "torchvision:deeplabv3_resnet50, transformers:nvidia/segformer-b0-finetuned-ade-512-512",
+        )
+
+
+def source_params(params: dict[str, Any]) -> dict[str, Any]:
+    """The workflow's `model`, `probabilities` or `predictions` from the form's or the caller's parameters."""
+    source = params.get("source")
+    if source == "probabilities":
+        return {"probabilities": params.get("probabilities")}
+    if source == "masks":
+        return {"predictions": params.get("predictions")}
+    if source == "zoo":
+        return {"model": f"zoo:{params.get('zoo_model')}"}
+    return {"model": params.get("training_run" if source == "trained" else "model")}
+
+
+def source_of_call(model: Any, probabilities: Any, predictions: Any) -> dict[str, Any]:
+    """The form's parameters from a call in Python."""
+    source = "masks" if predictions else "probabilities" if probabilities else "model"
+    return {"source": source, "model": model, "probabilities": probabilities, "predictions": predictions}

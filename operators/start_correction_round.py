@@ -1,0 +1,49 @@
+"""Operator: the next round of correction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from ..fiftyone_plugin.progress import Progress
+from ..fiftyone_plugin.workflows import correction_rounds, query_planning
+from ..fiftyone_plugin.workflows.correction_run import planned_fields
+from .job import Job, corrected_field_input, edited_input, given
+from .train_cross_validated import model_input, weights_param
+
+
+class StartCorrectionRound(Job):
+    """Trains, scores and plans; the form only asks."""
+
+    name = "start_correction_round"
+    label = "Start the next correction round"
+    description = "Train on the corrected labels, score them again, and plan what to ask now"
+    icon = "autorenew"
+    done = "Next round"
+
+    def ask(self, ctx: Any, inputs: types.Object) -> None:
+        """Fill the form."""
+        if not corrected_field_input(ctx, inputs, planned_fields(ctx.dataset)):
+            return
+        inputs.int("budget", default=query_planning.DEFAULT_BUDGET, min=1, label="Questions")
+        inputs.bool("score", default=True, label="Score the corrected labels, too")
+        model_input(inputs)
+        inputs.int("folds", default=4, min=2, label="Folds", description="How many models.")
+        edited_input(inputs)
+        inputs.view_target(ctx, action_description="Correct")
+
+    def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
+        """Call the workflow."""
+        training = given(
+            params, "folds", "architecture", "encoder", "epochs", "batch_size", "crop_size", "lr", "seed", "device",
+            "output_dir",
+        )  # fmt: skip
+        training |= params.get("training") or {}
+        if "weights" in params:
+            training.setdefault("weights", weights_param(params))
+        arguments = given(
+            params, "label_field", "budget", "acquisition", "audits", "superpixels", "superpixel_size", "propagate",
+            "score", "on_edited",
+        )  # fmt: skip
+        return correction_rounds.start_correction_round(samples, progress=progress, training=training, **arguments)

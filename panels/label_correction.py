@@ -1,0 +1,325 @@
+"""Panel: correction queries, one after the other, for a person who answers for an hour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ..fiftyone_plugin.errors import LabelQualityError
+from ..fiftyone_plugin.workflows import answering
+from . import correction_texts as texts
+from . import viewer
+from .desks import Desk, Place, desk_at, lock_of, pictures_of, remember_pictures
+from .viewer import Look
+
+# Where the App keeps what is chosen: by the places of the inputs on the page.
+FIELD, OTHER = "bar.field", "answers.other"
+OVERLAY, PLAIN, TAB = "options.overlay", "options.plain", "options.tab"
+
+NAME = "label_correction"
+MOST_BUTTONS = 9
+
+_ABOUT_A_QUESTION = {"confirm", "choose", "skip", "refine", "unrefine"}
+_KEYS = {
+    "Enter": ("confirm", ""),
+    "y": ("confirm", ""),
+    "s": ("skip", ""),
+    "z": ("undo", ""),
+    "ArrowLeft": ("back", ""),
+    "ArrowRight": ("forward", ""),
+    "Backspace": ("unrefine", ""),
+    "m": ("overlay", ""),
+}
+_OVERLAY_NAMES = {"outline": "outlines", "tint": "colours", "off": "hidden"}
+
+# Buttons of one width, as many in a row as there is room for; nothing makes the panel wider than it is.
+_ONE_WIDTH = {"grid": {"sx": {"gridTemplateColumns": "repeat(auto-fill, minmax(min(100%, 124px), 1fr))"}}}
+_ONE_COLUMN = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr)"}}}
+_ENDS = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr) auto", "alignItems": "center"}}}
+_PLAIN_ITEM = {"item": {"sx": {"width": "auto", "minWidth": "0"}}}
+_CLOSE = {"& h3, & p": {"m": 0}, "& h3": {"fontSize": "1.4rem"}}  # Markdown without the room around its parts
+_SHORT = {"whiteSpace": "nowrap", "overflow": "hidden", "minWidth": 0, "px": 1}
+_FILLED = {**_PLAIN_ITEM, "button": {"fullWidth": True, "sx": _SHORT}}
+
+
+class LabelCorrectionPanel(foo.Panel):
+    """Layout and callbacks; questions and answers are `workflows.answering`'s."""
+
+    @property
+    def config(self) -> foo.PanelConfig:
+        """How the panel appears in the App."""
+        return foo.PanelConfig(
+            name=NAME,
+            label="Label correction",
+            icon="rule",
+            category=foo.Categories.CURATE,
+            surfaces="grid modal",
+            help_markdown=texts.HELP,
+        )
+
+    # --- events ----------------------------------------------------------------------------------------------
+
+    def on_load(self, ctx: Any) -> None:
+        """Choose a field. Which tab this is the component says: the state may be that of another one."""
+        get, fields = ctx.panel.get_state, answering.planned_fields(ctx.dataset)
+        plain = bool(get(PLAIN)) or not viewer.BUNDLE.is_file()
+        chosen = {
+            FIELD: get(FIELD) if get(FIELD) in fields else next(iter(fields), None),
+            OVERLAY: get(OVERLAY) if get(OVERLAY) in viewer.OVERLAYS else viewer.OVERLAYS[0],
+            PLAIN: plain,
+            TAB: (get(TAB) or uuid4().hex) if plain else None,
+            OTHER: None,
+        }
+        ctx.panel.set_state({path: value for path, value in chosen.items() if get(path) != value})
+        self._look_up(ctx)
+
+    def on_change_dataset(self, ctx: Any) -> None:
+        """Another dataset has other questions."""
+        self.on_load(ctx)
+
+    def on_change_current_sample(self, ctx: Any) -> None:
+        """In the modal the questions are those of the sample; `render` finds them."""
+
+    def change_field(self, ctx: Any) -> None:
+        """Answer the questions about another field."""
+        ctx.panel.set_state(FIELD, ctx.params["value"])
+
+    def switch_viewer(self, ctx: Any) -> None:
+        """From the component to Plotly, or back."""
+        plain = not ctx.panel.get_state(PLAIN)
+        ctx.panel.set_state({PLAIN: plain, TAB: ctx.panel.get_state(TAB) or (uuid4().hex if plain else None)})
+
+    def plan(self, ctx: Any) -> None:
+        """Open the form that plans questions."""
+        ctx.prompt(f"{self.plugin_name}/plan_correction_queries", on_success=self.on_load)
+
+    def choose_other(self, ctx: Any) -> None:
+        """A class from the list: of which question, its value says."""
+        question, _, choice = (ctx.params.get("value") or "").partition("/")
+        if choice:
+            ctx.panel.set_state(OTHER, None)
+            self._do(ctx, "choose", {"question": question, "choice": choice})
+
+    def click(self, ctx: Any) -> None:
+        """A click on the plain viewer."""
+        place = ctx.params.get("idx")
+        if isinstance(place, list):  # of the picture, and not of a mark on it
+            seen = (ctx.params.get("view") or {}).get("question")  # what the plot was drawn with
+            about = {"question": seen, "x": place[1], "y": place[0]}
+            self._do(ctx, "refine", {**about, "positive": not ctx.params.get("shift_pressed")})
+
+    def act(self, ctx: Any) -> None:
+        """A key, a click on the picture, or a button: `action` says what was meant, `question` of which question."""
+        tab = ctx.params.get("tab")
+        if tab and tab != ctx.panel.get_state(TAB):
+            ctx.panel.set_state(TAB, tab)
+        if tab and isinstance(ctx.params.get("has"), list):
+            remember_pictures(tab, ctx.params["has"])
+        action = ctx.params["action"]
+        if action == "overlay":
+            place = viewer.OVERLAYS.index(ctx.panel.get_state(OVERLAY) or viewer.OVERLAYS[0])
+            ctx.panel.set_state(OVERLAY, viewer.OVERLAYS[(place + 1) % len(viewer.OVERLAYS)])
+        elif action == "hello":
+            self._look_up(ctx)
+        else:
+            self._do(ctx, action, ctx.params)
+
+    def _look_up(self, ctx: Any) -> None:
+        """Take up what has changed in the dataset; an error is said by `render`."""
+        if ctx.panel.get_state(TAB) and ctx.panel.get_state(FIELD):
+            with suppress(LabelQualityError):
+                desk_at(self._place(ctx), dataset=ctx.dataset)
+
+    def _do(self, ctx: Any, action: str, params: dict[str, Any]) -> None:
+        try:
+            sitting = desk_at(self._place(ctx)).sitting
+            with lock_of(sitting):
+                question = sitting.question if action in _ABOUT_A_QUESTION else None
+                if question is not None and question.query_id != params.get("question"):
+                    ctx.ops.notify(texts.STALE, variant="warning")
+                elif question is not None or action not in _ABOUT_A_QUESTION:
+                    _ACTIONS[action](sitting, question, params)
+        except LabelQualityError as error:
+            ctx.ops.notify(str(error), variant="error")
+
+    def _place(self, ctx: Any) -> Place:
+        """The modal is a place of its own, where only the sample in it is asked about."""
+        get, modal = ctx.panel.get_state, ctx.panel_id == NAME
+        tab = f"{get(TAB)}-modal" if modal else get(TAB)
+        sample_id = ctx.current_sample if modal else None
+        return Place(ctx.dataset_name, get(FIELD), tab, sample_id, getattr(ctx.user, "name", None))
+
+    # --- layout ----------------------------------------------------------------------------------------------
+
+    def render(self, ctx: Any) -> types.Property:
+        """The page: question, picture, answers, counts."""
+        page = types.Object()
+        try:
+            if ctx.panel.get_state(TAB) and ctx.panel.get_state(FIELD):
+                self._sitting_page(ctx, page, desk_at(self._place(ctx)))
+            else:
+                self._first_page(ctx, page)
+        except LabelQualityError as error:
+            page.view("broken", types.Warning(label="The questions cannot be shown", description=str(error)))
+            self._plan_button(page)
+        view = types.GridView(orientation="vertical", width=100, gap=1, pad=2, componentsProps=_ONE_COLUMN)
+        return types.Property(page, view=view)
+
+    def _first_page(self, ctx: Any, page: types.Object) -> None:
+        """Before the component has said which tab this is; or there is nothing to ask."""
+        if ctx.panel.get_state(FIELD):
+            page.md(texts.WAITING, name="waiting")
+            page.obj("picture", view=viewer.canvas_view(None, Look(), self.act))
+            self._tools(ctx, page, None)
+        else:
+            page.md(texts.NO_PLAN, name="no_plan")
+            self._plan_button(page)
+
+    def _plan_button(self, page: types.Object) -> None:
+        page.btn("plan", label="Plan correction queries", on_click=self.plan, variant="contained")
+
+    def _fields(self, page: types.Object, fields: list[str]) -> None:
+        bar, view = page.grid("bar", gap=2), types.DropdownView(width="260px")
+        for name in fields:
+            view.add_choice(name, label=name)
+        bar.enum("field", fields, label="Label field", view=view, on_change=self.change_field)
+
+    def _sitting_page(self, ctx: Any, page: types.Object, desk: Desk) -> None:
+        sitting = desk.sitting
+        with lock_of(sitting):
+            question, progress = sitting.question, sitting.progress()
+            version, message = sitting.version, sitting.message
+        if question is not None and question.given not in desk.colors:
+            desk = desk_at(self._place(ctx), dataset=ctx.dataset)  # a class that was added since
+        if len(desk.fields) > 1:
+            self._fields(page, desk.fields)
+        if question is None:
+            page.md(texts.nothing_left(progress, sample=ctx.panel_id == NAME), name="nothing_left")
+            self._plan_button(page)
+        else:
+            self._question(page, question, desk.colors)
+            self._picture(ctx, page, question, self._look(ctx, version, desk.colors, question))
+            self._answers(ctx, page, question, desk.colors)
+        if message:
+            page.view("message", types.Notice(label=message))
+        self._tools(ctx, page, question)
+        page.md(texts.progress_text(progress), name="progress")
+        if progress.advice:
+            page.md(progress.advice, name="advice")
+
+    def _look(self, ctx: Any, version: int, colors: dict[str, str], question: answering.Question) -> Look:
+        tab = ctx.panel.get_state(TAB)
+        return Look(
+            version=version,
+            tab=tab,
+            overlay=ctx.panel.get_state(OVERLAY) or viewer.OVERLAYS[0],
+            colors=colors,
+            keys={**_KEYS, **{key: ("choose", name) for key, name in _numbered(question)}},
+            held=pictures_of(tab),
+        )
+
+    def _question(self, page: types.Object, question: answering.Question, colors: dict[str, str]) -> None:
+        heading = types.Object()
+        page.define_property("heading", heading, view=types.GridView(orientation="vertical", componentsProps=_ENDS))
+        chip = {
+            "container": {
+                "sx": {"borderLeft": f"20px solid {colors.get(question.given, 'transparent')}", "pl": 1.5, **_CLOSE}
+            }
+        }
+        heading.md(texts.question_text(question), name="question", componentsProps=chip)
+        heading.md(texts.number_text(question), name="number")
+
+    def _picture(self, ctx: Any, page: types.Object, question: answering.Question, look: Look) -> None:
+        if ctx.panel.get_state(PLAIN):
+            page.plot("plain_picture", **viewer.plotly_view(question, look), on_click=self.click,
+                      question=question.query_id)  # fmt: skip
+        else:
+            page.obj("picture", view=viewer.canvas_view(question, look, self.act))
+
+    def _answers(self, ctx: Any, page: types.Object, question: answering.Question, colors: dict[str, str]) -> None:
+        view = types.GridView(orientation="vertical", gap=1, componentsProps=_ONE_WIDTH)
+        answers = types.Object()
+        page.define_property("answers", answers, view=view)
+        button = self._button(ctx, answers, question)
+        button("confirm", "Right · Enter", "confirm", variant="contained")
+        for key, name in _numbered(question):
+            button(f"class_{key}", f"{key} · {name}", "choose", choice=name, color=colors.get(name))
+        others = question.alternatives[MOST_BUTTONS:]
+        if others:
+            view = types.DropdownView(placeholder="Another · c", componentsProps=_PLAIN_ITEM)
+            values = [f"{question.query_id}/{name}" for name in others]
+            for value, name in zip(values, others, strict=True):
+                view.add_choice(value, label=name)
+            answers.enum("other", values, view=view, on_change=self.choose_other)
+
+    def _tools(self, ctx: Any, page: types.Object, question: answering.Question | None) -> None:
+        tools = types.Object()
+        view = types.GridView(orientation="vertical", gap=1, componentsProps=_ONE_WIDTH)
+        page.define_property("tools", tools, view=view)
+        button = self._button(ctx, tools, question)
+        if ctx.panel.get_state(TAB):
+            button("skip", "Skip · s", "skip", disabled=question is None)
+            button("undo", "Undo · z", "undo")
+            button("back", "Back · ←", "back")
+            button("forward", "Forward · →", "forward")
+            button("unrefine", "Last click off · ⌫", "unrefine", disabled=question is None or not question.points)
+            overlay = _OVERLAY_NAMES[ctx.panel.get_state(OVERLAY) or viewer.OVERLAYS[0]]
+            button("overlay", f"Label: {overlay} · m", "overlay")
+        plain = bool(ctx.panel.get_state(PLAIN))
+        if viewer.BUNDLE.is_file():
+            label = "Viewer with keys" if plain else "Plain viewer"
+            tools.btn("viewer", label=label, on_click=self.switch_viewer, componentsProps=_FILLED)
+
+    def _button(self, ctx: Any, parent: types.Object, question: answering.Question | None) -> Callable[..., None]:
+        about = {"question": question.query_id if question else "", "tab": ctx.panel.get_state(TAB)}
+
+        def add(
+            name: str, label: str, action: str, *, choice: str = "", color: str | None = None, **kwargs: Any
+        ) -> None:
+            props = _FILLED
+            if color:
+                props = {**_FILLED, "button": {"fullWidth": True, "sx": {**_SHORT, "borderLeft": f"8px solid {color}"}}}
+            parent.btn(
+                name, label=label, on_click=self.act, params={**about, "action": action, "choice": choice},
+                componentsProps=props, **{"variant": "outlined", **kwargs},
+            )  # fmt: skip
+
+        return add
+
+
+def _numbered(question: answering.Question) -> list[tuple[str, str]]:
+    """Keys 1 to 9 and the classes that they stand for."""
+    return [(str(place), name) for place, name in enumerate(question.alternatives[:MOST_BUTTONS], start=1)]
+
+
+def _choose(sitting: answering.Sitting, params: dict[str, Any], given: str) -> None:
+    choice, seconds = params.get("choice") or "", params.get("seconds")
+    if choice == given:
+        sitting.confirm(seconds=seconds)
+    else:
+        sitting.correct(choice, seconds=seconds)
+
+
+def _refine(sitting: answering.Sitting, question: answering.Question, params: dict[str, Any]) -> None:
+    """A pixel of the picture as a pixel of the image."""
+    top, left, bottom, right = question.window
+    x = min(left + int((params["x"] + 0.5) / question.scale), right - 1)
+    y = min(top + int((params["y"] + 0.5) / question.scale), bottom - 1)
+    sitting.refine(x, y, bool(params["positive"]))
+
+
+_ACTIONS: dict[str, Callable[[answering.Sitting, Any, dict[str, Any]], Any]] = {
+    "confirm": lambda sitting, question, params: sitting.confirm(seconds=params.get("seconds")),
+    "choose": lambda sitting, question, params: _choose(sitting, params, question.given),
+    "skip": lambda sitting, question, params: sitting.skip(seconds=params.get("seconds")),
+    "refine": _refine,
+    "unrefine": lambda sitting, question, params: sitting.unrefine(),
+    "undo": lambda sitting, question, params: sitting.undo(),
+    "back": lambda sitting, question, params: sitting.back(),
+    "forward": lambda sitting, question, params: sitting.forward(),
+}

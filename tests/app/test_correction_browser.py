@@ -1,0 +1,313 @@
+"""A person answers fifty correction queries by keyboard and mouse, reloads the page, and opens a second tab."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import TimeoutError, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+
+NAME = "label_correction"
+CANVAS = "[data-cy=label-correction-canvas]"
+WATCH = """
+() => {
+    const box = document.querySelector('[data-cy=label-correction-canvas]'), seen = window.shownAt = [];
+    new MutationObserver(() => seen.push(performance.now()))
+        .observe(box, {attributes: true, attributeFilter: ['data-question', 'data-version']});
+    const ask = () => window.askedAt = performance.now();
+    for (const name of ['keydown', 'pointerup']) window.addEventListener(name, ask, true);
+}
+"""
+
+
+def screenshot(page, name):
+    """Keep a picture where LABEL_QUALITY_SCREENSHOTS says; a person looks at them."""
+    folder = os.environ.get("LABEL_QUALITY_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.wait_for_timeout(400)
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+def open_panel(page, app, dataset, ready=f"{CANVAS}[data-question]"):
+    page.goto(f"{app}/datasets/{dataset.name}")
+    page.set_default_timeout(30_000)
+    here = f"[data-cy=panel-content-{NAME}]"
+    page.locator(f"{here}, [data-cy=spotlight-section-forward]").first.wait_for()
+    for _ in range(3):  # just after the server has started, the App may still arrange its panels
+        if not page.locator(here).count():
+            page.locator("[data-cy=new-panel-btn]").first.click()
+            page.locator(f"[data-cy=new-panel-option-{NAME}]").click(modifiers=["Alt", "Shift"])
+        try:
+            page.locator(ready).first.wait_for(timeout=20_000)
+            return
+        except TimeoutError:
+            continue
+    pytest.fail("the panel did not open")
+
+
+class Screen:
+    """The panel on a page, as a person sees it."""
+
+    def __init__(self, page, dataset):
+        self.page, self.dataset, self.canvas = page, dataset, page.locator(CANVAS)
+        self.panel = page.locator(f"[data-cy=panel-content-{NAME}]")
+        self.latencies = []
+
+    @property
+    def question(self):
+        return self.canvas.get_attribute("data-question")
+
+    @property
+    def given(self):
+        return self.canvas.get_attribute("aria-label").split("labelled ")[1]
+
+    def changes(self, act, attribute="question"):
+        """Do something after which another question, or the same one otherwise, must be on the screen."""
+        before = self.canvas.get_attribute(f"data-{attribute}")
+        act()
+        expect(self.canvas).not_to_have_attribute(f"data-{attribute}", before, timeout=15_000)
+        times = self.page.evaluate("() => [window.askedAt, (window.shownAt || []).at(-1)]")
+        if all(times):
+            self.latencies.append(times[1] - times[0])
+
+    def press(self, key, attribute="question"):
+        self.changes(lambda: self.page.keyboard.press(key), attribute)
+
+    def button(self, label, attribute="question"):
+        self.changes(lambda: self.panel.get_by_role("button", name=label).first.click(), attribute)
+
+    def alternatives(self):
+        """Class to number, as the buttons say."""
+        labels = self.panel.get_by_role("button").all_inner_texts()
+        numbered = [label.split(" · ", 1) for label in labels if label[:1].isdigit()]
+        return {name: number for number, name in numbered}
+
+    def click(self, x, y, **kwargs):
+        """Click a pixel of the picture."""
+        scale, left, top = (float(value) for value in self.canvas.get_attribute("data-view").split())
+        box = self.canvas.bounding_box()
+        self.page.mouse.move(box["x"] + left + (x + 0.5) * scale, box["y"] + top + (y + 0.5) * scale)
+        if kwargs.get("shift"):
+            self.page.keyboard.down("Shift")
+        self.page.mouse.down()
+        self.page.mouse.up()
+        if kwargs.get("shift"):
+            self.page.keyboard.up("Shift")
+
+    def watch(self):
+        self.page.evaluate(WATCH)
+
+
+def stored(dataset, field="ground_truth"):
+    """Queries as they are in the database, by id, each with its sample."""
+    rows = dataset._sample_collection.find({"_dataset_id": dataset._doc.id}, {f"{field}_queries": 1})
+    found = {}
+    for row in rows:
+        for query in row[f"{field}_queries"]["detections"]:
+            found[str(query["_id"])] = {**query, "sample": str(row["_id"])}
+    return found
+
+
+def answer(screen, truth, way):
+    """Answer as `truth` says: by a key, a button, or typing a part of the class."""
+    if truth == screen.given:
+        return screen.button("Right") if way == "mouse" else screen.press("Enter")
+    number = screen.alternatives()[truth]
+    if way == "mouse":
+        return screen.button(f"{number} · {truth}")
+    if way == "typing":
+        screen.page.keyboard.press("c")
+        screen.page.locator("[data-cy=class-finder] input").fill(truth[:-1])
+        return screen.press("Enter")
+    return screen.press(number)
+
+
+def test_fifty_questions(app, page, make_planned):
+    dataset = make_planned(4)
+    truths = {key: query["truth"] for key, query in stored(dataset).items()}
+    open_panel(page, app, dataset)
+    screen, answered = Screen(page, dataset), []
+    screen.watch()
+    expect(screen.canvas).to_be_focused()
+    screenshot(page, "correction-1-dark")
+
+    for number in range(1, 51):
+        question = screen.question
+        assert question not in answered
+        answer(screen, truths[question], ("key", "key", "mouse", "key", "typing")[number % 5])
+        answered.append(question)
+        if number == 10:  # take two back, and answer them again
+            for back in (9, 8):
+                screen.press("z")
+                assert screen.question == answered[back]
+            answered = answered[:8]
+        elif number == 15:
+            screen.press("s")
+            screen.press("z")
+        elif number == 20:  # look at an earlier one, and change the answer twice
+            shown = screen.question
+            screen.press("ArrowLeft")
+            assert screen.question == answered[-1]
+            expect(screen.panel).to_contain_text("you said")
+            screen.press("ArrowLeft")
+            assert screen.question == answered[-2]
+            screen.button("Forward")
+            screen.press("ArrowRight")
+            assert screen.question == shown
+        elif number == 25:
+            shown = screen.question
+            page.reload()
+            expect(screen.canvas).to_have_attribute("data-question", shown)
+            screen.watch()
+            expect(screen.canvas).to_be_focused()
+        elif number == 30:  # a click on the picture, and one less
+            version = screen.canvas.get_attribute("data-version")
+            screen.changes(lambda: screen.click(5, 5), "version")
+            expect(screen.panel).to_contain_text("region changed by you")
+            screen.changes(lambda: screen.click(9, 9, shift=True), "version")
+            screenshot(page, "correction-2-refined")
+            screen.press("Backspace", "version")
+            screen.button("Last click off", "version")
+            expect(screen.panel).not_to_contain_text("region changed by you")
+            assert screen.canvas.get_attribute("data-version") != version
+    page.keyboard.press("m")
+    expect(screen.panel).to_contain_text("Label: colours")
+    screenshot(page, "correction-3-tint")
+
+    queries = stored(dataset)
+    done = {key for key, query in queries.items() if query["status"] != "pending"}
+    assert done == set(answered)
+    for key in answered:
+        right = queries[key]["given"] == truths[key]
+        assert queries[key]["status"] == ("confirmed" if right else "corrected")
+        assert queries[key]["answer"] == (None if right else truths[key])
+    assert_corrected(dataset, {key: queries[key] for key in answered})
+    times = sorted(screen.latencies)
+    print(
+        f"\nclick or key to picture: median {statistics.median(times):.0f} ms, 90 % {times[int(0.9 * len(times))]:.0f}"
+    )
+
+
+def assert_corrected(dataset, answered):
+    """Where questions were answered, the corrected label is the truth, and elsewhere what it was."""
+    from fiftyone_plugin import rehearsal
+    from fiftyone_plugin.dataset.masks import read_mask_file
+
+    dataset.reload()
+    for number, sample in enumerate(dataset):
+        given = read_mask_file(sample.ground_truth.mask_path)
+        expected = given.copy()
+        for query in answered.values():
+            if query["sample"] == sample.id and query["status"] == "corrected":
+                mask = read_mask_file(query["mask_path"]) > 0
+                left, top = (
+                    round(end * size) for end, size in zip(query["bounding_box"][:2], given.shape[::-1], strict=True)
+                )
+                window = (slice(top, top + mask.shape[0]), slice(left, left + mask.shape[1]))
+                expected[window][mask] = rehearsal.render_scene(number).mask[window][mask]
+        label = sample["ground_truth_corrected"] if dataset.has_field("ground_truth_corrected") else None
+        found = read_mask_file(label.mask_path) if label else given
+        assert np.array_equal(found, expected)
+
+
+def test_two_tabs_never_get_the_same_question(app, page, make_planned):
+    dataset = make_planned(2)
+    open_panel(page, app, dataset)
+    first = Screen(page, dataset)
+    first.press("Enter")
+    other = page.context.new_page()
+    open_panel(other, app, dataset)
+    second = Screen(other, dataset)
+    with page.context.expect_page() as opened:
+        page.evaluate("window.open(location.href)")  # takes what this tab remembers with it
+    opened.value.locator(f"{CANVAS}[data-question]").wait_for(timeout=60_000)
+    copy = Screen(opened.value, dataset)
+    screens = [first, second, copy]
+    assert len({screen.question for screen in screens}) == 3
+    seen = []
+    for _ in range(4):
+        for screen in screens:
+            seen.append(screen.question)
+            screen.page.bring_to_front()
+            screen.canvas.focus()
+            screen.press("Enter")
+    assert len(set(seen)) == len(seen)
+    queries = stored(dataset)
+    assert {queries[key]["status"] for key in seen} == {"confirmed"}
+    assert sum(query["status"] == "confirmed" for query in queries.values()) == len(seen) + 1
+
+
+def test_without_the_script_the_plain_viewer_works(app, page, make_planned):
+    dataset = make_planned(2)
+    page.route("**/index.umd.js*", lambda route: route.fulfill(status=404, body=""))
+    open_panel(page, app, dataset, ready="text=Plain viewer")
+    panel = page.locator(f"[data-cy=panel-content-{NAME}]")
+    screenshot(page, "correction-4-no-script")
+    panel.get_by_role("button", name="Plain viewer").click()
+    page.wait_for_selector(".js-plotly-plot .nsewdrag", state="attached")
+    page.wait_for_timeout(2_000)  # the App lays plots out again half a second after it has opened them
+    expect(panel).to_contain_text("question 1")
+    box = page.locator(".js-plotly-plot .nsewdrag").bounding_box()
+    for _ in range(3):
+        page.mouse.move(box["x"] + box["width"] / 2 - 5, box["y"] + box["height"] / 2 - 5)
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
+        page.wait_for_timeout(300)
+        page.mouse.down()
+        page.mouse.up()
+        try:
+            expect(panel).to_contain_text("region changed by you", timeout=5_000)
+            break
+        except AssertionError:
+            continue
+    expect(panel).to_contain_text("region changed by you")
+    screenshot(page, "correction-5-plain")
+    panel.get_by_role("button", name="Right").click()
+    expect(panel).to_contain_text("question 2")
+    panel.get_by_role("button", name="Undo").click()
+    expect(panel).to_contain_text("question 1")
+
+
+def test_in_the_modal_only_its_sample_is_asked_about(app, page, make_planned):
+    dataset = make_planned(2)
+    page.add_init_script("localStorage.setItem('mui-mode', 'light')")
+    page.goto(f"{app}/datasets/{dataset.name}")
+    page.locator("[data-cy=spotlight-section-forward]").wait_for()
+    page.wait_for_timeout(2_000)
+    page.locator("[data-cy=fo-grid] canvas, [data-cy=looker]").last.click()
+    page.locator("[data-cy=modal]").wait_for()
+    page.locator("[data-cy=modal] [data-cy=new-panel-btn]").first.click()
+    page.locator(f"[data-cy=new-panel-option-{NAME}]").click()
+    page.locator(f"[data-cy=modal] {CANVAS}[data-question]").wait_for()
+    screen = Screen(page, dataset)
+    screenshot(page, "correction-6-modal")
+    samples = set()
+    for _ in range(6):
+        samples.add(stored(dataset)[screen.question]["sample"])
+        screen.press("Enter")
+    assert len(samples) == 1
+
+
+def test_when_nothing_is_left_it_says_what_to_do(app, page, make_planned):
+    dataset = make_planned(1, most=2)
+    page.add_init_script("localStorage.setItem('mui-mode', 'light')")
+    open_panel(page, app, dataset)
+    screen = Screen(page, dataset)
+    screen.press("Enter")
+    page.keyboard.press("s")
+    expect(screen.panel).to_contain_text("Every question is answered")
+    expect(screen.panel.get_by_role("button", name="Plan correction queries")).to_be_visible()
+    screenshot(page, "correction-7-nothing-left")
+    screen.panel.get_by_role("button", name="Undo").click()
+    screen.canvas.wait_for()
+    expect(screen.panel).to_contain_text("question 2")
+
+
+def test_without_a_plan_it_says_what_to_do(app, page, make_dataset):
+    open_panel(page, app, make_dataset(2), ready="text=No questions yet")
+    screenshot(page, "correction-8-no-plan")
