@@ -24,6 +24,7 @@ _JOBS = {
     "generate_pseudo_labels": "workflows.pseudo_labels",
     "plan_correction_queries": "workflows.query_planning",
     "open_sitting": "workflows.answering",
+    "simulate_answers": "workflows.simulating",
     "apply_corrections": "workflows.corrected_labels",
     "export_corrected_labels": "workflows.corrected_labels",
     "start_correction_round": "workflows.correction_rounds",

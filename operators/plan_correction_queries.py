@@ -48,8 +48,8 @@ class PlanCorrectionQueries(Job):
         """Call the workflow."""
         arguments = given(
             params, "label_field", "superpixels", "superpixel_method", "superpixel_size", "budget", "acquisition",
-            "audits", "propagate", "class_mapping", "on_edited", "output_dir", "batch_size", "seed", "device", "flips",
-            "scales", "tile",
+            "audits", "propagate", "expansion", "similarity", "class_mapping", "on_edited", "output_dir",
+            "batch_size", "seed", "device", "flips", "scales", "tile",
         )  # fmt: skip
         return query_planning.plan_correction_queries(
             samples, progress=progress, ignore_index=forms.ignore_index_param(params), **source_params(params),
@@ -102,6 +102,17 @@ def _more_input(inputs: types.Object) -> None:
         default=query_planning.PROPAGATE,
         label="Relabel what is like the answered",
         description="Where the answers make it certain; a person's answer always counts more.",
+    )
+    part = types.DropdownView()
+    part.add_choice("superpixel", label="All of the superpixel")
+    part.add_choice("similar", label="Pixels whose prediction is like that of the marked one")
+    part.add_choice("doubted", label="The part that is not predicted as it is labelled")
+    inputs.enum(
+        "expansion",
+        ["superpixel", "similar", "doubted"],
+        default=query_planning.DEFAULT_EXPANSION,
+        label="A question is about",
+        view=part,
     )
     inputs.int(
         "superpixel_size", required=False, min=1, label="Pixels per superpixel", description="Empty: 175 per image."

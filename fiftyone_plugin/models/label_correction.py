@@ -95,6 +95,11 @@ SEGTHOR_CORRECTION = CorrectionRule(
 )
 
 
+#: Ours: VOC's rule, but what is given as a class that has not fired stays. Otherwise classes that are learned early,
+#: and background, which counts as fired all the time, take the pixels of those that are learned late.
+DEFAULT_CORRECTION = CorrectionRule(fired="both")
+
+
 @dataclass(frozen=True, eq=False)
 class CorrectedLabel:
     """A label after correction.

@@ -43,6 +43,7 @@ from .early_learning import PUBLISHED_SEGTHOR, PUBLISHED_VOC, TriggerRule
 from .folds import HELD_OUT_BY_NONE, WHOLE_RECORD_NAME, FoldRecord, derived_seed, read_record
 from .items import Example
 from .label_correction import (
+    DEFAULT_CORRECTION,
     SEGTHOR_CORRECTION,
     VOC_CORRECTION,
     CorrectionRule,
@@ -89,7 +90,7 @@ class NoiseRobust:
     """
 
     trigger: TriggerRule = field(default_factory=TriggerRule)
-    correction: CorrectionRule | None = VOC_CORRECTION
+    correction: CorrectionRule | None = DEFAULT_CORRECTION
     consistency: Consistency | None = field(default_factory=Consistency)
     per_class: bool = True
     correct_every: int = 5

@@ -77,7 +77,7 @@ def open_sitting(
     key = (str(run.dataset._doc.id), label_field, sitting_id, sample_id)
     with _lock:
         sitting = _sittings.get(key)
-        if sitting is None or sitting.folder != run.folder:
+        if sitting is None or sitting.closed or sitting.folder != run.folder:
             sitting = _sittings[key] = Sitting(run, sitting_id, sample_id)
         _sittings.move_to_end(key)
         while len(_sittings) > _MOST_SITTINGS:
@@ -113,6 +113,7 @@ class Sitting:
     Attributes:
         version: grows with every change of what is shown
         message: the last remark for the person, empty if there is none
+        closed: whether it has ended; `open_sitting` goes on with a new one
     """
 
     def __init__(self, run: CorrectionRun, sitting_id: str, sample_id: str | None = None) -> None:
@@ -134,6 +135,7 @@ class Sitting:
         self._guard = threading.RLock()
         self._everyone: list[Answer] | None = None
         self._asked_at = 0.0
+        self.closed = False
         self.version = 0
         self.message = ""
 
@@ -149,6 +151,7 @@ class Sitting:
             self._run, self._reviewer, self._checkpoint = run, reviewer, checkpoint
             if replanned:
                 self._queue, self._digests, self._open, self._shown = None, run.digests(), None, None
+                self._scribe.close()
                 self._scribe = Scribe(run)
             if self._shown is None:
                 self._show_open()
@@ -156,10 +159,12 @@ class Sitting:
     def close(self) -> None:
         """Give back what was not answered, and finish writing."""
         with self._guard:
-            if self._open is not None:
+            if self._open is not None and not self._run.dataset.deleted:
                 self._release(self._open)
             self._open = self._shown = None
-        self._scribe.flush()
+            self.closed = True
+        self._ahead.shutdown(wait=False, cancel_futures=True)
+        self._scribe.close()
 
     def flush(self) -> list[str]:
         """Wait until the corrected labels are written.
@@ -197,7 +202,7 @@ class Sitting:
             round=shown.query.round,
             audit=shown.query.audit,
             answered=_said(shown.answered),
-            refined=bool(shown.points),
+            refined=shown.region is not shown.planned,
             window=shown.window,
             scale=scale,
             image=self._shelf.window(shown.filepath, shown.window, shown.shape),
@@ -329,6 +334,28 @@ class Sitting:
                 self._shown.points = self._shown.points[:-1]
                 self._grow(self._shown)
 
+    def replace_region(self, region: np.ndarray) -> None:
+        """Change the region that the answer will be about, drawn by other means than clicks.
+
+        Args:
+            region: (h, w) bool, of the size of `question.region`
+
+        Raises:
+            LabelQualityError: if it has another size or no pixel
+        """
+        with self._guard:
+            shown = self._shown
+            if shown is None:
+                return
+            drawn = np.asarray(region, bool)
+            if drawn.shape != shown.planned.shape or not drawn.any():
+                raise LabelQualityError(
+                    f"Expected a region of {shown.planned.shape} with at least one pixel, but got {drawn.shape} with "
+                    f"{int(drawn.sum())}"
+                )
+            shown.region = drawn
+            self.version += 1
+
     # --- inside --------------------------------------------------------------------------------------------
 
     def _answer(self, status: str, class_name: str | None, seconds: float | None) -> None:
@@ -375,12 +402,13 @@ class Sitting:
 
     def _answer_about(self, shown: _Shown, status: str, class_name: str | None, seconds: float | None) -> Answer:
         query, classes = shown.query, self._run.classes()
-        if class_name is not None and class_name == query.given and not shown.points:
+        refined = shown.region is not shown.planned
+        if class_name is not None and class_name == query.given:
             status, class_name = "confirmed", None
         said = class_name if status == "corrected" else query.given if status == "confirmed" else None
         value = dict(zip(classes.names, classes.values, strict=True)).get(said) if said else None
         bbox, mask = shown.bbox, shown.mask
-        if shown.points:
+        if refined:
             region = enlarge(shown.region, shown.window)
             if not region.any():
                 raise LabelQualityError("Expected a region with at least one pixel; take the last click back")

@@ -210,6 +210,11 @@ class Scribe:
                 failures.append(str(error))
         return failures
 
+    def close(self) -> None:
+        """Finish writing and end the thread."""
+        self.flush()
+        self._pool.shutdown(wait=False)
+
 
 def apply_corrections(
     samples: Any,

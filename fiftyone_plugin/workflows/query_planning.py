@@ -14,7 +14,9 @@ import numpy as np
 
 from ..correction.acquisition import ACQUISITIONS, DEFAULT_ACQUISITION, acquisition_values, choose_queries
 from ..correction.candidates import Candidates, find_candidates
-from ..correction.replay import replay
+from ..correction.expansion import EXPANSIONS, expand
+from ..correction.query_costs import AnswerSeconds
+from ..correction.replay import replay, tight
 from ..correction.superpixels import fill_gaps, image_superpixels, split_by_label
 from ..dataset import answers as answer_log
 from ..dataset import files, queries, runs
@@ -34,6 +36,7 @@ from .sources import MaskSource, ProbabilitySource, fit_classes, open_source
 
 DEFAULT_BUDGET = 500
 DEFAULT_AUDITS = 0.1
+DEFAULT_EXPANSION = "superpixel"
 PROPAGATE = True
 _ALTERNATIVES = 5
 _ASKED = 0.5
@@ -110,6 +113,8 @@ class _Plan:
     acquisition: str
     audits: float
     propagate: bool
+    expansion: str
+    similarity: float
     ignore_index: Any
     class_mapping: Any
     on_edited: str
@@ -130,6 +135,8 @@ def plan_correction_queries(
     acquisition: str = DEFAULT_ACQUISITION,
     audits: float = DEFAULT_AUDITS,
     propagate: bool = PROPAGATE,
+    expansion: str = DEFAULT_EXPANSION,
+    similarity: float = 0.9,
     ignore_index: Any = "auto",
     class_mapping: Mapping[int | str, int | str] | None = None,
     on_edited: str = "refuse",
@@ -159,6 +166,10 @@ def plan_correction_queries(
         acquisition: one of `correction.ACQUISITIONS`
         audits: share of the questions that is drawn at random, which tells how much is still wrong; 0 for none
         propagate: whether superpixels that nobody was asked about are relabelled where the answers make it certain
+        expansion: which part of a superpixel a question is about: "superpixel" for all of it, "similar" for the pixels
+            whose prediction is like that of the representative one, "doubted" for the part that is not predicted as it
+            is labelled
+        similarity: for "similar": least cosine between the probabilities of two pixels
         ignore_index: as in `score_label_quality`
         class_mapping: likewise
         on_edited: what to do with earlier answers about labels that were edited since, see `apply_corrections`
@@ -179,11 +190,13 @@ def plan_correction_queries(
     """
     if acquisition not in ACQUISITIONS:
         raise LabelQualityError(f"Expected `acquisition` to be one of {list(ACQUISITIONS)}, but got {acquisition!r}")
+    if expansion not in EXPANSIONS:
+        raise LabelQualityError(f"Expected `expansion` to be one of {list(EXPANSIONS)}, but got {expansion!r}")
     if budget < 1:
         raise LabelQualityError(f"Expected `budget` to be at least 1 question, but got {budget}")
     plan = _Plan(
         label_field, superpixels, superpixel_method, superpixel_size, int(budget), acquisition, float(audits),
-        propagate,
+        propagate, expansion, float(similarity),
         ignore_index, class_mapping, on_edited, seed,
     )  # fmt: skip
     require_label_field(samples, label_field)
@@ -234,7 +247,7 @@ def _run(
     found = replace(found, candidates=beliefs.candidates)
     values = acquisition_values(
         found.candidates, plan.acquisition, seed=plan.seed + run.record.summary["round"], asked=found.asked,
-        beliefs=beliefs.posterior,
+        beliefs=beliefs.posterior, seconds=found.seconds(),
     )  # fmt: skip
     chosen = choose_queries(
         found.candidates, values, plan.budget, audits=plan.audits, seed=plan.seed + run.record.summary["round"]
@@ -332,6 +345,15 @@ class Found:
         """Answers that people gave."""
         return sum(len(found) for found in self.answers.values())
 
+    def seconds(self) -> AnswerSeconds:
+        """What an answer takes, as measured so far."""
+        given = [answer for found in self.answers.values() for answer in found if answer.seconds and answer.sitting]
+        times = {
+            status: [float(answer.seconds or 0) for answer in given if answer.status == status]
+            for status in ("confirmed", "corrected")
+        }
+        return AnswerSeconds.fit(times["confirmed"], times["corrected"])
+
     def population(self) -> int:
         """Pixels that a question can be about now."""
         open_rows = (one.area[(one.given >= 0) & ~rows] for one, rows in zip(self.candidates, self.asked, strict=True))
@@ -348,7 +370,8 @@ class _Stage:
 
     def __init__(self, run: CorrectionRun, plan: _Plan, classes: ClassMap, source: str) -> None:
         self._run, self._plan, self._classes = run, plan, classes
-        self._how = repr((source, plan.superpixels, plan.superpixel_method, plan.superpixel_size, classes))
+        cut = (plan.superpixels, plan.superpixel_method, plan.superpixel_size)
+        self._how = repr((source, *cut, plan.expansion, plan.similarity, classes))
         self._answers: dict[str, list[Answer]] = defaultdict(list)
         counting = answer_log.answers_that_count(answer_log.read_answers(run.dataset, run.label_field))
         for answer in counting:
@@ -408,8 +431,35 @@ class _Stage:
         path = self._path(image)
         for old in path.parent.glob(f"{image.sample_id}-*"):
             old.unlink(missing_ok=True)
-        np.savez_compressed(path.with_suffix(".segments.npz"), segments=segments, labelled=int((labels >= 0).sum()))
+        np.savez_compressed(
+            path.with_suffix(".segments.npz"),
+            segments=segments,
+            part=self._parts(labels, probabilities, segments, found),
+            labelled=int((labels >= 0).sum()),
+        )
         found.save(path)
+
+    def _parts(self, labels: np.ndarray, probabilities: Any, segments: np.ndarray, found: Candidates) -> np.ndarray:
+        """Of each superpixel the part that a question is about, all in one (H, W) bool map."""
+        mode: Any = self._plan.expansion
+        part = np.ones(segments.shape, bool)
+        if mode == "superpixel":
+            return part
+        values = np.asarray(probabilities.detach().cpu() if hasattr(probabilities, "detach") else probabilities)
+        for row in range(len(found)):
+            top, left, bottom, right = (int(edge) for edge in found.bbox[row])
+            window = (slice(top, bottom), slice(left, right))
+            region = segments[window] == found.segment[row]
+            place = (int(found.row[row]) - top, int(found.column[row]) - left)
+            asked = expand(
+                region, labels[window], values[:, top:bottom, left:right], place, mode, threshold=self._plan.similarity
+            )
+            part[window] &= asked | ~region
+        return part
+
+    def _part(self, image: LabelledImage) -> np.ndarray:
+        with np.load(self._path(image).with_suffix(".segments.npz")) as arrays:
+            return arrays["part"]
 
     def _cut(self, image: LabelledImage, labels: np.ndarray) -> np.ndarray:
         path = self._superpixel_paths.get(image.sample_id)
@@ -451,7 +501,8 @@ class _Stage:
             documents[image.sample_id] = []
             if place not in per_image:
                 continue
-            segments, candidates = self.segments(image), found.candidates[place]
+            segments = np.where(self._part(image), self.segments(image), 0)
+            candidates = found.candidates[place]
             for rank, one in per_image[place]:
                 path = self._run.folder / "queries" / image.sample_id / f"{round_number}-{rank}.png"
                 documents[image.sample_id].append(
@@ -465,7 +516,8 @@ class _Stage:
         self, image: LabelledImage, segments: np.ndarray, found: Any, one: Any, rank: int, round_number: int, path: Path
     ) -> dict[str, Any]:
         top, left, bottom, right = (int(edge) for edge in found.bbox[one.row])
-        mask = segments[top:bottom, left:right] == int(found.segment[one.row])
+        (dy, dx, below, beside), mask = tight(segments[top:bottom, left:right] == int(found.segment[one.row]))
+        top, left, bottom, right = top + dy, left + dx, top + below, left + beside
         files.write_png(path, draw_mask(mask))
         given = int(found.given[one.row])
         likely = [int(index) for index in found.alternatives(one.row)]
@@ -480,7 +532,7 @@ class _Stage:
             value=one.value,
             rank=rank,
             point=(int(found.row[one.row]), int(found.column[one.row])),
-            area=int(found.area[one.row]),
+            area=int(mask.sum()),
             audit=one.audit,
             round_number=round_number,
         )

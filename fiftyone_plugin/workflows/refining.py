@@ -98,13 +98,16 @@ class SamRefiner:
         height, width = embedding.original_size
         y, x = height / shape[0], width / shape[1]
         scale = scale_of(window)
-        places = [((px / scale + window[1] + 0.5) * x, (py / scale + window[0] + 0.5) * y) for px, py, _ in points]
+        places = [
+            (((px + 0.5) / scale + window[1]) * x - 0.5, ((py + 0.5) / scale + window[0]) * y - 0.5)
+            for px, py, _ in points
+        ]
         kinds = [good for _, _, good in points]
         if not any(kinds):  # SAM needs to be told where the object is
             rows, columns = np.nonzero(region)
             middle = len(rows) // 2
-            place = columns[middle] / scale + window[1] + 0.5, rows[middle] / scale + window[0] + 0.5
-            places, kinds = [(place[0] * x, place[1] * y), *places], [True, *kinds]
+            place = (columns[middle] + 0.5) / scale + window[1], (rows[middle] + 0.5) / scale + window[0]
+            places, kinds = [(place[0] * x - 0.5, place[1] * y - 0.5), *places], [True, *kinds]
         mask, _, _ = self._sam.masks_from_points(embedding, np.array(places, np.float32), np.array(kinds, bool))
         part = (
             round(window[0] * y), round(window[1] * x), round(window[2] * y), round(window[3] * x),

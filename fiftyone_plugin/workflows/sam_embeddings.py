@@ -121,7 +121,7 @@ def _run(
             done_before += cache.has(filepath)
             cache.get(filepath)
         except (OSError, LabelQualityError) as error:
-            if "memory" in str(error):  # it would be the same for all others
+            if any(word in str(error) for word in ("memory", "disk", "write")):  # it would be the same for all others
                 raise
             skipped.append((sample_id, filepath, str(error)))
         progress(done, len(rows), "SAM embeddings")

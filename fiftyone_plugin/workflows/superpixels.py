@@ -187,7 +187,7 @@ def _sam_cutter(checkpoint: str, device: Any, options: dict[str, Any]) -> _Cutte
 
     def cut(_: str, image: np.ndarray) -> np.ndarray:
         found = sam.automatic_masks(image, **options)
-        return superpixels_from_masks([mask for mask, *_ in found], image.shape[:2])
+        return superpixels_from_masks((mask for mask, *_ in found), image.shape[:2])
 
     return _Cutter(cut, {"method": "sam", "checkpoint": Path(path).name, "options": options})
 
@@ -202,7 +202,7 @@ def _ids_of(label: Any, shape: tuple[int, ...]) -> np.ndarray:
         return read_mask(label)
     size = (int(shape[0]), int(shape[1]))
     masks = (instance_mask(detection, size) for detection in label.detections)
-    return superpixels_from_masks([mask for mask in masks if mask is not None], size)
+    return superpixels_from_masks((mask for mask in masks if mask is not None), size)
 
 
 def _run(

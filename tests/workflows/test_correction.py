@@ -194,6 +194,22 @@ def test_a_sitting_goes_on_after_a_restart(planned, sitting):
     assert again.question.query_id == first.query_id
 
 
+def test_a_closed_sitting_gives_back_its_query_and_goes_on_when_opened_again(planned, sitting):
+    first = sitting.question
+    sitting.correct("tree")
+    second = sitting.question
+    sitting.close()
+    sitting.close()
+    other = open_sitting(planned, FIELD, sitting_id="b")
+    assert other.question.query_id == second.query_id  # nobody has it any more
+    again = open_sitting(planned, FIELD, sitting_id="a")
+    assert again is not sitting
+    assert again.undo()
+    assert again.question.query_id == first.query_id
+    again.correct("road")
+    assert again.flush() == []
+
+
 def test_two_sittings_never_answer_the_same_query(planned):
     sittings = [open_sitting(planned, FIELD, sitting_id=name) for name in "abcd"]
     failures = []
@@ -456,6 +472,45 @@ def test_a_superpixel_of_one_pixel_can_be_asked_about(dataset, tmp_path):
     sitting.correct("tree")
     assert sitting.flush() == []
     assert (corrected(dataset, question.sample_id)[question.region] == 3).all()
+
+
+@pytest.mark.parametrize("expansion", ["doubted", "similar"])
+def test_a_question_can_be_about_the_part_that_is_doubted(make_dataset, tmp_path, expansion):
+    dataset = make_dataset(6, wrong=(2, 4))
+    options = {"superpixel_size": 400, "budget": 6, "audits": 0.0, "expansion": expansion, "acquisition": "sim"}
+    plan(dataset, tmp_path / "run", **options)
+    parts = 0
+    for sample in dataset:
+        true = np.load(sample.probabilities).argmax(0) + 1
+        given = read_mask_file(sample.ground_truth.mask_path)
+        for detection in sample.ground_truth_queries.detections:
+            query = queries.find_queries(dataset, "ground_truth_queries", [detection.id])[0]
+            (top, left, bottom, right), mask = query.region((24, 32))
+            assert mask.any(0).all() or mask.any()
+            assert mask[query.row - top, query.column - left]
+            assert query.area == int(mask.sum())
+            inside = true[top:bottom, left:right][mask]
+            if inside[0] != given[top:bottom, left:right][mask][0]:
+                parts += 1
+                assert (inside == inside[0]).mean() > 0.9  # the rest of the superpixel, of another class, is left out
+    assert parts > 0
+    with pytest.raises(LabelQualityError, match="`expansion`"):
+        plan(dataset, tmp_path / "run", expansion="all")
+
+
+def test_measured_times_decide_what_is_worth_asking(planned, sitting, tmp_path, monkeypatch):
+    from fiftyone_plugin.workflows import query_planning
+
+    for seconds in (2.0, 3.0, 4.0):
+        sitting.correct("tree", seconds=seconds)
+    seen = []
+    original = query_planning.acquisition_values
+    monkeypatch.setattr(
+        query_planning, "acquisition_values", lambda *a, **k: seen.append(k["seconds"]) or original(*a, **k)
+    )
+    plan(planned, tmp_path / "run")
+    [pace] = seen
+    assert 3.0 < pace.correct < 4.48  # between what was measured and what is assumed before
 
 
 def test_refining_changes_what_is_answered_about(planned, sitting):
