@@ -353,6 +353,8 @@ def set_query_status(
 ) -> None:
     """Note what was answered, after the answer itself was kept.
 
+    Samples that are held in Python do not show it before `refresh`, or before they are reloaded.
+
     Args:
         dataset: the `fiftyone.Dataset`
         name: the field
@@ -366,7 +368,6 @@ def set_query_status(
         claimed_by: who keeps it, if it is pending again
     """
     from bson import ObjectId
-    from pymongo import UpdateOne
 
     pending = status == "pending"
     values = {
@@ -380,8 +381,20 @@ def set_query_status(
     }
     path = f"{name}.detections"
     changes = {**{f"{path}.$.{key}": value for key, value in values.items()}, "last_modified_at": utc_now()}
-    operation = UpdateOne({"_id": ObjectId(sample_id), f"{path}._id": ObjectId(query_id)}, {"$set": changes})
-    dataset._bulk_write([operation], ids=[sample_id])
+    wanted = {"_id": ObjectId(sample_id), f"{path}._id": ObjectId(query_id)}
+    dataset._sample_collection.update_one(wanted, {"$set": changes})
+
+
+def refresh(dataset: Any, sample_ids: Sequence[str]) -> None:
+    """Bring samples that are held in Python up to date; it takes long where there are many queries.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        sample_ids: which
+    """
+    import fiftyone as fo
+
+    fo.Sample._reload_docs(dataset._sample_collection_name, sample_ids=list(sample_ids))
 
 
 def _change(

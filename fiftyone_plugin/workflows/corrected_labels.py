@@ -346,6 +346,8 @@ def reconcile(run: CorrectionRun, sample_id: str) -> int:
             seconds=answer.seconds, at=answer.time,
         )  # fmt: skip
         changed += 1
+    if changed:
+        queries.refresh(run.dataset, [sample_id])
     return changed
 
 
