@@ -19,7 +19,7 @@ from scipy import optimize
 
 from ..errors import LabelQualityError
 
-__all__ = ["Answer", "AnswerModel", "Proposal", "propagate"]
+__all__ = ["Answer", "AnswerModel", "Proposal", "certain_proposals", "doubtful_answers", "propagate"]
 
 FloatArray = npt.NDArray[np.float64]
 _SMALLEST_PROBABILITY = 1e-4
@@ -225,6 +225,26 @@ def certain_proposals(
         rows = np.flatnonzero((top >= confidence) & (best != candidate.given)).tolist()
         found += [Proposal(image, row, int(best[row]), float(top[row])) for row in rows if (image, row) not in asked]
     return sorted(found, key=lambda proposal: -proposal.confidence)
+
+
+def doubtful_answers(answers: Sequence[Answer], posterior: Sequence[FloatArray], least: float = 0.05) -> list[Answer]:
+    """The answers that everything else speaks against: slips of the annotator among them, so worth asking again once.
+
+    Args:
+        answers: all so far
+        posterior: (n, K) per image, from `AnswerModel.posterior`, where no answer tells about itself
+        least: smallest probability of an answer that is not doubted
+
+    Returns:
+        the least probable first
+
+    Example:
+        >>> said = [Answer(0, 0, given=1, answer=0), Answer(0, 1, given=1, answer=1)]
+        >>> doubtful_answers(said, [np.array([[0.01, 0.99], [0.4, 0.6]])])
+        [Answer(image=0, row=0, given=1, answer=0)]
+    """
+    found = [(float(posterior[each.image][each.row, each.answer]), number) for number, each in enumerate(answers)]
+    return [answers[number] for probability, number in sorted(found) if probability < least]
 
 
 _FEATURES = (

@@ -21,12 +21,11 @@ from ..dataset import answers, queries
 from ..dataset.answers import Answer
 from ..dataset.append_log import new_key
 from ..dataset.classes import ClassMap
-from ..dataset.masks import mask_digest
 from ..dataset.queries import StoredQuery
 from ..dataset.regions import utc_now
 from ..errors import LabelQualityError
 from .corrected_labels import Scribe
-from .correction_run import CorrectionRun, open_correction, planned_fields
+from .correction_run import CorrectionRun, LabelShelf, open_correction, planned_fields
 from .question_views import ImageShelf, Question, cut, enlarge, scale_of, window_around
 from .refining import refiner_of, warm_up
 from .sam_embeddings import known_embeddings
@@ -128,6 +127,7 @@ class Sitting:
         self._queue: list[tuple[str, str]] | None = None
         self._shown: _Shown | None = None
         self._shelf = ImageShelf()
+        self._labels = LabelShelf()
         self._scribe = Scribe(run)
         self._digests = run.digests()
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="next-question")
@@ -391,7 +391,7 @@ class Sitting:
             self.message = "Somebody else has answered that question in the meantime; here is the next one."
             return False
         planned = self._digests.get(query.sample_id)
-        if planned is not None and mask_digest(self._run.read_label(query.sample_id)) != planned:
+        if planned is not None and self._labels.get(self._run, query.sample_id)[1] != planned:
             self.message = (
                 "The label of that image was edited since the questions were planned, so the answer was not taken. "
                 "Choose in the operator 'Apply corrections' whether to replay or to discard the answers about it."
@@ -499,7 +499,7 @@ class Sitting:
         self.version += 1
 
     def _view_of(self, query: StoredQuery, answered: Answer | None) -> _Shown:
-        raw = self._run.read_label(query.sample_id)
+        raw, digest = self._labels.get(self._run, query.sample_id)
         found = answers.read_answers(self._run.dataset, self._run.label_field, sample_ids=[query.sample_id])
         others = [answer for answer in found if answered is None or answer.query_id != answered.query_id]
         classes = self._run.classes()
@@ -521,7 +521,7 @@ class Sitting:
         region = _whole(mask, bbox, window)
         return _Shown(
             query=query, filepath=filepath, shape=shape, window=window, bbox=bbox, mask=mask, planned=region,
-            region=region, values=values, digest=mask_digest(raw), since=time.monotonic(), points=[], answered=answered,
+            region=region, values=values, digest=digest, since=time.monotonic(), points=[], answered=answered,
         )  # fmt: skip
 
     def _grow(self, shown: _Shown) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +15,12 @@ import numpy as np
 from ..dataset import files, runs
 from ..dataset.answers import Answer
 from ..dataset.classes import ClassMap, classes_of_field
-from ..dataset.masks import read_mask, read_mask_file
+from ..dataset.masks import mask_digest, read_mask, read_mask_file
 from ..dataset.queries import CorrectionFields
-from ..dataset.scan import mask_targets_of
+from ..dataset.scan import file_stamp, mask_targets_of
 from ..errors import LabelQualityError
 
+_LABELS_KEPT = 3
 LABELS_PLANNED = Path("corrected") / "labels.json"
 """In a run's folder: the digest of each label that the answers are about."""
 
@@ -79,6 +82,16 @@ class CorrectionRun:
             return read_mask_file(label["mask_path"])
         return read_mask(self.dataset[sample_id][self.label_field])
 
+    def label_state(self, sample_id: str) -> tuple[Any, ...] | None:
+        """What tells whether a label's file has changed; None where the label is in the database.
+
+        Raises:
+            LabelQualityError: if the sample was deleted
+        """
+        path = (self._row(sample_id, self.label_field).get(self.label_field) or {}).get("mask_path")
+        stamp = file_stamp(path) if path else None
+        return None if stamp is None else (path, *stamp)
+
     def _row(self, sample_id: str, name: str) -> dict[str, Any]:
         from bson import ObjectId
 
@@ -99,6 +112,42 @@ class CorrectionRun:
         """PNG of the corrected label of a sample: of a label with this digest after these answers, and no others."""
         state = files.digest_of([digest, *(answer.key for answer in answers)])[:12]
         return self.folder / "corrected" / f"{sample_id}-{state}.png"
+
+
+class LabelShelf:
+    """The original labels of the last samples, read again only when their files have changed."""
+
+    def __init__(self) -> None:
+        self._labels: OrderedDict[str, tuple[Any, np.ndarray, str]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, run: CorrectionRun, sample_id: str) -> tuple[np.ndarray, str]:
+        """Read a label.
+
+        Args:
+            run: of the correction
+            sample_id: of the sample
+
+        Returns:
+            (H, W) or (H, W, 3) mask values, and their digest
+
+        Raises:
+            LabelQualityError: if the sample or its label was deleted
+            OSError: if the file cannot be read
+        """
+        state = run.label_state(sample_id)
+        with self._lock:
+            known = self._labels.get(sample_id)
+        if known is not None and state is not None and known[0] == state:
+            return known[1], known[2]
+        raw = run.read_label(sample_id)
+        digest = mask_digest(raw)
+        with self._lock:
+            self._labels[sample_id] = (state, raw, digest)
+            self._labels.move_to_end(sample_id)
+            while len(self._labels) > _LABELS_KEPT:
+                self._labels.popitem(last=False)
+        return raw, digest
 
 
 def planned_fields(dataset: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..dataset.masks import resize_nearest
+from ..dataset.scan import file_stamp
 from ..models.images import read_image
 
 WHOLE_IMAGE: Final = 1_500_000
@@ -129,6 +131,7 @@ class ImageShelf:
 
     def __init__(self) -> None:
         self._images: OrderedDict[tuple[Any, ...], np.ndarray] = OrderedDict()
+        self._last: tuple[Any, np.ndarray] | None = None
         self._lock = threading.Lock()
 
     def window(self, filepath: str, window: tuple[int, int, int, int], shape: tuple[int, int]) -> np.ndarray:
@@ -150,23 +153,47 @@ class ImageShelf:
             if key in self._images:
                 self._images.move_to_end(key)
                 return self._images[key]
-        pixels = read_window(filepath, window, shape)
+        pixels = cut_image(self._whole(filepath), window, shape)
         with self._lock:
             self._images[key] = pixels
             while len(self._images) > _KEPT:
                 self._images.popitem(last=False)
         return pixels
 
+    def _whole(self, filepath: str) -> np.ndarray:
+        """The whole image; the last one is kept, because many questions are about one large image."""
+        state = (filepath, file_stamp(filepath))
+        with self._lock:
+            if self._last is not None and self._last[0] == state:
+                return self._last[1]
+        image = read_image(filepath)
+        with self._lock:
+            self._last = (state, image)
+        return image
 
-def read_window(filepath: str, window: tuple[int, int, int, int], shape: tuple[int, int]) -> np.ndarray:
-    """Read a window of an image; see `ImageShelf.window`."""
+
+def cut_image(image: np.ndarray, window: tuple[int, int, int, int], shape: tuple[int, int]) -> np.ndarray:
+    """Cut a window out of an image, as it is shown.
+
+    Args:
+        image: (h, w, 3) uint8, the whole image
+        window: in pixels of the label
+        shape: (H, W) of the label
+
+    Returns:
+        the window, made smaller where it is too large for a screen
+
+    Example:
+        >>> cut_image(np.zeros((4, 8, 3), np.uint8), (0, 0, 2, 2), (2, 4)).shape
+        (2, 2, 3)
+    """
     height, width = shown_size(window)
-    upright = read_image(filepath)
-    y, x = upright.shape[0] / shape[0], upright.shape[1] / shape[1]
-    if upright.shape[:2] == shape:
-        upright, box = upright[window[0] : window[2], window[1] : window[3]], None
-    else:
-        box = (window[1] * x, window[0] * y, window[3] * x, window[2] * y)
-    if upright.shape[:2] == (height, width) and box is None:
-        return np.ascontiguousarray(upright)
-    return np.asarray(Image.fromarray(upright).resize((width, height), Image.Resampling.BILINEAR, box=box))
+    y, x = image.shape[0] / shape[0], image.shape[1] / shape[1]
+    if image.shape[:2] == shape and scale_of(window) == 1:
+        return np.ascontiguousarray(image[window[0] : window[2], window[1] : window[3]])
+    box = (window[1] * x, window[0] * y, window[3] * x, window[2] * y)
+    # Only the part is handed over: a copy of a whole large image would be as large.
+    top, left = int(box[1]), int(box[0])
+    part = np.ascontiguousarray(image[top : math.ceil(box[3]), left : math.ceil(box[2])])
+    inside = (box[0] - left, box[1] - top, min(box[2] - left, part.shape[1]), min(box[3] - top, part.shape[0]))
+    return np.asarray(Image.fromarray(part).resize((width, height), Image.Resampling.BILINEAR, box=inside))
