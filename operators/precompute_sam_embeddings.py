@@ -17,7 +17,7 @@ class PrecomputeSamEmbeddings(Job):
 
     name = "precompute_sam_embeddings"
     label = "Precompute SAM embeddings"
-    description = "So that clicks in the panel 'Correct labels' refine regions with segment-anything at once"
+    description = "So that clicks in the panel 'Label correction' refine regions with segment-anything at once"
     icon = "memory"
     done = "SAM embeddings"
     positional = ("checkpoint",)

@@ -179,6 +179,10 @@ class Sitting:
     @property
     def question(self) -> Question | None:
         """The question on the screen; None if there is nothing left to ask."""
+        with self._guard:
+            return self._question()
+
+    def _question(self) -> Question | None:
         shown = self._shown
         if shown is None:
             return None

@@ -83,7 +83,7 @@ class PlanReport:
         """The report as a person reads it."""
         lines = [
             f"**Round {self.round}: {self.num_queries:,} questions about {self.num_images:,} images** are waiting in "
-            f"`{CorrectionFields(self.label_field).queries}`; open the panel 'Correct labels' to answer them",
+            f"`{CorrectionFields(self.label_field).queries}`; open the panel 'Label correction' to answer them",
             f"- Chosen from {self.num_superpixels:,} superpixels, which cover {self.reachable:.1%} of the labelled "
             f"pixels, by {self.acquisition}; {self.num_audits:,} of them at random, to estimate what is still wrong",
         ]

@@ -43,7 +43,7 @@ class EmbeddingReport:
         """The report as a person reads it."""
         lines = [
             f"**{self.num_images:,} images have a SAM embedding**, {self.num_computed:,} of them new "
-            f"({self.seconds:.0f} s); clicks in the panel 'Correct labels' refine regions with "
+            f"({self.seconds:.0f} s); clicks in the panel 'Label correction' refine regions with "
             f"{Path(self.checkpoint).name} now"
         ]
         if self.skipped:
