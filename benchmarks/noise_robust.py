@@ -46,6 +46,7 @@ from rich.table import Table
 from fiftyone_plugin import rehearsal
 from fiftyone_plugin.models import (
     SEGTHOR_CORRECTION,
+    VOC_CORRECTION,
     Example,
     NoiseRobust,
     NoiseRobustResult,
@@ -58,6 +59,11 @@ VOID = 255
 VALIDATION_NAME = "validation.json"
 DROPS = 2  # objects dropped from every second image, where all classes are kept
 FOREGROUND = ("sky", "road", "tree", "car")
+RULES = {
+    "ours": NoiseRobust(),
+    "voc": NoiseRobust(correction=VOC_CORRECTION),
+    "segthor": NoiseRobust(correction=SEGTHOR_CORRECTION, correct_every=10),
+}  # with our trigger, consistency and predictions
 BATCH = 8  # images predicted at once
 
 Mask = npt.NDArray[np.integer[Any]]
@@ -105,7 +111,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here, and go on from those that are there")
     parser.add_argument("--gpu", choices=["voc", "segthor"], help="the published scale instead of two CPU cores")
     parser.add_argument("--classes", type=int, choices=[4, 11], default=4, help="of CamVid")
-    parser.add_argument("--correction", choices=["segthor"], help="its rule instead of ours, for 4 classes of CamVid")
+    parser.add_argument("--correction", choices=list(RULES), default="ours", help="rule, for 4 classes of CamVid")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", choices=list(parts(NoiseRobust())), help="only these")
     parser.add_argument("--images", type=int, help="to train on")
@@ -159,11 +165,11 @@ def camvid_foreground(options: argparse.Namespace) -> Setting:
         ]
 
     return Setting(
-        "camvid4" if options.correction is None else "camvid4 segthor correction",
+        "camvid4" if options.correction == "ours" else f"camvid4 {options.correction} rule",
         ("background", *FOREGROUND),
         read("train", options.images or 48),
         read("val", options.validation_images or 50),
-        NoiseRobust() if options.correction is None else NoiseRobust(correction=SEGTHOR_CORRECTION, correct_every=10),
+        RULES[options.correction],
         lambda picture, rng: rehearsal.add_boundary_noise(picture.true, rng).mask,
         small_network(options) | {
             "epochs": options.epochs or 30, "batch_size": 4, "crop_size": size, "lr": 3e-3, "encoder_lr": 3e-3,

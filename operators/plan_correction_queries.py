@@ -48,7 +48,7 @@ class PlanCorrectionQueries(Job):
         """Call the workflow."""
         arguments = given(
             params, "label_field", "superpixels", "superpixel_method", "superpixel_size", "budget", "acquisition",
-            "audits", "propagate", "expansion", "similarity", "class_mapping", "on_edited", "output_dir",
+            "audits", "propagate", "recheck", "expansion", "similarity", "class_mapping", "on_edited", "output_dir",
             "batch_size", "seed", "device", "flips", "scales", "tile",
         )  # fmt: skip
         return query_planning.plan_correction_queries(
@@ -102,6 +102,12 @@ def _more_input(inputs: types.Object) -> None:
         default=query_planning.PROPAGATE,
         label="Relabel what is like the answered",
         description="Where the answers make it certain; a person's answer always counts more.",
+    )
+    inputs.bool(
+        "recheck",
+        default=query_planning.RECHECK,
+        label="Ask again once where an answer is doubtful",
+        description="Finds slips, at the price of some questions.",
     )
     part = types.DropdownView()
     part.add_choice("superpixel", label="All of the superpixel")

@@ -137,6 +137,19 @@ def _rule_input(inputs: types.Object) -> None:
         label="Confidence",
         description="How probable a prediction must be to replace a label. Empty: 0.8, or the variant's.",
     )
+    inputs.float(
+        "relative_change",
+        required=False,
+        min=0,
+        max=1,
+        label="Change of the curve's slope",
+        description="Share of its first slope that the training IoU of a class must have lost before the class is "
+        "corrected. Empty: 0.9, as published.",
+    )
+    gates = types.DropdownView()
+    gates.add_choice("image", label="Images with a confident pixel (as published)")
+    gates.add_choice("pixel", label="Confident pixels")
+    inputs.enum("gate", ["image", "pixel"], required=False, label="Scales have to agree in", view=gates)
     inputs.int(
         "latest_epoch",
         required=False,

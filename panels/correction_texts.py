@@ -50,10 +50,12 @@ def nothing_left(progress: SittingProgress, *, sample: bool) -> str:
     """
     if sample:
         return "**No question about this image is open.** Go on to another image, or answer in the panel of the grid."
-    done = f" You answered {_count(progress.answered, 'question')}." if progress.answered else ""
+    if not progress.answered:
+        return "**No question is open.** Plan the next round, which asks about what is doubtful now."
     return (
-        f"**Every question is answered.**{done} Plan the next round, which asks about what is doubtful now, or train "
-        "on the corrected labels first; with **undo** and **back** you can still change an answer."
+        f"**Every question is answered.** You answered {_count(progress.answered, 'question')}. Plan the next round, "
+        "which asks about what is doubtful now, or train on the corrected labels first; with **undo** and **back** "
+        "you can still change an answer."
     )
 
 

@@ -87,7 +87,7 @@ def desk_at(place: Place, *, dataset: Any = None) -> Desk:
         LabelQualityError: if no queries were planned for the field
     """
     with _guard:
-        desk = _desks.get(place)
+        desk = _desks.get(place) if dataset is None else _desks.pop(place, None)
     age = time.monotonic() - desk.since if desk else _STALE
     if desk is None or dataset is not None or age >= _STALE:
         return _set_up(place, dataset)

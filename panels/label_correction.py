@@ -23,6 +23,7 @@ OVERLAY, PLAIN, TAB = "options.overlay", "options.plain", "options.tab"
 
 NAME = "label_correction"
 MOST_BUTTONS = 9
+LONGEST = 300.0  # seconds
 
 _ABOUT_A_QUESTION = {"confirm", "choose", "skip", "refine", "unrefine"}
 _KEYS = {
@@ -262,12 +263,14 @@ class LabelCorrectionPanel(foo.Panel):
         view = types.GridView(orientation="vertical", gap=1, componentsProps=_ONE_WIDTH)
         page.define_property("tools", tools, view=view)
         button = self._button(ctx, tools, question)
+        if question is not None:
+            button("skip", "Skip · s", "skip")
         if ctx.panel.get_state(TAB):
-            button("skip", "Skip · s", "skip", disabled=question is None)
             button("undo", "Undo · z", "undo")
             button("back", "Back · ←", "back")
             button("forward", "Forward · →", "forward")
-            button("unrefine", "Last click off · ⌫", "unrefine", disabled=question is None or not question.points)
+        if question is not None:
+            button("unrefine", "Last click off · ⌫", "unrefine", disabled=not question.points)
             overlay = _OVERLAY_NAMES[ctx.panel.get_state(OVERLAY) or viewer.OVERLAYS[0]]
             button("overlay", f"Label: {overlay} · m", "overlay")
         plain = bool(ctx.panel.get_state(PLAIN))
@@ -283,7 +286,8 @@ class LabelCorrectionPanel(foo.Panel):
         ) -> None:
             props = _FILLED
             if color:
-                props = {**_FILLED, "button": {"fullWidth": True, "sx": {**_SHORT, "borderLeft": f"8px solid {color}"}}}
+                edge = {"borderLeft": f"8px solid {color}"}
+                props = {**_FILLED, "button": {"fullWidth": True, "sx": {**_SHORT, **edge, "&:hover": edge}}}
             parent.btn(
                 name, label=label, on_click=self.act, params={**about, "action": action, "choice": choice},
                 componentsProps=props, **{"variant": "outlined", **kwargs},
@@ -297,8 +301,14 @@ def _numbered(question: answering.Question) -> list[tuple[str, str]]:
     return [(str(place), name) for place, name in enumerate(question.alternatives[:MOST_BUTTONS], start=1)]
 
 
+def _seconds(params: dict[str, Any]) -> float | None:
+    """How long the question was looked at, as the browser has measured it; None if somebody was away meanwhile."""
+    seconds = params.get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) and 0 <= seconds <= LONGEST else None
+
+
 def _choose(sitting: answering.Sitting, params: dict[str, Any], given: str) -> None:
-    choice, seconds = params.get("choice") or "", params.get("seconds")
+    choice, seconds = params.get("choice") or "", _seconds(params)
     if choice == given:
         sitting.confirm(seconds=seconds)
     else:
@@ -314,9 +324,9 @@ def _refine(sitting: answering.Sitting, question: answering.Question, params: di
 
 
 _ACTIONS: dict[str, Callable[[answering.Sitting, Any, dict[str, Any]], Any]] = {
-    "confirm": lambda sitting, question, params: sitting.confirm(seconds=params.get("seconds")),
+    "confirm": lambda sitting, question, params: sitting.confirm(seconds=_seconds(params)),
     "choose": lambda sitting, question, params: _choose(sitting, params, question.given),
-    "skip": lambda sitting, question, params: sitting.skip(seconds=params.get("seconds")),
+    "skip": lambda sitting, question, params: sitting.skip(seconds=_seconds(params)),
     "refine": _refine,
     "unrefine": lambda sitting, question, params: sitting.unrefine(),
     "undo": lambda sitting, question, params: sitting.undo(),

@@ -197,44 +197,34 @@ def make_planned(tmp_path: Path) -> Iterator:
 
     def make(num_images: int = 4, *, block: int = 64, most: int = 1_000, fields: tuple[str, ...] = ("ground_truth",)):
         from fiftyone_plugin import rehearsal
-        from fiftyone_plugin.dataset import appearance, files, runs
-        from fiftyone_plugin.dataset.masks import mask_digest
-        from fiftyone_plugin.dataset.queries import CorrectionFields, declare_queries, replace_pending
+        from fiftyone_plugin.dataset import runs
+        from fiftyone_plugin.dataset.queries import replace_pending
+        from fiftyone_plugin.workflows.beginning import begin_correction, next_round
 
         dataset = fo.Dataset()
         made.append(dataset)
         scenes = [rehearsal.render_scene(number) for number in range(num_images)]
-        names = {value: name for value, name in rehearsal.SCENE_CLASSES.items() if value <= 8}
-        for number, scene in enumerate(scenes):
-            path = write_image(tmp_path / f"planned{len(made)}" / f"{number}.png", scene.image)
-            dataset.add_sample(fo.Sample(filepath=path))
+        names = dict(rehearsal.SCENE_CLASSES)
+        folder = tmp_path / f"planned{len(made)}"
+        dataset.add_samples(
+            [fo.Sample(write_image(folder / f"{number}.png", scene.image)) for number, scene in enumerate(scenes)],
+            progress=False,
+        )
         for field in fields:
-            folder = tmp_path / f"planned{len(made)}" / field
-            correction, documents, digests = CorrectionFields(field), {}, {}
-            declare_queries(dataset, correction.queries)
+            documents = {}
             for number, sample in enumerate(dataset.iter_samples(autosave=True)):
-                truth = scenes[number].mask
-                given, queries = _questions(truth, names, block, folder / f"queries{number}")
-                sample[field] = fo.Segmentation(mask_path=write_image(folder / "masks" / f"{number}.png", given))
-                documents[sample.id], digests[sample.id] = queries, mask_digest(given)
-            ranked = sorted((q for rows in documents.values() for q in rows), key=lambda q: -q["value"])
-            for rank, query in enumerate(ranked):
-                query["rank"] = rank
-            kept = {query["_id"] for query in ranked[:most]}
-            documents = {key: [q for q in rows if q["_id"] in kept] for key, rows in documents.items()}
-            replace_pending(dataset, correction.queries, documents)
+                given, asked = _questions(scenes[number].mask, names, block, folder / field / f"queries{number}")
+                path = write_image(folder / field / "masks" / f"{number}.png", given)
+                sample[field], documents[sample.id] = fo.Segmentation(mask_path=path), asked
             dataset.mask_targets = {**dataset.mask_targets, field: {**names, 255: "void"}}
             dataset.save()
-            appearance.color_classes(dataset, [field], names)
-            files.write_json(folder / "corrected" / "labels.json", {"digests": digests})
-            summary = {"round": 1, "values": list(names), "classes": list(names.values()), "ignored": [255]}
-            listed = [correction.queries, correction.corrected]
-            runs.register_run(
-                dataset,
-                runs.RunRecord(
-                    correction.run, runs.CORRECTION, field, {}, listed, output_dir=str(folder), summary=summary
-                ),
-            )
+            best = sorted((query for asked in documents.values() for query in asked), key=lambda query: -query["value"])
+            for rank, query in enumerate(best):
+                query["rank"] = rank
+            kept = {key: [query for query in asked if query["rank"] < most] for key, asked in documents.items()}
+            run = begin_correction(dataset, field, output_dir=folder / field / "correction")
+            replace_pending(dataset, run.fields.queries, kept)
+            runs.register_run(dataset, next_round(run).record)
         return dataset
 
     yield make

@@ -57,6 +57,9 @@ METHODS = {
     "filled": Method("filled", "expected_repair", beliefs=True, by_second=False),
     "slic": Method("slic", "expected_repair", beliefs=True, by_second=False),
     "ours": Method("filled", "expected_repair", beliefs=True, relabel="answers", replans=4, by_second=False),
+    "ours, doubting": Method(
+        "filled", "expected_repair", beliefs=True, relabel="answers", replans=4, by_second=False, doubt_answers=0.05
+    ),
     "ours, by second": Method("filled", "expected_repair", beliefs=True, relabel="answers", replans=4),
 }
 PUBLISHED = {"random": "published", "cil": "published", "sim": "published", "sim, memory": "published"}

@@ -14,7 +14,7 @@ from active_correction import a2lc
 from fiftyone_plugin.correction.acquisition import acquisition_values, choose_queries
 from fiftyone_plugin.correction.annotators import Annotator, Judgement
 from fiftyone_plugin.correction.candidates import Candidates, find_candidates
-from fiftyone_plugin.correction.propagation import Answer, AnswerModel, Proposal, certain_proposals
+from fiftyone_plugin.correction.propagation import Answer, AnswerModel, Proposal, certain_proposals, doubtful_answers
 from fiftyone_plugin.correction.query_costs import AnswerSeconds
 
 EVERY = 2  # row and column that candidates are described by; answers hold for all pixels
@@ -34,6 +34,7 @@ class Method:
         relabel: how answers reach superpixels that nobody was asked about: "none", "a2lc", "answers" (ours)
         confidence: of relabelling by "answers"
         by_second: "expected_repair" goes by what is repaired per second, not per question
+        doubt_answers: an answer that is less probable than this by all others may be asked about a second time
         replans: times in a round that the questions are chosen anew in the light of the answers
     """
 
@@ -44,6 +45,7 @@ class Method:
     relabel: str = "none"
     confidence: float = 0.95
     by_second: bool = True
+    doubt_answers: float = 0.0
     replans: int = 1
 
 
@@ -93,6 +95,7 @@ class Correction:
         answered: (given, said) by (image, superpixel id)
         relabelled: class by (image, superpixel id), proposed without an answer
         cost: so far
+        twice: (image, superpixel id) of what was asked about a second time
     """
 
     labels: list[Map]
@@ -101,6 +104,7 @@ class Correction:
     answered: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     relabelled: dict[tuple[int, int], int] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
+    twice: set[tuple[int, int]] = field(default_factory=set)
 
     def current(self) -> list[Map]:
         """The labels with what was proposed without an answer."""
@@ -124,6 +128,9 @@ class Correction:
         """
         region = self.segments[image] == segment
         given = int(self.labels[image][place])
+        if (image, segment) in self.answered:
+            given = self.answered[image, segment][0]
+            self.twice.add((image, segment))
         said = annotator.judge(true, label, region, place)
         self.cost = self.cost.plus(said, self.num_classes)
         self.relabelled.pop((image, segment), None)
@@ -263,6 +270,9 @@ def _ask(
         answers = _answers(state, candidates)
         beliefs = AnswerModel.fit(candidates, answers).posterior(candidates, answers)
         extra["beliefs"] = beliefs
+        for answer in doubtful_answers(answers, beliefs, method.doubt_answers):
+            segment = int(candidates[answer.image].segment[answer.row])
+            asked[answer.image][answer.row] = (answer.image, segment) in state.twice
         if method.relabel == "answers":
             proposals = certain_proposals(candidates, answers, beliefs, method.confidence)
             shown = _with_proposals(candidates, proposals)

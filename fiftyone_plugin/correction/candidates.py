@@ -178,6 +178,7 @@ def find_candidates(
     check_same_size("segments", ids.shape, "labels", given.shape)
     planes = _planes(check_probabilities(probs, given.shape))
     tolerance = sum_tolerance(getattr(probs, "dtype", planes.dtype))
+    given = given.astype(np.int64)  # -1 is no value of an unsigned label
     given = np.where((given >= 0) & (given < len(planes)), given, -1).astype(np.int32)
     segment, rows = _rows(ids)
     sums = _Sums.of(planes, given.ravel(), rows.ravel(), segment.size, tolerance)

@@ -58,16 +58,17 @@ def superpixels_from_masks(masks: Iterable[npt.ArrayLike], shape: tuple[int, int
         >>> superpixels_from_masks([[[0, 1, 0]], [[1, 1, 1]]], (1, 3))
         array([[2, 1, 2]], dtype=int32)
     """
-    layers = [np.asarray(mask, np.bool_) for mask in masks]
-    for number, layer in enumerate(layers):
+    segments, areas = np.zeros(shape, np.int32), np.full(shape, np.iinfo(np.int64).max)
+    for number, mask in enumerate(masks):
+        layer = np.asarray(mask, np.bool_)
         if layer.shape != tuple(shape):
             raise LabelQualityError(
                 f"Expected masks of the image's size {tuple(shape)}, but got {layer.shape} for mask {number}; resize "
                 "the mask, or pass the size of the image that it was made for."
             )
-    segments = np.zeros(shape, np.int32)
-    for number in sorted(range(len(layers)), key=lambda number: -int(layers[number].sum())):
-        segments[layers[number]] = number + 1
+        area = int(layer.sum())
+        on_top = layer & (areas >= area)
+        segments[on_top], areas[on_top] = number + 1, area
     return segments
 
 
@@ -225,7 +226,9 @@ def fill_gaps(segments: npt.ArrayLike, image: npt.ArrayLike, *, size: int | None
     return np.where(gaps, parts + np.int32(highest), ids).astype(np.int32)
 
 
-def split_by_label(segments: npt.ArrayLike, labels: npt.ArrayLike, *, min_area: int = MIN_AREA) -> Segments:
+def split_by_label(
+    segments: npt.ArrayLike, labels: npt.ArrayLike, *, min_area: int = MIN_AREA, connected: bool = True
+) -> Segments:
     """Cut superpixels where the given label changes, because a question is about one given class.
 
     Args:
@@ -233,9 +236,11 @@ def split_by_label(segments: npt.ArrayLike, labels: npt.ArrayLike, *, min_area: 
         labels: (H, W) class indices; pixels that are ignored by the same value count as a class of their own
         min_area: a part with fewer pixels joins the neighbour of the same label with which it shares the longest
             border, if it has one; 1 keeps all parts
+        connected: whether parts of a superpixel that do not touch become superpixels of their own; not wanted where
+            they are of one object that is partly hidden
 
     Returns:
-        (H, W) int32 ids 1..n, each connected and of one label; 0 where there was no superpixel
+        (H, W) int32 ids 1..n, each of one label; 0 where there was no superpixel
 
     Raises:
         LabelQualityError: if the arrays do not fit each other, or hold what they should not
@@ -250,7 +255,15 @@ def split_by_label(segments: npt.ArrayLike, labels: npt.ArrayLike, *, min_area: 
     check_same_size("segments", ids.shape, "labels", classes.shape)
     if min_area < 1:
         raise LabelQualityError(f"Expected `min_area` of at least 1 pixel, but got {min_area}; 1 keeps all parts.")
-    return join_slivers(connected_parts(ids, classes), classes, min_area)
+    parts = connected_parts(ids, classes) if connected else _pairs(ids, classes)
+    return join_slivers(parts, classes, min_area)
+
+
+def _pairs(ids: Array, classes: Array) -> Segments:
+    """Number the pairs of superpixel and label, 0 where there is no superpixel."""
+    _, labels = np.unique(classes, return_inverse=True)
+    codes = ids.astype(np.int64) * (int(labels.max()) + 1) + labels.reshape(ids.shape)
+    return renumber(np.where(ids == 0, 0, np.unique(codes, return_inverse=True)[1].reshape(ids.shape) + 1))
 
 
 def check_segments(segments: npt.ArrayLike, name: str = "segments") -> Array:

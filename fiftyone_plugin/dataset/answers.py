@@ -131,6 +131,7 @@ def read_answers(
     *,
     sample_ids: Sequence[str] | None = None,
     query_ids: Sequence[str] | None = None,
+    sitting: str | None = None,
     masks: bool = True,
 ) -> list[Answer]:
     """All answers about a label field, oldest first; also those that later ones replaced.
@@ -140,6 +141,7 @@ def read_answers(
         label_field: the field
         sample_ids: only those about these samples
         query_ids: only those to these queries
+        sitting: only those of this sitting
         masks: whether to read the masks, which are most of it
 
     Returns:
@@ -150,6 +152,8 @@ def read_answers(
         query["value.sample_id"] = {"$in": list(sample_ids)}
     if query_ids is not None:
         query["value.query_id"] = {"$in": list(query_ids)}
+    if sitting is not None:
+        query["value.sitting"] = sitting
     rows = append_log.read(dataset, STORE, query, without=None if masks else "mask")
     return [Answer.from_dict(values, key) for key, values in rows]
 

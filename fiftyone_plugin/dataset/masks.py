@@ -116,7 +116,9 @@ def mask_digest(mask: np.ndarray) -> str:
         True
     """
     values = np.ascontiguousarray(mask, dtype=np.int32)
-    return hashlib.blake2b(values.tobytes() + repr(mask.shape).encode(), digest_size=8).hexdigest()
+    digest = hashlib.blake2b(values.data, digest_size=8)
+    digest.update(repr(mask.shape).encode())
+    return digest.hexdigest()
 
 
 def resize_nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

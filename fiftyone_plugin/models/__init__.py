@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .folds import assign_folds as assign_folds
     from .items import Example as Example
     from .items import ImageItem as ImageItem
+    from .label_correction import DEFAULT_CORRECTION as DEFAULT_CORRECTION
     from .label_correction import SEGTHOR_CORRECTION as SEGTHOR_CORRECTION
     from .label_correction import VOC_CORRECTION as VOC_CORRECTION
     from .label_correction import CorrectionRule as CorrectionRule
@@ -49,6 +50,7 @@ _HOME = {
     "CorrectionRule": "label_correction",
     "CrossValidatedSegmenter": "cross_validation",
     "CrossValidation": "cross_validation",
+    "DEFAULT_CORRECTION": "label_correction",
     "Example": "items",
     "FoldMetrics": "folds",
     "ImageItem": "items",

@@ -23,9 +23,10 @@ from ..dataset.append_log import new_key
 from ..dataset.classes import ClassMap
 from ..dataset.queries import StoredQuery
 from ..dataset.regions import utc_now
+from ..dataset.scan import file_stamp
 from ..errors import LabelQualityError
 from .corrected_labels import Scribe
-from .correction_run import CorrectionRun, LabelShelf, open_correction, planned_fields
+from .correction_run import LABELS_PLANNED, CorrectionRun, LabelShelf, open_correction, planned_fields
 from .question_views import ImageShelf, Question, cut, enlarge, scale_of, window_around
 from .refining import refiner_of, warm_up
 from .sam_embeddings import known_embeddings
@@ -121,7 +122,7 @@ class Sitting:
         self._sample_id = sample_id
         self._reviewer: str | None = None
         self._checkpoint: str | None = None
-        self._own = _history(run, sitting_id)
+        self._own = _history(run, sitting_id, sample_id)
         self._place: int | None = None
         self._open: StoredQuery | None = None
         self._queue: list[tuple[str, str]] | None = None
@@ -129,7 +130,9 @@ class Sitting:
         self._shelf = ImageShelf()
         self._labels = LabelShelf()
         self._scribe = Scribe(run)
-        self._digests = run.digests()
+        self._digests: dict[str, str] = {}
+        self._stamp: tuple[int, ...] | None = None
+        self._aside: set[str] = set()
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="next-question")
         self._ahead.submit(warm_up)
         self._guard = threading.RLock()
@@ -150,7 +153,7 @@ class Sitting:
             replanned = run.record.summary.get("round") != self._run.record.summary.get("round")
             self._run, self._reviewer, self._checkpoint = run, reviewer, checkpoint
             if replanned:
-                self._queue, self._digests, self._open, self._shown = None, run.digests(), None, None
+                self._queue, self._open, self._shown = None, None, None
                 self._scribe.close()
                 self._scribe = Scribe(run)
             if self._shown is None:
@@ -274,10 +277,10 @@ class Sitting:
         """
         with self._guard:
             self.message = ""
-            if not self._own:
+            last = self._newest()
+            if last is None:
                 self.message = "There is nothing to take back."
                 return False
-            last = max(self._own, key=lambda answer: answer.key)
             self._own.remove(last)
             answers.add_answers(self._run.dataset, [replace(last, status="pending", key=new_key(), time=utc_now())])
             name = self._run.fields.queries
@@ -298,17 +301,14 @@ class Sitting:
         """Look at the question before; answering it again replaces its answer."""
         with self._guard:
             place = len(self._own) if self._place is None else self._place
-            if place > 0:
-                self._look_at(place - 1)
+            any(self._look_at(earlier) for earlier in reversed(range(place)))
 
     def forward(self) -> None:
         """Look at the question after; behind the last one waits the open question."""
         with self._guard:
             if self._place is None:
                 return
-            if self._place + 1 < len(self._own):
-                self._look_at(self._place + 1)
-            else:
+            if not any(self._look_at(later) for later in range(self._place + 1, len(self._own))):
                 self._place = None
                 self._show_open()
 
@@ -369,8 +369,10 @@ class Sitting:
             if shown is None:
                 self.message = "There is no question to answer."
                 return
-            if self._place is None and not self._is_ours(shown):
-                self._next()
+            if not self._is_ours(shown):
+                self._open = None if self._place is None else self._open
+                self._place = None
+                self._show_open()
                 return
             answer = self._answer_about(shown, status, class_name, seconds)
             name = self._run.fields.queries
@@ -389,20 +391,52 @@ class Sitting:
             self._next()
 
     def _is_ours(self, shown: _Shown) -> bool:
-        query = shown.query
-        name = self._run.fields.queries
-        if queries.claim(self._run.dataset, name, query.sample_id, query.query_id, self._id) is None:
-            self.message = "Somebody else has answered that question in the meantime; here is the next one."
+        """Whether the answer can be taken: nobody else gave one, and the label is the one that was planned with."""
+        if self._place is None:
+            query = shown.query
+            ours = queries.claim(self._run.dataset, self._run.fields.queries, query.sample_id, query.query_id, self._id)
+            if ours is None:
+                self.message = "Somebody else has answered that question in the meantime; here is the next one."
+                return False
+        elif not self._counts(self._own[self._place]):
+            del self._own[self._place]
+            self.message = "Somebody else has changed that answer in the meantime."
             return False
-        planned = self._digests.get(query.sample_id)
-        if planned is not None and self._labels.get(self._run, query.sample_id)[1] != planned:
-            self.message = (
-                "The label of that image was edited since the questions were planned, so the answer was not taken. "
-                "Choose in the operator 'Apply corrections' whether to replay or to discard the answers about it."
-            )
-            queries.set_query_status(self._run.dataset, name, query.sample_id, query.query_id, "skipped")
+        try:
+            digest = self._labels.get(self._run, shown.query.sample_id)[1]
+        except (OSError, LabelQualityError) as error:
+            self._set_aside(shown.query, f"The answer was not taken: {error}")
             return False
-        return True
+        if self._planned_digests().get(shown.query.sample_id) in (None, digest):
+            return True
+        self._set_aside(
+            shown.query,
+            "The label of that image was edited since the questions were planned, so the answer was not taken. "
+            "Choose in the operator 'Apply corrections' whether to replay or to discard the answers about it.",
+        )
+        return False
+
+    def _planned_digests(self) -> dict[str, str]:
+        """Of the labels that answers are about; others once somebody has chosen what to do about edited ones."""
+        stamp = file_stamp(str(self._run.folder / LABELS_PLANNED))
+        if stamp != self._stamp:
+            self._stamp, self._digests = stamp, self._run.digests()
+            self._aside.clear()
+        return self._digests
+
+    def _counts(self, answer: Answer) -> bool:
+        """Whether nobody has replaced an answer or taken it back."""
+        found = answers.read_answers(self._run.dataset, self._run.label_field, query_ids=[answer.query_id], masks=False)
+        return bool(found) and found[-1].key == answer.key
+
+    def _newest(self) -> Answer | None:
+        """This sitting's newest answer that still counts."""
+        while self._own:
+            last = max(self._own, key=lambda answer: answer.key)
+            if self._counts(last):
+                return last
+            self._own.remove(last)
+        return None
 
     def _answer_about(self, shown: _Shown, status: str, class_name: str | None, seconds: float | None) -> Answer:
         query, classes = shown.query, self._run.classes()
@@ -460,7 +494,8 @@ class Sitting:
             try:
                 self._shown = self._view_of(self._open, None)
             except (OSError, LabelQualityError) as error:
-                self._pass_over(self._open, str(error))
+                self._set_aside(self._open, f"A question was passed over: {error}")
+                self._open = None
         self.version += 1
         self._look_ahead()
 
@@ -468,39 +503,42 @@ class Sitting:
         name = self._run.fields.queries
         for _ in range(2):  # the second time with what has changed since the queue was read
             if self._queue is None:
+                self._planned_digests()  # a choice about edited labels makes questions askable again
                 self._queue = queries.pending_queries(self._run.dataset, name, self._sample_id)
             while self._queue:
                 sample_id, query_id = self._queue.pop(0)
+                if query_id in self._aside:
+                    continue
                 taken = queries.claim(self._run.dataset, name, sample_id, query_id, self._id)
                 if taken is not None:
                     return taken
             self._queue = None
         return None
 
-    def _pass_over(self, query: StoredQuery, reason: str) -> None:
-        """A question that cannot be shown is skipped, and said so: its image is gone, for instance."""
-        self.message = f"A question was passed over: {reason}"
-        queries.set_query_status(
-            self._run.dataset, self._run.fields.queries, query.sample_id, query.query_id, "skipped"
-        )
-        self._open = None
+    def _set_aside(self, query: StoredQuery, reason: str) -> None:
+        """A question that cannot be asked now, because its image is gone, for instance, stays pending for later."""
+        self.message = reason
+        self._aside.add(query.query_id)
+        self._release(query)
 
     def _release(self, query: StoredQuery) -> None:
         queries.release(self._run.dataset, self._run.fields.queries, query.sample_id, query.query_id, self._id)
 
-    def _look_at(self, place: int) -> None:
+    def _look_at(self, place: int) -> bool:
+        """Show an earlier question, if it can be shown."""
         answer = self._own[place]
         found = queries.find_queries(self._run.dataset, self._run.fields.queries, [answer.query_id])
         if not found:
             self.message = "That question is gone: its image was deleted."
-            return
+            return False
         try:
             self._shown = self._view_of(found[0], answer)
         except (OSError, LabelQualityError) as error:
             self.message = f"That question cannot be shown: {error}"
-            return
+            return False
         self._place = place
         self.version += 1
+        return True
 
     def _view_of(self, query: StoredQuery, answered: Answer | None) -> _Shown:
         raw, digest = self._labels.get(self._run, query.sample_id)
@@ -563,9 +601,10 @@ class Sitting:
             pass  # the person is told when it is the turn of that question
 
 
-def _history(run: CorrectionRun, sitting_id: str) -> list[Answer]:
+def _history(run: CorrectionRun, sitting_id: str, sample_id: str | None) -> list[Answer]:
     """This sitting's answers that count, in the order of the questions."""
-    found = [a for a in answers.read_answers(run.dataset, run.label_field) if a.sitting == sitting_id]
+    about = None if sample_id is None else [sample_id]
+    found = answers.read_answers(run.dataset, run.label_field, sample_ids=about, sitting=sitting_id)
     order = list(dict.fromkeys(answer.query_id for answer in found))
     valid = {answer.query_id: answer for answer in answers.answers_that_count(found)}
     return [valid[query_id] for query_id in order if query_id in valid]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..dataset import answers as answer_log
 from ..dataset import appearance, fields, files, queries, runs
+from ..dataset.answers import Answer
 from ..dataset.classes import ClassMap, classes_of_field
 from ..dataset.queries import CorrectionFields
 from ..dataset.scan import LabelledImage, LabelScan, mask_targets_of, require_label_field, scan_labels
 from ..errors import LabelQualityError
 from ..progress import Progress, silent
 from .corrected_labels import ON_EDITED, derive, reconcile, take_back
-from .correction_run import LABELS_PLANNED, CorrectionRun
+from .correction_run import LABELS_PLANNED, CorrectionRun, owns
+
+_VOID = 255
+"""What negative values become in a PNG."""
 
 
 def begin_correction(
@@ -50,8 +54,8 @@ def begin_correction(
     scan = scan_labels(samples, label_field, progress=progress)
     classes = classes_of_field(mask_targets_of(samples, label_field), scan.values, ignore_index, label_field)
     run = begin(dataset, label_field, scan, classes, output_dir=output_dir, on_edited=on_edited)
+    keep(run)
     write_all(run, scan.images, progress)
-    runs.register_run(dataset, run.record)
     return run
 
 
@@ -84,27 +88,57 @@ def begin(
         raise LabelQualityError(f"Expected `on_edited` to be one of {list(ON_EDITED)}, but got {on_edited!r}")
     names = CorrectionFields(label_field)
     earlier = runs.find_run(dataset, names.run)
-    if earlier is not None and earlier.output_dir and Path(earlier.output_dir).is_dir():
+    found = answer_log.read_answers(dataset, label_field, masks=False)
+    if earlier is not None and owns(dataset, earlier) and earlier.output_dir and Path(earlier.output_dir).is_dir():
         folder, kept, parameters = Path(earlier.output_dir), dict(earlier.summary), dict(earlier.parameters)
     else:
         base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset.name, names.run)
         files.require_writable(base.parent if not base.exists() else base, 1)
         owner = f"{runs.dataset_id(dataset)}/{names.run}"
-        folder, kept = files.claim_folder(base, owner, {"label_field": label_field}).path, {"round": 0}
-        parameters = {}
-        files.RunFolder(folder, resumed=False).finish()
-    summary = kept | {
-        "classes": list(classes.names),
-        "values": [-1 if value is None else int(value) for value in classes.values],
-        "ignored": sorted(int(value) for value in classes.ignored),
-    }
+        folder = files.claim_folder(base, owner, {"label_field": label_field}).path
+        # Audits are told apart by their round, also from those of a run that was deleted.
+        kept, parameters = {"round": max((answer.round for answer in found), default=0)}, {}
+    ignored = {int(value) for value in classes.ignored}
+    before = {value: name for value, name in _named(kept).items() if value not in ignored}
+    named = before | {int(v): name for v, name in zip(classes.values, classes.names, strict=True) if v is not None}
+    ignored |= _written(named, ignored, classes.rgb)
+    summary = kept | {"classes": list(named.values()), "values": list(named), "ignored": sorted(ignored)}
     record = runs.RunRecord(
         names.run, runs.CORRECTION, label_field, parameters, [names.queries, names.corrected],
         output_dir=str(folder), summary=summary,
     )  # fmt: skip
     run = CorrectionRun(dataset, record, names, folder)
-    _settle_edited(run, scan, on_edited)
+    _settle_edited(run, scan, found, on_edited)
     return run
+
+
+def keep(run: CorrectionRun) -> None:
+    """Keep a run's record before its fields are written, so that an interrupted call can be made again."""
+    runs.register_run(run.dataset, run.record)
+    files.RunFolder(run.folder, resumed=False).finish()
+
+
+def _named(summary: Mapping[str, Any]) -> dict[int, str]:
+    """Mask value to class name: of what an earlier plan saw, which may have been of other samples."""
+    return dict(zip(summary.get("values", []), summary.get("classes", []), strict=True))
+
+
+def _written(named: Mapping[int, str], ignored: set[int], rgb: bool) -> set[int]:
+    """What ignored values become in a 16-bit PNG, in which the values of all classes must fit."""
+    wrong = [value for value in named if not 0 <= value <= 65_535]
+    if wrong and not rgb:
+        raise LabelQualityError(
+            f"Expected mask values from 0 to 65,535, which a PNG can hold, but got {wrong[0]} ({named[wrong[0]]}); "
+            "renumber the classes, or leave them out with `ignore_index`"
+        )
+    if min(ignored, default=0) >= 0 or rgb:
+        return set()
+    if _VOID in named:
+        raise LabelQualityError(
+            f"Expected a mask value {_VOID} without a class, which stands for {min(ignored)} in a PNG, but it is "
+            f"{named[_VOID]!r}; renumber one of them"
+        )
+    return {_VOID}
 
 
 def next_round(run: CorrectionRun) -> CorrectionRun:
@@ -113,10 +147,9 @@ def next_round(run: CorrectionRun) -> CorrectionRun:
     return replace(run, record=replace(run.record, summary=run.record.summary | {"round": number}))
 
 
-def _settle_edited(run: CorrectionRun, scan: LabelScan, on_edited: str) -> None:
+def _settle_edited(run: CorrectionRun, scan: LabelScan, found: Sequence[Answer], on_edited: str) -> None:
     """Labels that were edited since they were answered about are not asked about before somebody has chosen."""
     known = run.digests()
-    found = answer_log.read_answers(run.dataset, run.label_field, masks=False)
     about: dict[str, str] = {}
     for answer in answer_log.answers_that_count(found):
         about[answer.sample_id] = known.get(answer.sample_id) or answer.digest

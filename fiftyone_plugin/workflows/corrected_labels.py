@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -19,9 +19,10 @@ from ..dataset.answers import Answer
 from ..dataset.append_log import new_key
 from ..dataset.masks import mask_digest, read_mask_file
 from ..dataset.regions import utc_now
+from ..dataset.scan import mask_targets_of
 from ..errors import LabelQualityError
 from ..progress import Progress, silent, terminal_bar
-from .correction_run import CorrectionRun, open_correction
+from .correction_run import LABELS_PLANNED, CorrectionRun, open_correction
 from .rehearsal import write_mask
 
 ON_EDITED: Final = ("refuse", "replay", "discard")
@@ -49,6 +50,7 @@ class CorrectionReport:
         edited: samples whose label was edited since the questions were planned
         discarded: answers that were taken back for that reason
         gone: answers about samples that were deleted
+        unreadable: sample to reason, of labels that were deleted or cannot be read; their corrected labels were left
         changes: (given class, class it became) to pixels
     """
 
@@ -60,6 +62,7 @@ class CorrectionReport:
     edited: list[str] = field(default_factory=list)
     discarded: int = 0
     gone: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
     changes: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def markdown(self) -> str:
@@ -82,6 +85,9 @@ class CorrectionReport:
             lines.append(f"- {self.discarded:,} answers about edited labels were taken back")
         if self.gone:
             lines.append(f"- {self.gone:,} answers are about images that were deleted")
+        if self.unreadable:
+            reason = next(iter(self.unreadable.values()))
+            lines.append(f"- **{len(self.unreadable):,} labels were left as they were**, for instance: {reason}")
         return "\n".join(lines)
 
 
@@ -118,13 +124,15 @@ def derive(run: CorrectionRun, sample_id: str, digest: str | None = None) -> Pat
         digest: of the label that was planned with; looked up if None
 
     Returns:
-        the PNG; None if the sample was deleted
+        the PNG; None if the sample or the run was deleted
 
     Raises:
         LabelEditedError: if the label is another one now
     """
     planned = digest if digest is not None else run.digests().get(sample_id, "")
     for _ in range(_ATTEMPTS):
+        if not (run.folder / LABELS_PLANNED).is_file():
+            return None  # the run was deleted
         found = answers.read_answers(run.dataset, run.label_field, sample_ids=[sample_id])
         valid = answers.answers_that_count(found)
         path, before = run.corrected_path(sample_id, planned, valid), _current(run, sample_id)
@@ -184,14 +192,13 @@ class Scribe:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="corrected-labels")
         self._jobs: dict[str, Future[Any]] = {}
         self._lock = threading.Lock()
-        self._digests = run.digests()
 
     def write(self, sample_id: str) -> None:
         """Ask for a sample's corrected label to be brought up to date, soon."""
         with self._lock:
             if (job := self._jobs.get(sample_id)) is not None:
                 job.cancel()  # one that has not begun would do the same
-            self._jobs[sample_id] = self._pool.submit(derive, self._run, sample_id, self._digests.get(sample_id))
+            self._jobs[sample_id] = self._pool.submit(derive, self._run, sample_id)
 
     def flush(self) -> list[str]:
         """Wait until all is written.
@@ -255,10 +262,16 @@ def _apply(run: CorrectionRun, sample_ids: Sequence[str], on_edited: str, progre
     digests, classes = run.digests(), run.classes()
     wanted = [sample_id for sample_id in sample_ids if sample_id in digests]
     edited: list[str] = []
+    unreadable: dict[str, str] = {}
     discarded, changed, gone = 0, 0, _gone(run, digests)
     pairs: Counter[tuple[int, int]] = Counter()
     for done, sample_id in enumerate(wanted, start=1):
-        raw = run.read_label(sample_id)
+        try:
+            raw = run.read_label(sample_id)
+        except (OSError, LabelQualityError) as error:
+            unreadable[sample_id] = str(error)
+            progress(done, len(wanted), "correcting labels")
+            continue
         if mask_digest(raw) != digests[sample_id]:
             if on_edited == "refuse":
                 edited.append(sample_id)
@@ -281,13 +294,14 @@ def _apply(run: CorrectionRun, sample_ids: Sequence[str], on_edited: str, progre
     statuses = run.dataset.count_values(f"{run.fields.queries}.detections.status")
     return CorrectionReport(
         label_field=run.label_field,
-        num_images=len(wanted) - len(edited),
+        num_images=len(wanted) - len(edited) - len(unreadable),
         num_changed=changed,
         by_status={str(status): number for status, number in statuses.items() if status},
         num_repaired=sum(pairs.values()),
         edited=edited,
         discarded=discarded,
         gone=gone,
+        unreadable=unreadable,
         changes={(names[old], names[new]): number for (old, new), number in pairs.items()},
     )
 
@@ -300,7 +314,7 @@ def _pairs(before: np.ndarray, after: np.ndarray) -> Counter[tuple[int, int]]:
 
 def _gone(run: CorrectionRun, digests: dict[str, str]) -> int:
     """Answers about samples that were deleted; they wait in the record and do no harm."""
-    there = set(run.dataset.values("id"))
+    there = {str(row["_id"]) for row in run.dataset._sample_collection.find({}, {"_id": 1})}  # of all slices
     lost = [sample_id for sample_id in digests if sample_id not in there]
     found = answers.read_answers(run.dataset, run.label_field, sample_ids=lost, masks=False) if lost else []
     return len(answers.answers_that_count(found))
@@ -353,7 +367,9 @@ def reconcile(run: CorrectionRun, sample_id: str) -> int:
 
 def _remove_orphans(run: CorrectionRun) -> None:
     """Delete corrected labels that no sample names: what a crash between writing and naming has left."""
-    named = set(run.dataset.values(f"{run.fields.corrected}.mask_path"))
+    name = f"{run.fields.corrected}.mask_path"
+    rows = run.dataset._sample_collection.find({}, {name: 1})  # of all slices of a grouped dataset
+    named = {(row.get(run.fields.corrected) or {}).get("mask_path") for row in rows}
     for path in (run.folder / "corrected").glob("*.png"):
         if str(path) not in named:
             path.unlink(missing_ok=True)
@@ -400,6 +416,8 @@ def export_corrected_labels(
         )
     chosen = samples if samples._dataset is run.dataset else run.dataset.select(samples.values("sample_id"))
     labelled = chosen.exists(run.fields.corrected)
+    if dataset_type is not None and issubclass(dataset_type, _types_of_objects()):
+        return _export_objects(labelled, run, folder, dataset_type, options)
     if dataset_type is not None:
         labelled.export(
             export_dir=str(folder), dataset_type=dataset_type, label_field=run.fields.corrected, progress=False,
@@ -414,16 +432,45 @@ def export_corrected_labels(
     return folder
 
 
+def _types_of_objects() -> tuple[type, ...]:
+    import fiftyone as fo
+
+    return (fo.types.ImageDetectionDataset,)
+
+
+def _export_objects(
+    labelled: Any, run: CorrectionRun, folder: Path, dataset_type: Any, options: dict[str, Any]
+) -> Path:
+    """Export the connected parts of each class as objects with masks, which formats of objects take."""
+    from fiftyone.utils.labels import segmentations_to_detections
+
+    name = f"{run.label_field}_objects"
+    copy = labelled.select_fields(run.fields.corrected).clone()
+    try:
+        targets = mask_targets_of(copy, run.fields.corrected)
+        segmentations_to_detections(
+            copy, run.fields.corrected, name, mask_targets=targets or None, mask_types="thing", progress=False
+        )
+        copy.export(export_dir=str(folder), dataset_type=dataset_type, label_field=name, progress=False, **options)
+    finally:
+        copy.delete()
+    return folder
+
+
 def _file_names(filepaths: Sequence[str]) -> list[str]:
-    """Names of PNGs like those of the images; images of equal names in several folders get the folders' names."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for filepath in filepaths:
-        groups[Path(filepath).stem].append(filepath)
-    names = []
-    for filepath in filepaths:
-        path = Path(filepath)
-        if len(groups[path.stem]) == 1:
-            names.append(f"{path.stem}.png")
-        else:
-            names.append(f"{'_'.join([*path.parent.parts[1:], path.stem])}.png")
-    return names
+    """Names of PNGs like those of the images; images of equal names get the folders' names, too, and then numbers.
+
+    Example:
+        >>> _file_names(["/a/1.jpg", "/b/1.jpg", "/b/1.png", "/b/2.jpg"])
+        ['a_1.png', 'b_1.png', 'b_1-2.png', '2.png']
+    """
+    stems = Counter(Path(filepath).stem for filepath in filepaths)
+    names: dict[str, None] = {}
+    for path in map(Path, filepaths):
+        name = path.stem if stems[path.stem] == 1 else "_".join([*path.parent.parts[1:], path.stem])
+        number, free = 1, name
+        while f"{free}.png" in names:
+            number += 1
+            free = f"{name}-{number}"
+        names[f"{free}.png"] = None
+    return list(names)

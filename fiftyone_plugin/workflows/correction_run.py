@@ -48,11 +48,12 @@ class CorrectionRun:
 
     def classes(self) -> ClassMap:
         """The classes as they are now: those that were planned with, and those added to `mask_targets` since."""
-        seen = {int(value): 1 for value in self.record.summary["values"]}
-        ignored = [int(value) for value in self.record.summary["ignored"]]
+        summary = self.record.summary
+        planned = {int(value): name for value, name in zip(summary["values"], summary["classes"], strict=True)}
+        ignored = [int(value) for value in summary["ignored"]]
         targets = mask_targets_of(self.dataset, self.label_field)
-        named = targets or dict(zip(seen, self.record.summary["classes"], strict=True))
-        return classes_of_field(named, seen, ignored or None, self.label_field)
+        named: Mapping[int | str, str] = targets or dict(planned.items())
+        return classes_of_field(named, dict.fromkeys(planned, 1), ignored or None, self.label_field)
 
     def filepath(self, sample_id: str) -> str:
         """The image of a sample, as it is in the database now.
@@ -159,8 +160,13 @@ def planned_fields(dataset: Any) -> list[str]:
     Returns:
         their names
     """
-    listed = [run.label_field for run in runs.list_runs(dataset, runs.CORRECTION)]
+    listed = [run.label_field for run in runs.list_runs(dataset, runs.CORRECTION) if owns(dataset, run)]
     return [name for name in listed if dataset.has_field(CorrectionFields(name).corrected)]
+
+
+def owns(dataset: Any, record: runs.RunRecord) -> bool:
+    """Whether a run's files were written for this dataset; a clone must not change those of the dataset it is of."""
+    return record.dataset_id in ("", runs.dataset_id(dataset))
 
 
 def open_correction(samples: Any, label_field: str) -> CorrectionRun:
@@ -178,7 +184,8 @@ def open_correction(samples: Any, label_field: str) -> CorrectionRun:
     """
     dataset, fields = samples._root_dataset, CorrectionFields(label_field)
     record = runs.find_run(dataset, fields.run)
-    if record is None or record.method != runs.CORRECTION:
+    begun = record is not None and record.method == runs.CORRECTION and owns(dataset, record)
+    if record is None or not begun or not dataset.has_field(fields.queries):
         raise LabelQualityError(
             f"Expected a label field that is being corrected, but {label_field!r} is not; there are "
             f"{planned_fields(dataset) or 'none'}. Run `plan_correction_queries` first"

@@ -22,6 +22,7 @@ from ..dataset.masks import mask_digest, read_mask_file
 from ..dataset.regions import draw_mask
 from ..errors import LabelQualityError
 from ..progress import Progress, silent
+from ..quality.arrays_file import read_arrays, write_arrays
 from .beginning import begin_correction
 from .corrected_labels import CorrectionReport, apply_corrections, derive
 from .correction_run import CorrectionRun, open_correction
@@ -100,7 +101,13 @@ def apply_proposals(
         if state in wanted
     ]
     passed_over, rows = 0, []
+    taken = {
+        a.query_id
+        for a in answer_log.answers_that_count(answer_log.read_answers(dataset, run.label_field, masks=False))
+    }
     for region in regions.find_regions(dataset, name, ids):
+        if region.label_id in taken:  # again, it would lie over what was said since
+            continue
         answer = _answer_of(run, classes, region, reviewer)
         if answer is None:
             passed_over += 1
@@ -209,18 +216,18 @@ def begin_hand_edits(
     for done, sample_id in enumerate(ids, start=1):
         path = derive(run, sample_id)
         if path is not None:
-            found[sample_id] = fo.Detections(detections=_objects(run, classes, sample_id, path))
+            values = classes.mask_values(read_mask_file(path))
+            found[sample_id] = fo.Detections(detections=_objects(run, classes, sample_id, values))
         progress(done, len(ids), "cutting out objects")
     dataset.set_values(name, found, key_field="id")
     return name
 
 
-def _objects(run: CorrectionRun, classes: ClassMap, sample_id: str, path: Path) -> list[Any]:
+def _objects(run: CorrectionRun, classes: ClassMap, sample_id: str, values: np.ndarray) -> list[Any]:
     """One Detection per connected part of a class, largest first."""
     import fiftyone as fo
     from scipy.ndimage import find_objects
 
-    values = classes.mask_values(read_mask_file(path))
     height, width = values.shape
     name_of = {value: name for value, name in zip(classes.values, classes.names, strict=True) if value}
     ignored = ~np.isin(values, list(name_of))
@@ -229,7 +236,8 @@ def _objects(run: CorrectionRun, classes: ClassMap, sample_id: str, path: Path) 
     areas = np.bincount(parts.ravel())
     boxes = find_objects(parts)
     order = [part for part in np.argsort(-areas, kind="stable").tolist() if part and areas[part]][:MOST_OBJECTS]
-    folder = run.folder / "corrected" / "objects" / sample_id
+    folder = _objects_folder(run, sample_id)
+    _Offer(values, np.isin(parts, order)).save(folder)
     made = []
     for part in order:
         rows, columns = boxes[part - 1]
@@ -240,6 +248,37 @@ def _objects(run: CorrectionRun, classes: ClassMap, sample_id: str, path: Path) 
         box = [columns.start / width, rows.start / height, mask.shape[1] / width, mask.shape[0] / height]
         made.append(fo.Detection(label=name_of[value], bounding_box=box, mask_path=str(file)))
     return made
+
+
+def _objects_folder(run: CorrectionRun, sample_id: str) -> Path:
+    return run.folder / "corrected" / "objects" / sample_id
+
+
+@dataclass(frozen=True, eq=False)
+class _Offer:
+    """What objects were cut from: what differs from it was edited, and nothing else, whoever answered meanwhile.
+
+    Attributes:
+        values: (H, W) mask values
+        offered: (H, W) bool, where there is an object
+    """
+
+    values: np.ndarray
+    offered: np.ndarray
+
+    def save(self, folder: Path) -> None:
+        """Keep it until the edits are finished."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_arrays(folder / "offer.npz", {"values": self.values, "offered": self.offered})
+
+    @classmethod
+    def of(cls, run: CorrectionRun, sample_id: str, now: np.ndarray, own: bool) -> _Offer:
+        """What `save` kept; of objects from elsewhere all of the label."""
+        path = _objects_folder(run, sample_id) / "offer.npz"
+        if not own or not path.is_file():
+            return cls(now, np.isin(now, [value for value in run.classes().values if value]))
+        arrays = read_arrays(path)
+        return cls(arrays["values"], arrays["offered"])
 
 
 def finish_hand_edits(
@@ -276,21 +315,32 @@ def finish_hand_edits(
     ids = samples.values("id") if samples._dataset is dataset else samples.values("sample_id")
     edited = dict(zip(*dataset.select(ids).values(["id", name]), strict=True))
     for done, sample_id in enumerate(ids, start=1):
-        if edited.get(sample_id) is not None:
-            rows += _edits(run, classes, sample_id, edited[sample_id].detections, reviewer)
+        if edited.get(sample_id) is not None and (path := derive(run, sample_id)) is not None:
+            now = classes.mask_values(read_mask_file(path))
+            offer = _Offer.of(run, sample_id, now, objects is None)
+            drawn = _drawn(offer, classes, edited[sample_id].detections)
+            changes = _edits(run, classes, sample_id, offer.values, drawn, now, reviewer)
+            answer_log.add_answers(dataset, changes)
+            _Offer(drawn, offer.offered | (drawn != offer.values)).save(_objects_folder(run, sample_id))
+            rows += changes
         progress(done, len(ids), "comparing")
-    answer_log.add_answers(dataset, rows)
     return _report(samples, run, rows, 0, progress)
 
 
 def _edits(
-    run: CorrectionRun, classes: ClassMap, sample_id: str, detections: Sequence[Any], reviewer: str | None
+    run: CorrectionRun,
+    classes: ClassMap,
+    sample_id: str,
+    values: np.ndarray,
+    drawn: np.ndarray,
+    now: np.ndarray,
+    reviewer: str | None,
 ) -> list[Answer]:
-    path = derive(run, sample_id)
-    if path is None:
-        return []
-    values = classes.mask_values(read_mask_file(path))
-    drawn = _drawn(values, classes, detections)
+    if now.shape != values.shape:
+        raise LabelQualityError(
+            f"Expected a label of {values.shape}, from which the objects of sample {sample_id} were cut, but it has "
+            f"{now.shape} now; run `begin_hand_edits` again"
+        )
     raw = run.read_label(sample_id)
     name_of = {value: name for value, name in zip(classes.values, classes.names, strict=True) if value is not None}
     rows = []
@@ -312,20 +362,20 @@ def _edits(
                 mask=mask,
                 source=HAND_EDIT,
                 digest=mask_digest(raw),
-                repaired=int(changed.sum()),
+                repaired=int((changed & (now != value)).sum()),
                 reviewer=reviewer,
             )
         )
     return rows
 
 
-def _drawn(values: np.ndarray, classes: ClassMap, detections: Sequence[Any]) -> np.ndarray:
+def _drawn(offer: _Offer, classes: ClassMap, detections: Sequence[Any]) -> np.ndarray:
     """The label that objects make: small ones over large ones, 0 where there was an object and is none."""
     value_of: Mapping[str, int | None] = dict(zip(classes.names, classes.values, strict=True))
-    objects = [value for value in classes.values if value]
+    values = offer.values
     drawn = values.copy()
     if 0 in classes.values:
-        drawn[np.isin(values, objects)] = 0
+        drawn[offer.offered] = 0
     parts: list[tuple[np.ndarray, int]] = []
     for detection in detections:
         value = value_of.get(str(detection.label))

@@ -5,15 +5,16 @@ It is kept as answers of their own kind, which never lie over what a person said
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..correction.candidates import Candidates
 from ..correction.propagation import Answer as SuperpixelAnswer
-from ..correction.propagation import AnswerModel, Proposal, certain_proposals
+from ..correction.propagation import AnswerModel, Proposal, certain_proposals, doubtful_answers
 from ..dataset import answers as answer_log
 from ..dataset.answers import PROPAGATED, Answer
 from ..dataset.append_log import new_key
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ..dataset.scan import LabelledImage
     from .query_planning import Found
 
-CONFIDENCE = 0.9
+CONFIDENCE = 0.95
 """Probability of a class from which a superpixel like the answered ones is relabelled."""
 
 
@@ -37,23 +38,27 @@ class Beliefs:
         posterior: for each image the (n, K) probabilities of the true classes; None if nothing was answered yet
         num_propagated: superpixels that were relabelled
         candidates: of each image, with the new given classes
+        doubtful: (image, row) of superpixels whose only answer everything else speaks against
     """
 
     posterior: list[np.ndarray] | None
     num_propagated: int
     candidates: list[Candidates]
+    doubtful: list[tuple[int, int]] = field(default_factory=list)
 
 
-def withdraw_propagated(run: CorrectionRun) -> int:
+def withdraw_propagated(run: CorrectionRun, sample_ids: Sequence[str]) -> int:
     """Take back what earlier answers were thought to tell about other superpixels.
 
     Args:
         run: of the correction
+        sample_ids: of the samples that are planned anew; what was told about others stays
 
     Returns:
         how many
     """
-    found = answer_log.answers_that_count(answer_log.read_answers(run.dataset, run.label_field))
+    about = answer_log.read_answers(run.dataset, run.label_field, sample_ids=sample_ids)
+    found = answer_log.answers_that_count(about)
     old = [answer for answer in found if answer.source == PROPAGATED]
     taken = [replace(answer, status="pending", key=new_key(), time=utc_now()) for answer in old]
     return answer_log.add_answers(run.dataset, taken)
@@ -78,20 +83,21 @@ def propagate_answers(
     Returns:
         what is believed
     """
-    said = said_of_superpixels(found, classes, segments_of)
+    said, times = said_of_superpixels(found, classes, segments_of)
     if not said:
         return Beliefs(None, 0, found.candidates)
     model = AnswerModel.fit(found.candidates, said)
     posterior = model.posterior(found.candidates, said)
+    doubtful = [(one.image, one.row) for one in doubtful_answers(said, posterior) if times[one.image, one.row] == 1]
     if not relabel:
-        return Beliefs(posterior, 0, found.candidates)
+        return Beliefs(posterior, 0, found.candidates, doubtful)
     proposals = certain_proposals(found.candidates, said, posterior, CONFIDENCE)
     open_ones = [
         one for one in proposals
         if not found.asked[one.image][one.row] and classes.values[one.answer] is not None
     ]  # fmt: skip
     _keep(run, classes, found, open_ones, segments_of)
-    return Beliefs(posterior, len(open_ones), _relabelled(found.candidates, open_ones))
+    return Beliefs(posterior, len(open_ones), _relabelled(found.candidates, open_ones), doubtful)
 
 
 def _relabelled(candidates: Sequence[Candidates], proposals: Sequence[Proposal]) -> list[Candidates]:
@@ -104,10 +110,20 @@ def _relabelled(candidates: Sequence[Candidates], proposals: Sequence[Proposal])
 
 def said_of_superpixels(
     found: Found, classes: ClassMap, segments_of: Callable[[LabelledImage], np.ndarray]
-) -> list[SuperpixelAnswer]:
-    """People's answers as classes of the superpixels of this round, each of which is said to be one class at most."""
+) -> tuple[list[SuperpixelAnswer], Counter[tuple[int, int]]]:
+    """People's answers as classes of the superpixels of this round, and how often each superpixel was answered about.
+
+    Args:
+        found: candidates of all images and answers about them
+        classes: of the label field
+        segments_of: image to its superpixels
+
+    Returns:
+        the newest answer about each superpixel; (image, row) to number of answers
+    """
     index_of = {name: index for index, name in enumerate(classes.names)}
     said: dict[tuple[int, int], SuperpixelAnswer] = {}
+    times: Counter[tuple[int, int]] = Counter()
     for place, image in enumerate(found.images):
         given = [a for a in found.answers[image.sample_id] if a.status in ("confirmed", "corrected")]
         if not given:
@@ -120,8 +136,9 @@ def said_of_superpixels(
             if truth is None or row is None:
                 continue
             before = index_of.get(answer.given, -1)
+            times[place, row] += 1
             said[place, row] = SuperpixelAnswer(place, row, before, truth)
-    return list(said.values())
+    return list(said.values()), times
 
 
 def _row_of(answer: Answer, segments: np.ndarray, row_of: dict[int, int]) -> int | None:

@@ -29,7 +29,7 @@ from ..dataset.scan import LabelledImage, mask_targets_of, require_label_field, 
 from ..errors import LabelQualityError
 from ..models.images import read_image
 from ..progress import Progress, terminal_bar
-from .beginning import begin, next_round, write_all
+from .beginning import begin, keep, next_round, write_all
 from .correction_run import CorrectionRun
 from .propagating import propagate_answers, withdraw_propagated
 from .sources import MaskSource, ProbabilitySource, fit_classes, open_source
@@ -38,6 +38,7 @@ DEFAULT_BUDGET = 500
 DEFAULT_AUDITS = 0.1
 DEFAULT_EXPANSION = "superpixel"
 PROPAGATE = True
+RECHECK = True
 _ALTERNATIVES = 5
 _ASKED = 0.5
 """Share of a superpixel that was answered about from which on it is not asked about again."""
@@ -113,6 +114,7 @@ class _Plan:
     acquisition: str
     audits: float
     propagate: bool
+    recheck: bool
     expansion: str
     similarity: float
     ignore_index: Any
@@ -135,6 +137,7 @@ def plan_correction_queries(
     acquisition: str = DEFAULT_ACQUISITION,
     audits: float = DEFAULT_AUDITS,
     propagate: bool = PROPAGATE,
+    recheck: bool = RECHECK,
     expansion: str = DEFAULT_EXPANSION,
     similarity: float = 0.9,
     ignore_index: Any = "auto",
@@ -166,6 +169,7 @@ def plan_correction_queries(
         acquisition: one of `correction.ACQUISITIONS`
         audits: share of the questions that is drawn at random, which tells how much is still wrong; 0 for none
         propagate: whether superpixels that nobody was asked about are relabelled where the answers make it certain
+        recheck: whether a superpixel is asked about a second time where everything else speaks against its answer
         expansion: which part of a superpixel a question is about: "superpixel" for all of it, "similar" for the pixels
             whose prediction is like that of the representative one, "doubted" for the part that is not predicted as it
             is labelled
@@ -196,7 +200,7 @@ def plan_correction_queries(
         raise LabelQualityError(f"Expected `budget` to be at least 1 question, but got {budget}")
     plan = _Plan(
         label_field, superpixels, superpixel_method, superpixel_size, int(budget), acquisition, float(audits),
-        propagate, expansion, float(similarity),
+        propagate, recheck, expansion, float(similarity),
         ignore_index, class_mapping, on_edited, seed,
     )  # fmt: skip
     require_label_field(samples, label_field)
@@ -223,6 +227,11 @@ def _require_superpixels(samples: Any, name: str, label_field: str) -> None:
             f"Expected `superpixels` to be one of the Segmentation fields {choices}, but got {name!r}; run "
             "`compute_superpixels` first, or leave it out"
         )
+    if len(samples.exists(f"{name}.mask")):
+        raise LabelQualityError(
+            f"Expected superpixels in `{name}` as files, but some are in the database; write them to files with "
+            f"`fiftyone.utils.labels.export_segmentations(dataset, {name!r}, folder, update=True)`"
+        )
 
 
 def _run(
@@ -235,16 +244,18 @@ def _run(
     classes = classes_of_field(mask_targets_of(samples, plan.label_field), seen, plan.ignore_index, plan.label_field)
     classes = fit_classes(classes, source, scan.images, plan.class_mapping)
     run = begin(dataset, plan.label_field, scan, classes, output_dir=output_dir, on_edited=plan.on_edited)
-    run = next_round(run)
-    withdraw_propagated(run)
+    begun, run = run, next_round(run)
     stage = _Stage(run, plan, classes, source.description)
     failed = stage.look(source, scan.images, progress)
     images = [image for image in scan.images if image.sample_id not in failed]
     if not images:
         raise LabelQualityError(f"No image can be asked about: {next(iter(failed.values()))}")
     found = stage.load(images)
+    withdraw_propagated(run, [image.sample_id for image in images])
     beliefs = propagate_answers(run, classes, found, plan.propagate, stage.segments)
     found = replace(found, candidates=beliefs.candidates)
+    for place, row in beliefs.doubtful if plan.recheck else ():
+        found.asked[place][row] = False
     values = acquisition_values(
         found.candidates, plan.acquisition, seed=plan.seed + run.record.summary["round"], asked=found.asked,
         beliefs=beliefs.posterior, seconds=found.seconds(),
@@ -252,6 +263,7 @@ def _run(
     chosen = choose_queries(
         found.candidates, values, plan.budget, audits=plan.audits, seed=plan.seed + run.record.summary["round"]
     )
+    keep(begun)
     written = stage.write(images, found, chosen, progress)
     write_all(run, images, progress)
     skipped = [(skip.sample_id, skip.filepath, skip.reason) for skip in scan.skipped]
@@ -375,11 +387,14 @@ class _Stage:
         self._answers: dict[str, list[Answer]] = defaultdict(list)
         counting = answer_log.answers_that_count(answer_log.read_answers(run.dataset, run.label_field))
         for answer in counting:
+            if answer.source == answer_log.PROPAGATED:  # follows from the others, anew in each plan
+                continue
             self._answers[answer.sample_id].append(answer)
         self._superpixel_paths: dict[str, str | None] = {}
         if plan.superpixels is not None:
-            ids, paths = run.dataset.values(["id", f"{plan.superpixels}.mask_path"])
-            self._superpixel_paths = dict(zip(ids, paths, strict=True))
+            name = plan.superpixels
+            rows = run.dataset._sample_collection.find({}, {f"{name}.mask_path": 1})  # of all slices
+            self._superpixel_paths = {str(row["_id"]): (row.get(name) or {}).get("mask_path") for row in rows}
 
     def _path(self, image: LabelledImage) -> Path:
         """File of an image's candidates: another name where anything that decides them is different."""
@@ -470,7 +485,8 @@ class _Stage:
         else:
             segments = resize_nearest(read_mask_file(path).astype(np.int32), (labels.shape[0], labels.shape[1]))
             segments = fill_gaps(segments, pixels, size=self._plan.superpixel_size)
-        return split_by_label(segments, labels)
+        # What somebody made a superpixel of stays one question, also where other objects lie in front of it.
+        return split_by_label(segments, labels, connected=path is None)
 
     def load(self, images: Sequence[LabelledImage]) -> Found:
         """Read the candidates of all images."""
@@ -478,7 +494,7 @@ class _Stage:
         people: dict[str, list[Answer]] = {}
         for image in images:
             one = Candidates.load(self._path(image))
-            given = [a for a in self._answers.get(image.sample_id, ()) if a.source != answer_log.PROPAGATED]
+            given = list(self._answers.get(image.sample_id, ()))
             people[image.sample_id] = given
             candidates.append(one)
             asked.append(_asked(one, self.segments(image), given) if given else np.zeros(len(one), bool))

@@ -88,16 +88,15 @@ class Screen:
         numbered = [label.split(" · ", 1) for label in labels if label[:1].isdigit()]
         return {name: number for number, name in numbered}
 
-    def click(self, x, y, **kwargs):
-        """Click a pixel of the picture."""
-        scale, left, top = (float(value) for value in self.canvas.get_attribute("data-view").split())
+    def click(self, across, down, *, shift=False):
+        """Click a place of the picture, given as parts of its width and height."""
         box = self.canvas.bounding_box()
-        self.page.mouse.move(box["x"] + left + (x + 0.5) * scale, box["y"] + top + (y + 0.5) * scale)
-        if kwargs.get("shift"):
+        self.page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+        if shift:
             self.page.keyboard.down("Shift")
         self.page.mouse.down()
         self.page.mouse.up()
-        if kwargs.get("shift"):
+        if shift:
             self.page.keyboard.up("Shift")
 
     def watch(self):
@@ -168,9 +167,9 @@ def test_fifty_questions(app, page, make_planned):
             expect(screen.canvas).to_be_focused()
         elif number == 30:  # a click on the picture, and one less
             version = screen.canvas.get_attribute("data-version")
-            screen.changes(lambda: screen.click(5, 5), "version")
+            screen.changes(lambda: screen.click(0.45, 0.5), "version")
             expect(screen.panel).to_contain_text("region changed by you")
-            screen.changes(lambda: screen.click(9, 9, shift=True), "version")
+            screen.changes(lambda: screen.click(0.6, 0.5, shift=True), "version")
             screenshot(page, "correction-2-refined")
             screen.press("Backspace", "version")
             screen.button("Last click off", "version")
@@ -279,10 +278,9 @@ def test_in_the_modal_only_its_sample_is_asked_about(app, page, make_planned):
     page.goto(f"{app}/datasets/{dataset.name}")
     page.locator("[data-cy=spotlight-section-forward]").wait_for()
     page.wait_for_timeout(2_000)
-    page.locator("[data-cy=fo-grid] canvas, [data-cy=looker]").last.click()
-    page.locator("[data-cy=modal]").wait_for()
-    page.locator("[data-cy=modal] [data-cy=new-panel-btn]").first.click()
-    page.locator(f"[data-cy=new-panel-option-{NAME}]").click()
+    grid = page.locator("[data-cy=fo-grid]").bounding_box()
+    page.mouse.click(grid["x"] + 100, grid["y"] + 100)
+    page.locator(f"[data-cy=modal] [data-cy=panel-tab-{NAME}]").click()
     page.locator(f"[data-cy=modal] {CANVAS}[data-question]").wait_for()
     screen = Screen(page, dataset)
     screenshot(page, "correction-6-modal")

@@ -258,3 +258,10 @@ def test_how_long_a_large_image_takes():
     started = time.perf_counter()
     assert len(find_candidates(labels, probs, segments)) == 300
     print(f"{time.perf_counter() - started:.2f} s for 1024 x 2048 pixels, 21 classes and 300 superpixels")
+
+
+def test_unsigned_labels_with_void_are_read_right():
+    probs = np.full((2, 1, 4), 0.5)
+    labels = np.array([[255, 255, 1, 1]], np.uint8)
+    found = find_candidates(labels, probs, [[1, 1, 2, 2]])
+    np.testing.assert_array_equal(found.given, [-1, 1])

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fiftyone_plugin.correction.propagation import Answer, AnswerModel, certain_proposals, propagate
+from fiftyone_plugin.correction.propagation import Answer, AnswerModel, certain_proposals, doubtful_answers, propagate
 from fiftyone_plugin.errors import LabelQualityError
 
 CLASSES = 4
@@ -112,6 +112,24 @@ def test_certain_proposals_repair_and_spare_what_was_asked():
     sure = [each.confidence for each in proposals]
     assert sure == sorted(sure, reverse=True)
     assert sure[-1] >= 0.9
+
+
+def test_slips_of_the_annotator_are_doubted():
+    truths, found = _world(4)
+    said = _some_answers(truths, found, 0.5, 5)
+    rng = np.random.default_rng(6)
+    slips = set(rng.choice(len(said), 8, replace=False).tolist())
+    given = [
+        Answer(each.image, each.row, each.given, (each.answer + 1) % 3) if number in slips else each
+        for number, each in enumerate(said)
+    ]
+    posterior = AnswerModel.fit(found, given).posterior(found, given)
+    doubted = doubtful_answers(given, posterior, 0.05)
+    caught = [each for each in doubted if truths[each.image][each.row] != each.answer]
+    assert len(caught) >= 6
+    assert len(doubted) <= len(caught) + 0.05 * len(given)
+    worst = [posterior[each.image][each.row, each.answer] for each in doubted]
+    assert worst == sorted(worst)
 
 
 def test_the_newest_of_two_answers_counts():

@@ -214,3 +214,13 @@ IMAGE = np.zeros((2, 2, 3), np.uint8)
 def test_bad_input_is_refused(call, message):
     with pytest.raises(LabelQualityError, match=message):
         call()
+
+
+def test_parts_of_one_superpixel_that_do_not_touch_can_stay_one():
+    # numbered by superpixel, then by label
+    segments = np.array([[1, 1, 2, 2, 1, 1]])
+    labels = np.array([[3, 3, 3, 3, 3, 0]])
+    np.testing.assert_array_equal(
+        superpixels.split_by_label(segments, labels, min_area=1, connected=False), [[2, 2, 3, 3, 2, 1]]
+    )
+    np.testing.assert_array_equal(superpixels.split_by_label(segments, labels, min_area=1), [[1, 1, 2, 2, 3, 4]])

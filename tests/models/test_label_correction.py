@@ -10,6 +10,7 @@ import torch
 
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.models.label_correction import (
+    DEFAULT_CORRECTION,
     SEGTHOR_CORRECTION,
     VOC_CORRECTION,
     CorrectionRule,
@@ -44,6 +45,8 @@ def corrected(label, predicted, confidence, fired, rule, classes=4):
         ("predicted class not fired", UNGUARDED, [0, 1, 2], [1, 1, 1], [0.9, 0.9, 0.9], {2}, [0, 1, 2]),
         ("given class need not be fired", UNGUARDED, [1, 2], [1, 1], [0.9, 0.9], {1}, [1, 1]),
         ("unless both must", replace(UNGUARDED, fired="both"), [1, 2, 0], [1, 1, 1], [0.9] * 3, {1}, [1, 2, 1]),
+        ("ours: others keep theirs", DEFAULT_CORRECTION, [1, 2, 2, 0], [0, 0, 1, 1], [0.9] * 4, {1}, [0, 2, 2, 1]),
+        ("VOC's: others lose theirs", VOC_CORRECTION, [1, 2, 2, 0], [0, 0, 1, 1], [0.9] * 4, {1}, [0, 0, 1, 1]),
         ("class not in the image", UNGUARDED, [0, 1], [2, 2], [0.9, 0.9], {1, 2}, [0, 1]),
         (
             "unless that is allowed",

@@ -335,6 +335,12 @@ def test_the_published_methods_train(tmp_path, experiment, per_class):
     assert read_noise_robust(done.folder) == done
 
 
+def test_only_ours_leaves_classes_alone_that_have_not_fired():
+    assert NoiseRobust().correction == replace(published_method("voc").correction, fired="both")
+    assert published_method("voc").correction.fired == "predicted"
+    assert published_method("segthor").correction.fired == "both"
+
+
 def test_an_unknown_experiment_is_refused():
     with pytest.raises(LabelQualityError, match="'voc' or 'segthor', but got 'cityscapes'"):
         published_method("cityscapes")

@@ -56,6 +56,7 @@ def test_the_plugin_of_the_wheel_loads_by_relative_imports_alone(site, tmp_path)
     where = Path(_run(INSTALL, str(tmp_path), PYTHONPATH=str(site)))
     assert not where.is_symlink()
     assert not (where / "fiftyone_plugin" / "plugin").exists()
+    assert [path.name for path in (where / "panels" / "js").rglob("*") if path.is_file()] == ["index.umd.js"]
     listed = json.loads(_run(LIST, FIFTYONE_PLUGINS_DIR=str(tmp_path)))
     assert listed["errors"] == []
     assert "score_label_quality" in listed["operators"]

@@ -513,6 +513,41 @@ def test_measured_times_decide_what_is_worth_asking(planned, sitting, tmp_path, 
     assert 3.0 < pace.correct < 4.48  # between what was measured and what is assumed before
 
 
+def test_a_slip_is_asked_about_again_once(make_dataset, tmp_path):
+    planned = make_dataset(10, wrong=(2, 4, 6))
+    plan(planned, tmp_path / "run", budget=90, audits=0.0)
+    sitting = open_sitting(planned, FIELD, sitting_id="slips")
+    slip = None
+    while (question := sitting.question) is not None:
+        truth = truth_of(planned, question)
+        if slip is None and truth == "road" and question.given == "car":
+            slip = question
+            sitting.correct("tree")
+        else:
+            sitting.correct(truth)
+    sitting.flush()
+
+    def asked_again(**options):
+        plan(planned, tmp_path / "run", budget=200, audits=0.0, **options)
+        shown = [
+            queries.find_queries(planned, "ground_truth_queries", [d.id])[0]
+            for d in planned[slip.sample_id].ground_truth_queries.detections
+            if d.status == "pending"
+        ]
+        return [query for query in shown if (query.region((24, 32))[1].shape == slip_mask.shape)
+                and query.given == "tree" and slip.region[query.row, query.column]]  # fmt: skip
+
+    rows, columns = np.nonzero(slip.region)
+    slip_mask = slip.region[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    assert asked_again(recheck=False) == []
+    assert len(asked_again(recheck=True)) == 1
+    again = open_sitting(planned, FIELD, sitting_id="again")
+    while (question := again.question) is not None:
+        again.correct(truth_of(planned, question))
+    assert again.flush() == []
+    assert (corrected(planned, slip.sample_id)[slip.region] == 1).all()
+
+
 def test_refining_changes_what_is_answered_about(planned, sitting):
     question = sitting.question
     rows, columns = np.nonzero(~question.region)

@@ -30,7 +30,8 @@ export function LabelCorrection({ schema: { view } }: { schema: { view: Question
 
   // Listeners live as long as the component, and see what was rendered last.
   const act = async (action: string, more: object = {}) => {
-    const about = { question: latest.current.view.question, seconds: scene.current!.seconds() };
+    const { question, seconds } = scene.current!;
+    const about = { question: question(), seconds: seconds() };
     const send = async () => {
       const { view, python } = latest.current;
       return python(view.on_act, { action, ...about, ...more, tab: await tab, has: kept() });
@@ -72,15 +73,15 @@ export function LabelCorrection({ schema: { view } }: { schema: { view: Question
     });
   }, [view.tab, lacking]);
 
-  const attend = React.useRef(() => {});
-  attend.current = () => {
-    if (!finding && isAttended.current()) box.current!.focus({ preventScroll: true });
+  // The focus comes back when a button was answered, and once a question is drawn: the App gives it to new inputs.
+  const focus = () => box.current!.focus({ preventScroll: true });
+  const attend = () => {
+    if (scene.current!.question() && isAttended.current()) focus();
   };
+  React.useEffect(attend, [view]);
   React.useEffect(() => {
-    // Once it is drawn, since the App gives the focus to an input that appears.
-    if (view.question && !lacking) void scene.current!.show(view).then(() => attend.current());
+    if (view.question && !lacking) void scene.current!.show(view).then(attend);
   }, [view.question, view.version, view.picture, view.overlay, lacking]);
-  React.useEffect(() => attend.current(), [finding]);
 
   return (
     <div
@@ -105,7 +106,7 @@ export function LabelCorrection({ schema: { view } }: { schema: { view: Question
     >
       <canvas
         ref={canvas}
-        onPointerDown={() => box.current!.focus({ preventScroll: true })}
+        onPointerDown={focus}
         style={{ position: "absolute", inset: 0, width: "100%", height: "100%", cursor: "crosshair" }}
       />
       {hovered && <div style={{ ...CORNER, top: 8 }}>{hovered}</div>}
@@ -115,8 +116,9 @@ export function LabelCorrection({ schema: { view } }: { schema: { view: Question
       {finding && (
         <Finder
           names={view.names}
+          left={() => setFinding(false)}
           chosen={(choice) => {
-            setFinding(false);
+            focus();
             if (choice) void act("choose", { choice });
           }}
         />
@@ -126,7 +128,8 @@ export function LabelCorrection({ schema: { view } }: { schema: { view: Question
 }
 
 /** Asks for a class by typing a part of its name; "" is told if none is wanted. */
-function Finder({ names, chosen }: { names: string[]; chosen: (name: string) => void }) {
+function Finder(props: { names: string[]; chosen: (name: string) => void; left: () => void }) {
+  const { names, chosen, left } = props;
   const [typed, setTyped] = React.useState("");
   const [place, setPlace] = React.useState(0);
   const found = matching(names, typed);
@@ -150,7 +153,7 @@ function Finder({ names, chosen }: { names: string[]; chosen: (name: string) => 
         value={typed}
         placeholder="Type a class, then Enter"
         aria-label="Class"
-        onBlur={() => chosen("")}
+        onBlur={left}
         onChange={(event) => {
           setTyped(event.target.value);
           setPlace(0);
@@ -174,7 +177,6 @@ function Finder({ names, chosen }: { names: string[]; chosen: (name: string) => 
           {name}
         </div>
       ))}
-      {!found.length && <div style={{ padding: "2px 6px" }}>No such class</div>}
     </div>
   );
 }

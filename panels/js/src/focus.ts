@@ -1,12 +1,15 @@
 /** A function that tells whether the person works in this panel: its keys must not take what is typed elsewhere. */
 export function watchAttention(panel: Element, signal: AbortSignal): () => boolean {
-  let inside = true; // whoever opens the panel has just clicked on it
+  let inside = false;
+  let opened = true; // by a person, who has just clicked on its tab
   const look = (event: Event) => (inside = panel.contains(event.target as Node));
   document.addEventListener("pointerdown", look, { signal, capture: true });
   document.addEventListener("focusin", look, { signal, capture: true });
   return () => {
     const active = document.activeElement;
-    if (!active || active === document.body) return inside; // a button that had the focus may be gone
-    return panel.contains(active) && !active.matches("input, textarea");
+    const lost = !active || active === document.body; // with a button that had the focus and is gone
+    const here = opened || (lost ? inside : panel.contains(active));
+    opened = false;
+    return here && !active?.matches("input, textarea");
   };
 }

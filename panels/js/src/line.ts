@@ -1,3 +1,5 @@
+const PATIENCE = 20_000; // milliseconds: a server that is gone never answers
+
 type Send = () => Promise<void>;
 
 /** Sends one message after the other, since what is asked next may depend on the answer. */
@@ -11,7 +13,11 @@ export function makeLine() {
     if (busy) return;
     busy = true;
     for (let next = waiting.shift(); next; next = waiting.shift()) {
-      await Promise.race([next().catch(() => {}), new Promise((done) => setTimeout(done, 20_000))]);
+      await new Promise<void>((done) => {
+        const late = setTimeout(done, PATIENCE);
+        const over = () => (clearTimeout(late), done());
+        next!().then(over, over);
+      });
     }
     busy = false;
   }

@@ -8,13 +8,15 @@ export type Overlay = "outline" | "tint" | "off";
 
 export const NOTHING = 255; // the value of pixels without a label
 
+/** Decodes a picture given as data URI, without changing any value. */
+export function decoded(uri: string): Promise<ImageBitmap> {
+  const bytes = Uint8Array.from(atob(uri.slice(uri.indexOf(",") + 1)), (letter) => letter.charCodeAt(0));
+  return createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+}
+
 /** Reads a grey PNG; the values are exactly those of the file. */
 export async function readMask(uri: string): Promise<Mask> {
-  const file = await (await fetch(uri)).blob();
-  const picture = await createImageBitmap(file, {
-    colorSpaceConversion: "none",
-    premultiplyAlpha: "none",
-  });
+  const picture = await decoded(uri);
   const { width, height } = picture;
   const context = sheet({ width, height }).getContext("2d", { willReadFrequently: true })!;
   context.drawImage(picture, 0, 0);

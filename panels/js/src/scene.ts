@@ -1,9 +1,9 @@
 import { sign, stroke, target } from "./marks";
-import { edges, painted, readMask, sheet, type Mask } from "./mask";
+import { decoded, edges, painted, readMask, sheet, type Mask } from "./mask";
 import type { QuestionView } from "./view";
 import { framed, moved, pixelAt, whole, zoomed, type Size, type Viewport } from "./viewport";
 
-type Picture = { image: HTMLImageElement; labels: Mask };
+type Picture = { image: ImageBitmap; labels: Mask };
 type Shown = { view: QuestionView; size: Size; picture: Picture; outline: Path2D };
 type Hooks = {
   onHover(name: string): void;
@@ -28,9 +28,7 @@ function remember<T>(shelf: Map<string, T>, key: string, value: T): void {
 async function pictureOf(view: QuestionView): Promise<Picture> {
   const found = pictures.get(view.picture);
   if (found) return found;
-  const image = new Image();
-  image.src = view.image;
-  const [labels] = await Promise.all([readMask(view.labels), image.decode()]);
+  const [image, labels] = await Promise.all([decoded(view.image), readMask(view.labels)]);
   return { image, labels };
 }
 
@@ -203,5 +201,8 @@ export function makeScene(box: HTMLElement, canvas: HTMLCanvasElement, hooks: Ho
   /** How long the question has been on the screen. */
   const seconds = (): number => (performance.now() - since) / 1000;
 
-  return { show, reset, seconds };
+  /** Which question is on the screen. */
+  const question = (): string => shown?.view.question ?? "";
+
+  return { show, reset, seconds, question };
 }
