@@ -48,8 +48,8 @@ class PlanCorrectionQueries(Job):
         """Call the workflow."""
         arguments = given(
             params, "label_field", "superpixels", "superpixel_method", "superpixel_size", "budget", "acquisition",
-            "audits", "propagate", "recheck", "expansion", "similarity", "class_mapping", "on_edited", "output_dir",
-            "batch_size", "seed", "device", "flips", "scales", "tile",
+            "audits", "propagate", "recheck", "missed_objects", "expansion", "similarity", "class_mapping",
+            "on_edited", "output_dir", "batch_size", "seed", "device", "flips", "scales", "tile",
         )  # fmt: skip
         return query_planning.plan_correction_queries(
             samples, progress=progress, ignore_index=forms.ignore_index_param(params), **source_params(params),
@@ -108,6 +108,12 @@ def _more_input(inputs: types.Object) -> None:
         default=query_planning.RECHECK,
         label="Ask again once where an answer is doubtful",
         description="Finds slips, at the price of some questions.",
+    )
+    inputs.bool(
+        "missed_objects",
+        default=False,
+        label="Ask about objects that only the model sees",
+        description="Where no superpixel is, what the model sees is asked about in its shape.",
     )
     part = types.DropdownView()
     part.add_choice("superpixel", label="All of the superpixel")

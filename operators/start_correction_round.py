@@ -43,7 +43,6 @@ class StartCorrectionRound(Job):
         if "weights" in params:
             training.setdefault("weights", weights_param(params))
         arguments = given(
-            params, "label_field", "budget", "acquisition", "audits", "superpixels", "superpixel_size", "propagate",
-            "score", "on_edited",
+            params, "label_field", "budget", "score", "on_edited", *query_planning.REMEMBERED,
         )  # fmt: skip
         return correction_rounds.start_correction_round(samples, progress=progress, training=training, **arguments)

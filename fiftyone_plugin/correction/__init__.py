@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .remaining import advice as advice
     from .remaining import remaining_share as remaining_share
     from .replay import Repaint as Repaint
+    from .superpixels import add_missed_objects as add_missed_objects
     from .superpixels import fill_gaps as fill_gaps
     from .superpixels import image_superpixels as image_superpixels
     from .superpixels import renumber as renumber
@@ -82,6 +83,7 @@ _HOME = {
     "correction_bits": "query_costs",
     "expand": "expansion",
     "expansion_set": "candidates",
+    "add_missed_objects": "superpixels",
     "fill_gaps": "superpixels",
     "find_candidates": "candidates",
     "grow_region": "refinement",

@@ -226,6 +226,42 @@ def fill_gaps(segments: npt.ArrayLike, image: npt.ArrayLike, *, size: int | None
     return np.where(gaps, parts + np.int32(highest), ids).astype(np.int32)
 
 
+def add_missed_objects(
+    segments: npt.ArrayLike, labels: npt.ArrayLike, predicted: Any, *, min_area: int | None = None
+) -> Segments:
+    """Make what a model sees where no superpixel is, and the label does not say, a superpixel of its own.
+
+    Superpixels from a detector's masks leave out what the detector missed; its shape is then only known to a model.
+
+    Args:
+        segments: (H, W) superpixel ids; 0 = gap
+        labels: (H, W) class indices
+        predicted: (H, W) predicted class indices, NumPy or torch
+        min_area: pixels of the smallest part; by default a 2,000th of the image, 64 at least
+
+    Returns:
+        (H, W) int32: the ids that were there, and new ones above them for connected parts of one predicted class
+
+    Raises:
+        LabelQualityError: if the arrays do not fit each other, or hold what they should not
+
+    Example:
+        >>> add_missed_objects([[1, 0, 0, 0]], [[0, 0, 0, 0]], np.array([[2, 2, 2, 0]]), min_area=2)
+        array([[1, 2, 2, 0]], dtype=int32)
+    """
+    ids, given = check_segments(segments), _check_integers(labels, "labels")
+    seen = _check_integers(predicted.cpu().numpy() if hasattr(predicted, "cpu") else predicted, "predicted")
+    check_same_size("segments", ids.shape, "labels", given.shape)
+    check_same_size("segments", ids.shape, "predicted", seen.shape)
+    least = max(_SMALLEST_SIZE, ids.size // 2_000) if min_area is None else min_area
+    missed = (ids == 0) & (seen != given) & (given >= 0)
+    parts = connected_parts(missed.astype(np.int32), seen)
+    large = np.bincount(parts.ravel()) >= least
+    large[0] = False
+    parts = renumber(np.where(large[parts], parts, 0)) if large.any() else np.zeros_like(parts)
+    return np.where(parts > 0, parts + np.int32(int(ids.max())), ids).astype(np.int32)
+
+
 def split_by_label(
     segments: npt.ArrayLike, labels: npt.ArrayLike, *, min_area: int = MIN_AREA, connected: bool = True
 ) -> Segments:

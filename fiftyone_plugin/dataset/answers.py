@@ -22,9 +22,10 @@ from .regions import utc_now
 STORE: Final = "label_quality_answers"
 
 PERSON, PROPOSAL, HAND_EDIT, PROPAGATED = "person", "proposal", "hand_edit", "propagated"
-SOURCES: Final = (PERSON, PROPOSAL, HAND_EDIT, PROPAGATED)
-"""Who said so: a person asked, a person about a model's proposal, a person with a brush, or a model that learnt from
-answers; the last never lies over what a person said."""
+UNREVIEWED = "unreviewed_proposal"
+SOURCES: Final = (PERSON, PROPOSAL, HAND_EDIT, PROPAGATED, UNREVIEWED)
+"""Who said so: a person asked, a person about a model's proposal, a person with a brush, a model that learnt from
+answers, or a model whose proposals were taken unseen; the last two never lie over what a person said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +172,7 @@ def answers_that_count(answers: Iterable[Answer]) -> list[Answer]:
     for answer in sorted(answers, key=lambda answer: answer.key):
         newest[answer.query_id] = answer
     valid = (answer for answer in newest.values() if answer.status != "pending")
-    return sorted(valid, key=lambda answer: (answer.source != PROPAGATED, answer.key))
+    return sorted(valid, key=lambda answer: (answer.source not in (PROPAGATED, UNREVIEWED), answer.key))
 
 
 def repaints(answers: Iterable[Answer]) -> list[Repaint]:

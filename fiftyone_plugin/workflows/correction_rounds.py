@@ -10,7 +10,7 @@ from ..errors import LabelQualityError
 from ..progress import Progress, terminal_bar
 from .corrected_labels import apply_corrections
 from .correction_run import open_correction
-from .query_planning import DEFAULT_AUDITS, DEFAULT_BUDGET, PlanReport, plan_correction_queries
+from .query_planning import DEFAULT_BUDGET, REMEMBERED, PlanReport, plan_correction_queries
 from .report import ScoringReport
 from .scoring import score_label_quality
 from .training import TrainingReport, train_cross_validated
@@ -48,15 +48,11 @@ def start_correction_round(
     label_field: str = "ground_truth",
     *,
     budget: int = DEFAULT_BUDGET,
-    acquisition: str | None = None,
-    audits: float = DEFAULT_AUDITS,
-    superpixels: str | None = None,
-    superpixel_size: int | None = None,
-    propagate: bool | None = None,
     score: bool = True,
     on_edited: str = "refuse",
     training: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    **planning: Any,
 ) -> RoundReport:
     """Start the next round: train out-of-sample models on the corrected labels, score them, and plan new questions.
 
@@ -64,15 +60,12 @@ def start_correction_round(
         samples: a `fiftyone` dataset or view of images
         label_field: the field that is corrected, which is never written
         budget: number of questions
-        acquisition: as in `plan_correction_queries`; that of the round before if None
-        audits: likewise
-        superpixels: likewise; those of the round before if None
-        superpixel_size: likewise
-        propagate: likewise; as in the round before if None
         score: whether to score the corrected labels under the key `{label_field}_corrected_quality`
         on_edited: what to do with answers about labels that were edited since, see `apply_corrections`
         training: options of `train_cross_validated`: folds, architecture, encoder, epochs, ...
         progress: told how far the job is; a bar in the terminal if None
+        planning: options of `plan_correction_queries`: acquisition, audits, superpixels, expansion, ...; those of the
+            round before where they are not given
 
     Returns:
         what was done
@@ -84,20 +77,10 @@ def start_correction_round(
         >>> start_correction_round(dataset, "ground_truth", budget=200, training={"epochs": 10})  # doctest: +SKIP
     """
     run = open_correction(samples, label_field)
-    before = run.record.parameters
-    known = before.get("superpixels")
-    plan = {
-        "budget": budget,
-        "audits": audits,
-        "superpixel_size": superpixel_size,
-        "on_edited": on_edited,
-        "superpixels": superpixels or (known if known and run.dataset.has_field(known) else None),
-    }
-    if acquisition or before.get("acquisition"):
-        plan["acquisition"] = acquisition or before["acquisition"]
-    wanted = before.get("propagate") if propagate is None else propagate
-    if wanted is not None:
-        plan["propagate"] = wanted
+    before = {name: run.record.parameters[name] for name in REMEMBERED if name in run.record.parameters}
+    if before.get("superpixels") and not run.dataset.has_field(before["superpixels"]):
+        del before["superpixels"]
+    plan = {**before, **planning, "budget": budget, "on_edited": on_edited}
     if progress is not None:
         return _run(samples, label_field, plan, score, dict(training or {}), progress)
     with terminal_bar("correcting labels") as bar:

@@ -79,7 +79,7 @@ class CorrectionRun:
         label = self._row(sample_id, self.label_field).get(self.label_field)
         if not label:
             raise LabelQualityError(f"sample {sample_id} has no label in `{self.label_field}` any more")
-        if label.get("mask_path"):
+        if label.get("mask") is None and label.get("mask_path"):
             return read_mask_file(label["mask_path"])
         return read_mask(self.dataset[sample_id][self.label_field])
 
@@ -89,7 +89,8 @@ class CorrectionRun:
         Raises:
             LabelQualityError: if the sample was deleted
         """
-        path = (self._row(sample_id, self.label_field).get(self.label_field) or {}).get("mask_path")
+        label = self._row(sample_id, self.label_field).get(self.label_field) or {}
+        path = None if label.get("mask") is not None else label.get("mask_path")
         stamp = file_stamp(path) if path else None
         return None if stamp is None else (path, *stamp)
 

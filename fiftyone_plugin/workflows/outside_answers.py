@@ -13,7 +13,7 @@ from ..correction.connected_parts import connected_parts
 from ..correction.replay import tight
 from ..dataset import answers as answer_log
 from ..dataset import files, regions, runs
-from ..dataset.answers import HAND_EDIT, PROPOSAL, Answer
+from ..dataset.answers import HAND_EDIT, PROPOSAL, UNREVIEWED, Answer
 from ..dataset.append_log import new_key
 from ..dataset.classes import ClassMap
 from ..dataset.fields import ScoreFields
@@ -92,23 +92,24 @@ def apply_proposals(
     classes = run.classes()
     wanted = {"accepted"} if status == "accepted" else {"accepted", "pending"}
     chosen = samples if samples._dataset is dataset else dataset.select(samples.values("sample_id"))
-    ids = [
-        label_id
+    state_of = {
+        label_id: state
         for label_ids, states in zip(
             *chosen.values([f"{name}.detections.id", f"{name}.detections.status"]), strict=True
         )
         for label_id, state in zip(label_ids or [], states or [], strict=True)
         if state in wanted
-    ]
+    }
     passed_over, rows = 0, []
     taken = {
         a.query_id
         for a in answer_log.answers_that_count(answer_log.read_answers(dataset, run.label_field, masks=False))
     }
-    for region in regions.find_regions(dataset, name, ids):
+    for region in regions.find_regions(dataset, name, state_of):
         if region.label_id in taken:  # again, it would lie over what was said since
             continue
-        answer = _answer_of(run, classes, region, reviewer)
+        source = PROPOSAL if state_of[region.label_id] == "accepted" else UNREVIEWED
+        answer = _answer_of(run, classes, region, source, reviewer)
         if answer is None:
             passed_over += 1
         else:
@@ -132,7 +133,7 @@ def _begun(samples: Any, label_field: str, on_edited: str, progress: Progress) -
 
 
 def _answer_of(
-    run: CorrectionRun, classes: ClassMap, region: regions.StoredRegion, reviewer: str | None
+    run: CorrectionRun, classes: ClassMap, region: regions.StoredRegion, source: str, reviewer: str | None
 ) -> Answer | None:
     value = dict(zip(classes.names, classes.values, strict=True)).get(region.suggested)
     if value is None or not region.mask_path:
@@ -159,7 +160,7 @@ def _answer_of(
         bbox=bbox,
         shape=(height, width),
         mask=mask,
-        source=PROPOSAL,
+        source=source,
         digest=mask_digest(raw),
         repaired=int((mask & (now != value)).sum()),
         reviewer=reviewer,

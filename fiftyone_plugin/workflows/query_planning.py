@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ..correction.candidates import Candidates, find_candidates
 from ..correction.expansion import EXPANSIONS, expand
 from ..correction.query_costs import AnswerSeconds
 from ..correction.replay import replay, tight
-from ..correction.superpixels import fill_gaps, image_superpixels, split_by_label
+from ..correction.superpixels import add_missed_objects, fill_gaps, image_superpixels, split_by_label
 from ..dataset import answers as answer_log
 from ..dataset import files, queries, runs
 from ..dataset.answers import Answer
@@ -39,6 +40,12 @@ DEFAULT_AUDITS = 0.1
 DEFAULT_EXPANSION = "superpixel"
 PROPAGATE = True
 RECHECK = True
+REMEMBERED = (
+    "superpixels", "superpixel_method", "superpixel_size", "acquisition", "audits", "propagate", "recheck", "expansion",
+    "similarity", "missed_objects",
+)  # fmt: skip
+"""Options that the next round takes over unless told otherwise."""
+
 _ALTERNATIVES = 5
 _ASKED = 0.5
 """Share of a superpixel that was answered about from which on it is not asked about again."""
@@ -115,6 +122,7 @@ class _Plan:
     audits: float
     propagate: bool
     recheck: bool
+    missed_objects: bool
     expansion: str
     similarity: float
     ignore_index: Any
@@ -138,6 +146,7 @@ def plan_correction_queries(
     audits: float = DEFAULT_AUDITS,
     propagate: bool = PROPAGATE,
     recheck: bool = RECHECK,
+    missed_objects: bool = False,
     expansion: str = DEFAULT_EXPANSION,
     similarity: float = 0.9,
     ignore_index: Any = "auto",
@@ -170,6 +179,8 @@ def plan_correction_queries(
         audits: share of the questions that is drawn at random, which tells how much is still wrong; 0 for none
         propagate: whether superpixels that nobody was asked about are relabelled where the answers make it certain
         recheck: whether a superpixel is asked about a second time where everything else speaks against its answer
+        missed_objects: whether what the model sees where no superpixel is becomes a superpixel of its shape, to be
+            asked about as one object; otherwise such gaps are cut up by colour
         expansion: which part of a superpixel a question is about: "superpixel" for all of it, "similar" for the pixels
             whose prediction is like that of the representative one, "doubted" for the part that is not predicted as it
             is labelled
@@ -200,7 +211,7 @@ def plan_correction_queries(
         raise LabelQualityError(f"Expected `budget` to be at least 1 question, but got {budget}")
     plan = _Plan(
         label_field, superpixels, superpixel_method, superpixel_size, int(budget), acquisition, float(audits),
-        propagate, recheck, expansion, float(similarity),
+        propagate, recheck, missed_objects, expansion, float(similarity),
         ignore_index, class_mapping, on_edited, seed,
     )  # fmt: skip
     require_label_field(samples, label_field)
@@ -323,8 +334,8 @@ def _finish(run: CorrectionRun, plan: _Plan, source: ProbabilitySource, report: 
     summary["labelled"] = found.labelled
     record = runs.RunRecord(
         run.record.key, runs.CORRECTION, plan.label_field,
-        {"source": source.description, "acquisition": plan.acquisition, "audits": plan.audits, "budget": plan.budget,
-         "superpixels": plan.superpixels or plan.superpixel_method, "propagate": plan.propagate, "seed": plan.seed},
+        {"source": source.description, "budget": plan.budget, "seed": plan.seed,
+         **{name: getattr(plan, name) for name in REMEMBERED}},
         run.record.fields, output_dir=str(run.folder),
         summary=summary | {"rounds": history, "report": report.markdown()},
     )  # fmt: skip
@@ -383,7 +394,7 @@ class _Stage:
     def __init__(self, run: CorrectionRun, plan: _Plan, classes: ClassMap, source: str) -> None:
         self._run, self._plan, self._classes = run, plan, classes
         cut = (plan.superpixels, plan.superpixel_method, plan.superpixel_size)
-        self._how = repr((source, *cut, plan.expansion, plan.similarity, classes))
+        self._how = repr((source, *cut, plan.expansion, plan.similarity, plan.missed_objects, classes))
         self._answers: dict[str, list[Answer]] = defaultdict(list)
         counting = answer_log.answers_that_count(answer_log.read_answers(run.dataset, run.label_field))
         for answer in counting:
@@ -440,7 +451,7 @@ class _Stage:
 
     def _look_at(self, image: LabelledImage, probabilities: Any) -> None:
         labels = self.labels(image)
-        segments = self._cut(image, labels)
+        segments = self._cut(image, labels, probabilities)
         # Hard masks give NaN where they say nothing: all classes are as likely there.
         found = find_candidates(labels, _without_gaps(probabilities), segments)
         path = self._path(image)
@@ -476,7 +487,7 @@ class _Stage:
         with np.load(self._path(image).with_suffix(".segments.npz")) as arrays:
             return arrays["part"]
 
-    def _cut(self, image: LabelledImage, labels: np.ndarray) -> np.ndarray:
+    def _cut(self, image: LabelledImage, labels: np.ndarray, probabilities: Any) -> np.ndarray:
         path = self._superpixel_paths.get(image.sample_id)
         pixels = resize_image(read_image(image.filepath), labels.shape)
         if path is None:
@@ -484,6 +495,8 @@ class _Stage:
             segments = image_superpixels(pixels, method=method, size=self._plan.superpixel_size)
         else:
             segments = resize_nearest(read_mask_file(path).astype(np.int32), (labels.shape[0], labels.shape[1]))
+            if self._plan.missed_objects:
+                segments = add_missed_objects(segments, labels, probabilities.argmax(0))
             segments = fill_gaps(segments, pixels, size=self._plan.superpixel_size)
         # What somebody made a superpixel of stays one question, also where other objects lie in front of it.
         return split_by_label(segments, labels, connected=path is None)
@@ -494,7 +507,7 @@ class _Stage:
         people: dict[str, list[Answer]] = {}
         for image in images:
             one = Candidates.load(self._path(image))
-            given = list(self._answers.get(image.sample_id, ()))
+            given = [a for a in self._answers.get(image.sample_id, ()) if a.source != answer_log.UNREVIEWED]
             people[image.sample_id] = given
             candidates.append(one)
             asked.append(_asked(one, self.segments(image), given) if given else np.zeros(len(one), bool))
@@ -520,7 +533,7 @@ class _Stage:
             segments = np.where(self._part(image), self.segments(image), 0)
             candidates = found.candidates[place]
             for rank, one in per_image[place]:
-                path = self._run.folder / "queries" / image.sample_id / f"{round_number}-{rank}.png"
+                path = self._run.folder / "queries" / image.sample_id / f"{round_number}-{rank}-{uuid4().hex[:8]}.png"
                 documents[image.sample_id].append(
                     self._document(image, segments, candidates, one, rank, round_number, path)
                 )

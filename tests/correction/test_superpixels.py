@@ -224,3 +224,21 @@ def test_parts_of_one_superpixel_that_do_not_touch_can_stay_one():
         superpixels.split_by_label(segments, labels, min_area=1, connected=False), [[2, 2, 3, 3, 2, 1]]
     )
     np.testing.assert_array_equal(superpixels.split_by_label(segments, labels, min_area=1), [[1, 1, 2, 2, 3, 4]])
+
+
+def test_what_only_the_model_sees_becomes_a_superpixel():
+    segments = np.zeros((40, 40), np.int32)
+    segments[:5] = 3
+    labels = np.zeros((40, 40), np.int64)
+    labels[:, 39] = -1  # no label: nothing is missed there
+    predicted = np.zeros((40, 40), np.int64)
+    predicted[10:20, 10:20] = 2
+    predicted[0:5, 0:5] = 2  # there is a superpixel already
+    predicted[30:32, 30:32] = 1  # a speck
+    predicted[20:40, 39] = 1
+    found = superpixels.add_missed_objects(segments, labels, predicted)
+    expected = segments.copy()
+    expected[10:20, 10:20] = 4
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(LabelQualityError, match="predicted"):
+        superpixels.add_missed_objects(segments, labels, predicted[1:])

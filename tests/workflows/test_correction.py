@@ -498,6 +498,31 @@ def test_a_question_can_be_about_the_part_that_is_doubted(make_dataset, tmp_path
         plan(dataset, tmp_path / "run", expansion="all")
 
 
+def test_an_object_that_every_segment_missed_is_asked_about_as_one(make_dataset, tmp_path):
+    dataset = make_dataset(4, wrong=())
+    for sample in dataset:
+        probs = np.full((3, 24, 32), 0.02, np.float32)
+        probs[0] = 0.96
+        probs[:, 14:22, 20:30] = [[[0.02]], [[0.96]], [[0.02]]]  # a car on the road that no superpixel covers
+        np.save(sample.probabilities, probs)
+        label = np.ones((24, 32), np.uint8)
+        Image.fromarray(label).save(sample.ground_truth.mask_path)
+        segments = np.zeros((24, 32), np.uint16)
+        segments[:12] = 1
+        path = tmp_path / f"{sample.id}.png"
+        Image.fromarray(segments).save(path)
+        sample["segments"] = fo.Segmentation(mask_path=str(path))
+        sample.save()
+    options = {"superpixels": "segments", "budget": 4, "audits": 0.0, "superpixel_size": 300}
+    plan(dataset, tmp_path / "run", missed_objects=True, **options)
+    boxes = []
+    for sample in dataset:
+        for detection in sample.ground_truth_queries.detections:
+            query = queries.find_queries(dataset, "ground_truth_queries", [detection.id])[0]
+            boxes.append(query.region((24, 32))[0])
+    assert boxes == [(14, 20, 22, 30)] * 4
+
+
 def test_measured_times_decide_what_is_worth_asking(planned, sitting, tmp_path, monkeypatch):
     from fiftyone_plugin.workflows import query_planning
 

@@ -61,6 +61,24 @@ def test_only_what_was_accepted_is_taken(scored):
     assert report.corrections.num_repaired == 0
 
 
+def test_proposals_that_nobody_looked_at_lie_below_what_people_say(scored, tmp_path):
+    from fiftyone_plugin import open_sitting
+    from fiftyone_plugin.dataset.answers import UNREVIEWED
+
+    plan_correction_queries(
+        scored, "ground_truth", probabilities="probabilities", budget=3, superpixel_size=60, audits=0.0,
+        output_dir=str(tmp_path / "plan"), progress=silent, propagate=False,
+    )  # fmt: skip
+    sitting = open_sitting(scored, "ground_truth", sitting_id="me")
+    question = sitting.question
+    sitting.correct("tree")
+    sitting.close()
+    apply_proposals(scored, "label_quality", status="pending")
+    assert UNREVIEWED in {answer.source for answer in read_answers(scored, "ground_truth")}
+    mask = corrected(scored[question.sample_id])
+    assert (mask[question.region] == 3).all()
+
+
 def test_a_run_without_regions_is_refused(make_dataset):
     dataset = make_dataset(2)
     with pytest.raises(LabelQualityError, match="run with regions"):
