@@ -330,6 +330,9 @@ class Sitting:
                 )
             shown.points = [*shown.points, (int(x), int(y), bool(positive))]
             self._grow(shown)
+            if self._place is None:  # who clicks is still there
+                name, query = self._run.fields.queries, shown.query
+                queries.claim(self._run.dataset, name, query.sample_id, query.query_id, self._id)
 
     def unrefine(self) -> None:
         """Forget the last refining click."""

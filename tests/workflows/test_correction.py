@@ -256,6 +256,16 @@ def test_a_taken_query_comes_back_after_a_while(planned, monkeypatch):
     assert answer.answer == "tree"
 
 
+def test_whoever_refines_keeps_the_query(planned):
+    first = open_sitting(planned, FIELD, sitting_id="a")
+    question = first.question
+    [query] = queries.find_queries(planned, "ground_truth_queries", [question.query_id])
+    first.refine(3, 3, True)
+    [renewed] = queries.find_queries(planned, "ground_truth_queries", [question.query_id])
+    assert renewed.claimed_by == "a"
+    assert renewed.claimed_at > query.claimed_at
+
+
 def test_a_crash_after_the_record_loses_nothing(planned, sitting, monkeypatch):
     question = sitting.question
 
