@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
+from ..fiftyone_plugin.dataset import runs
 from ..fiftyone_plugin.progress import Progress
 from . import forms
 from .progress import execute, run_with_progress, show_report
 
 
-class Job(foo.Operator):
+class Job(foo.Operator, ABC):
     """What operators with a report have in common; subclasses say what to ask and which workflow to call."""
 
     name: ClassVar[str] = ""
@@ -22,6 +24,12 @@ class Job(foo.Operator):
     icon: ClassVar[str] = ""
     done: ClassVar[str] = ""
     """Title of the report."""
+    takes_hours: ClassVar[bool] = False
+    """Whether the App offers to delegate it first."""
+    positional: ClassVar[tuple[str, ...]] = ("label_field",)
+    """Parameters that a call in Python may give without their names."""
+    default_key: ClassVar[str] = ""
+    """Key of the run whose record a call in Python returns, where the caller names none."""
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -35,6 +43,7 @@ class Job(foo.Operator):
             execute_as_generator=True,
             allow_immediate_execution=True,
             allow_delegated_execution=True,
+            default_choice_to_delegated=self.takes_hours,
         )
 
     def __call__(self, sample_collection: Any, *args: Any, delegate: bool = False, **kwargs: Any) -> Any:
@@ -42,19 +51,22 @@ class Job(foo.Operator):
 
         Args:
             sample_collection: the dataset or view
-            args: values of the parameters in `positional`
+            args: values of the parameters in `positional`, mostly the label field
             delegate: whether to queue the job for `fiftyone delegated launch`
             kwargs: the other arguments of the workflow
 
         Returns:
-            FiftyOne's ExecutionResult, whose `result` is None: the report is shown, the fields are on the dataset. The
-            function of the same name in `fiftyone_plugin` returns the report
+            the run's record where the job has a key, else FiftyOne's ExecutionResult, as for a queued job. The function
+            of the same name in `fiftyone_plugin` returns the report
         """
         named = dict(zip(self.positional, args, strict=False))
+        if "label_field" in self.positional:
+            named.setdefault("label_field", "ground_truth")
         ctx = forms.context_of(sample_collection, **self.call_params({**named, **kwargs}))
-        return execute(self.uri, ctx, delegate=delegate, description=self.label.lower())
-
-    positional: ClassVar[tuple[str, ...]] = ("label_field",)
+        result = execute(self.uri, ctx, delegate=delegate, description=self.label.lower())
+        if delegate or not self.default_key:
+            return result
+        return runs.find_run(sample_collection._dataset, kwargs.get("key", self.default_key))
 
     def call_params(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Parameters of the form from the arguments of a call in Python."""
@@ -80,17 +92,17 @@ class Job(foo.Operator):
         yield ctx.ops.open_dataset(ctx.dataset.name)  # unlike a reload, takes up new colours
         yield show_report(ctx, self.done, report if isinstance(report, str) else report.markdown())
 
+    @abstractmethod
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
-        raise NotImplementedError
 
+    @abstractmethod
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow.
 
         Returns:
             a report with `markdown()`, or text
         """
-        raise NotImplementedError
 
 
 def given(params: dict[str, Any], *names: str) -> dict[str, Any]:

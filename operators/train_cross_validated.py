@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..fiftyone_plugin.dataset import runs
 from ..fiftyone_plugin.errors import LabelQualityError
+from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows import training
 from . import forms
-from .progress import execute, run_with_progress, show_report
+from .job import Job
 
 ARCHITECTURES = (
     "unet",
@@ -33,47 +31,23 @@ _PASSED_ON = (
 )  # fmt: skip
 
 
-class TrainCrossValidated(foo.Operator):
+class TrainCrossValidated(Job):
     """Trains one model per fold; the form only asks."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        """How the operator appears in the App."""
-        return foo.OperatorConfig(
-            name="train_cross_validated",
-            label="Train with cross-validation",
-            description="A segmenter per fold, so that each image is predicted by a model that has not seen it",
-            icon="model_training",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-            default_choice_to_delegated=True,
-        )
+    name = "train_cross_validated"
+    label = "Train with cross-validation"
+    description = "A segmenter per fold, so that each image is predicted by a model that has not seen it"
+    icon = "model_training"
+    done = "Trained"
+    takes_hours = True
+    default_key = "cross_validation"
 
-    def __call__(
-        self, sample_collection: Any, label_field: str = "ground_truth", *, delegate: bool = False, **kwargs: Any
-    ) -> Any:
-        """Train from Python.
+    def call_params(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Parameters of the form from the arguments of a call in Python."""
+        return none_as_word(arguments, "weights")
 
-        Args:
-            sample_collection: the dataset or view
-            label_field: its Segmentation field
-            delegate: whether to queue the job for `fiftyone delegated launch`
-            kwargs: the other arguments of `fiftyone_plugin.train_cross_validated`
-
-        Returns:
-            the run's record, or what FiftyOne says of the queued job
-        """
-        if "weights" in kwargs and kwargs["weights"] is None:
-            kwargs["weights"] = "none"  # parameters that are None count as not given
-        ctx = forms.context_of(sample_collection, label_field=label_field, **kwargs)
-        result = execute(self.uri, ctx, delegate=delegate, description="checking labels")
-        return result if delegate else runs.find_run(sample_collection._dataset, kwargs.get("key", "cross_validation"))
-
-    def resolve_input(self, ctx: Any) -> types.Property:
-        """The form."""
-        inputs = types.Object()
+    def ask(self, ctx: Any, inputs: types.Object) -> None:
+        """Fill the form."""
         if forms.label_field_input(ctx, inputs) is not None:
             model_input(inputs)
             inputs.int(
@@ -84,23 +58,15 @@ class TrainCrossValidated(foo.Operator):
             inputs.bool("more", default=False, label="More options", view=types.SwitchView())
             if ctx.params.get("more"):
                 training_input(ctx, inputs)
-        return types.Property(inputs, view=types.View(label="Train with cross-validation"))
 
-    def resolve_run_name(self, ctx: Any) -> str:
-        """Name of a delegated run."""
-        return f"Cross-validated training on {ctx.params.get('label_field', 'labels')}"
+    def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
+        """Call the workflow."""
+        return training.train_cross_validated(samples, progress=progress, **_arguments(params))
 
-    def execute(self, ctx: Any) -> Iterator[Any]:
-        """Train, then say how well the models do on unseen images."""
-        arguments = _arguments(ctx.params)
-        samples = ctx.target_view()
-        report = yield from run_with_progress(
-            ctx, lambda progress: training.train_cross_validated(samples, progress=progress, **arguments)
-        )
-        if ctx.delegated:
-            return
-        yield ctx.ops.open_dataset(ctx.dataset.name)  # unlike a reload, takes up new colours
-        yield show_report(ctx, "Trained", report.markdown())
+
+def none_as_word(arguments: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Say None in words where it has a meaning: parameters that are None count as not given."""
+    return {name: "none" if name in names and value is None else value for name, value in arguments.items()}
 
 
 def model_input(inputs: types.Object) -> None:

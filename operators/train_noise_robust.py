@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..fiftyone_plugin.dataset import runs
+from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows import noise_robust
 from . import forms
-from .progress import execute, run_with_progress, show_report
-from .train_cross_validated import model_input, training_input, weights_param
+from .job import Job
+from .train_cross_validated import model_input, none_as_word, training_input, weights_param
 
 OURS = "ours"
 VARIANTS = {
@@ -28,48 +26,23 @@ _PASSED_ON = (
 )  # fmt: skip
 
 
-class TrainNoiseRobust(foo.Operator):
+class TrainNoiseRobust(Job):
     """Trains one model and proposes corrected labels; the form only asks."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        """How the operator appears in the App."""
-        return foo.OperatorConfig(
-            name="train_noise_robust",
-            label="Train on noisy labels",
-            description="A segmenter that does not memorise wrong labels, and proposals of corrected labels to review",
-            icon="auto_fix_high",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-            default_choice_to_delegated=True,
-        )
+    name = "train_noise_robust"
+    label = "Train on noisy labels"
+    description = "A segmenter that does not memorise wrong labels, and proposals of corrected labels to review"
+    icon = "auto_fix_high"
+    done = "Trained"
+    takes_hours = True
+    default_key = "noise_robust"
 
-    def __call__(
-        self, sample_collection: Any, label_field: str = "ground_truth", *, delegate: bool = False, **kwargs: Any
-    ) -> Any:
-        """Train from Python.
+    def call_params(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Parameters of the form from the arguments of a call in Python."""
+        return none_as_word(arguments, "weights", "background")
 
-        Args:
-            sample_collection: the dataset or view
-            label_field: its Segmentation field
-            delegate: whether to queue the job for `fiftyone delegated launch`
-            kwargs: the other arguments of `fiftyone_plugin.train_noise_robust`
-
-        Returns:
-            the run's record, or what FiftyOne says of the queued job
-        """
-        for name in ("weights", "background"):
-            if name in kwargs and kwargs[name] is None:
-                kwargs[name] = "none"  # parameters that are None count as not given
-        ctx = forms.context_of(sample_collection, label_field=label_field, **kwargs)
-        result = execute(self.uri, ctx, delegate=delegate, description="checking labels")
-        return result if delegate else runs.find_run(sample_collection._dataset, kwargs.get("key", "noise_robust"))
-
-    def resolve_input(self, ctx: Any) -> types.Property:
-        """The form."""
-        inputs = types.Object()
+    def ask(self, ctx: Any, inputs: types.Object) -> None:
+        """Fill the form."""
         if forms.label_field_input(ctx, inputs) is not None:
             model_input(inputs)
             _method_input(inputs)
@@ -90,23 +63,10 @@ class TrainNoiseRobust(foo.Operator):
             if ctx.params.get("more"):
                 _rule_input(inputs)
                 training_input(ctx, inputs)
-        return types.Property(inputs, view=types.View(label="Train on noisy labels"))
 
-    def resolve_run_name(self, ctx: Any) -> str:
-        """Name of a delegated run."""
-        return f"Noise-robust training on {ctx.params.get('label_field', 'labels')}"
-
-    def execute(self, ctx: Any) -> Iterator[Any]:
-        """Train, then show what would change."""
-        arguments = _arguments(ctx.params)
-        samples = ctx.target_view()
-        report = yield from run_with_progress(
-            ctx, lambda progress: noise_robust.train_noise_robust(samples, progress=progress, **arguments)
-        )
-        if ctx.delegated:
-            return
-        yield ctx.ops.open_dataset(ctx.dataset.name)  # unlike a reload, takes up new colours
-        yield show_report(ctx, "Trained", report.markdown())
+    def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
+        """Call the workflow."""
+        return noise_robust.train_noise_robust(samples, progress=progress, **_arguments(params))
 
 
 def _method_input(inputs: types.Object) -> None:

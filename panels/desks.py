@@ -15,9 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
-from ..fiftyone_plugin.correction.refinement import grow_region
 from ..fiftyone_plugin.dataset.appearance import class_colors
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.workflows import answering
@@ -106,13 +103,6 @@ def _look_again(place: Place) -> None:
             _desks.pop(place, None)
 
 
-def _warm_up() -> None:
-    """The first click on a picture would wait seconds for what refining imports."""
-    image, region = np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), bool)
-    region[4:8, 4:8] = True
-    grow_region(image, region, [(10, 10, True)])
-
-
 def _set_up(place: Place, dataset: Any) -> Desk:
     if dataset is None:
         import fiftyone as fo
@@ -126,10 +116,7 @@ def _set_up(place: Place, dataset: Any) -> Desk:
     colors = class_colors(dataset, place.field, question.classes if question else ())
     desk = Desk(sitting, answering.planned_fields(dataset), colors, time.monotonic())
     with _guard:
-        first = not _desks
         _keep(_desks, place, desk)
-    if first:
-        _background.submit(_warm_up)
     return desk
 
 

@@ -117,6 +117,22 @@ def declare_segmentation(dataset: Any, name: str, description: str, targets: Map
         dataset.save()
 
 
+def declare_detections(dataset: Any, name: str, description: str, attributes: Mapping[str, tuple[str, str]]) -> None:
+    """Declare a field of Detections and their attributes, so that the App filters by them.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        name: the field
+        description: shown by the App
+        attributes: name of each to its kind, a class of fields of FiftyOne, and what the App says of it
+    """
+    import fiftyone as fo
+
+    _declare(dataset, name, fo.EmbeddedDocumentField, description, embedded_doc_type=fo.Detections)
+    for attribute, (kind, text) in attributes.items():
+        _declare(dataset, f"{name}.detections.{attribute}", getattr(fo, kind), text)
+
+
 def write_heatmaps(dataset: Any, name: str, paths: Mapping[str, str], description: str) -> None:
     """Write one 8-bit heatmap on disk per sample, with the range [0, 1]."""
     import fiftyone as fo

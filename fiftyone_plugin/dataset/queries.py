@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from .fields import declare_detections
 from .masks import read_mask_file
 from .regions import utc_now
 
@@ -137,15 +138,7 @@ def declare_queries(dataset: Any, name: str) -> None:
         dataset: the `fiftyone.Dataset`
         name: the field
     """
-    import fiftyone as fo
-
-    if not dataset.has_field(name):
-        text = "Questions about the label, by class that it gives"
-        dataset.add_sample_field(name, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, description=text)
-    for attribute, (kind, text) in _ATTRIBUTES.items():
-        path = f"{name}.detections.{attribute}"
-        if not dataset.has_field(path):
-            dataset.add_sample_field(path, getattr(fo, kind), description=text)
+    declare_detections(dataset, name, "Questions about the label, by class that it gives", _ATTRIBUTES)
 
 
 def query_document(

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import LabelQualityError
+from .fields import declare_detections
 
 STATUSES: Final = ("pending", "accepted", "rejected")
 """What a reviewer can say: nothing yet, the label is wrong there, the label is right."""
@@ -75,15 +76,7 @@ def declare_regions(dataset: Any, name: str) -> None:
         dataset: the `fiftyone.Dataset`
         name: the field
     """
-    import fiftyone as fo
-
-    if not dataset.has_field(name):
-        text = "Where the label is probably wrong, by kind, worst first"
-        dataset.add_sample_field(name, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, description=text)
-    for attribute, (kind, text) in _ATTRIBUTES.items():
-        path = f"{name}.detections.{attribute}"
-        if not dataset.has_field(path):
-            dataset.add_sample_field(path, getattr(fo, kind), description=text)
+    declare_detections(dataset, name, "Where the label is probably wrong, by kind, worst first", _ATTRIBUTES)
     label = dataset.get_field(f"{name}.detections.label")
     label.description = "Kind: missing, spurious, wrong_class or boundary"
     label.save()

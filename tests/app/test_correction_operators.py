@@ -53,7 +53,7 @@ def test_the_whole_way_from_superpixels_to_an_export(dataset, tmp_path):
     while sitting.question is not None:
         sitting.correct("road")
     sitting.close()
-    operator("apply_corrections")(dataset, "ground_truth")
+    operator("apply_corrections")(dataset)  # the label field is ground_truth unless said otherwise
     operator("export_corrected_labels")(dataset, str(tmp_path / "out"), "ground_truth")
     assert len(list((tmp_path / "out").glob("*.png"))) == 6
     operator("begin_hand_edits")(dataset, "ground_truth")
