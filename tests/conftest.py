@@ -25,6 +25,18 @@ if SERVER_VARIABLE not in os.environ:  # not started by bootstrap.py, which does
 CLASSES = {1: "road", 2: "car", 3: "tree", 255: "void"}
 
 
+class _PlainRoot:
+    """Keeps pytest from importing the root as a package, for which the clone's folder needs a name without hyphens."""
+
+    @staticmethod
+    def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        return pytest.Dir.from_parent(parent, path=path) if path == parent.config.rootpath else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_PlainRoot())  # the hooks of this file are not asked about the folder above
+
+
 def pytest_sessionfinish() -> None:
     _OPEN.close()
 

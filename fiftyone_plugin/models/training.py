@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import lightning.pytorch as pl
+import pytorch_lightning as pl
 import torch
 import torch.distributed
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch.multiprocessing.spawn import ProcessRaisedException
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -483,7 +483,7 @@ def _trainer(plan: FoldPlan, folder: Path, reports: StepReports) -> pl.Trainer:
 def _strategy(devices: int) -> Any:
     if devices == 1:
         return "auto"
-    from lightning.pytorch.strategies import DDPStrategy
+    from pytorch_lightning.strategies import DDPStrategy
 
     # Spawned processes import this module; Lightning's default would run the caller's own script once more.
     # Parts of an encoder that a shallow decoder leaves unused have no gradient.
@@ -630,7 +630,7 @@ def _read_checkpoint(path: Path) -> dict[str, Any] | None:
 @contextlib.contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Keep Lightning's remarks and advice from the user's terminal; errors still show."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

@@ -194,7 +194,7 @@ def test_interrupted_between_correction_and_checkpoint(finished, tmp_path, monke
     method = replace(METHOD, correct_every=3)
     owner, name = {
         "write": ("fiftyone_plugin.models.noise_robust.History", "write"),
-        "save": ("lightning.pytorch.trainer.trainer.Trainer", "save_checkpoint"),
+        "save": ("pytorch_lightning.trainer.trainer.Trainer", "save_checkpoint"),
     }[moment]
     whole = train_noise_robust(EXAMPLES, tmp_path / "whole", method=method, **SMALL)
     left = [3]

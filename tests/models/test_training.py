@@ -166,7 +166,7 @@ def test_a_full_disk_is_said(data, tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("lightning.pytorch.trainer.trainer.Trainer.save_checkpoint", full)
+    monkeypatch.setattr("pytorch_lightning.trainer.trainer.Trainer.save_checkpoint", full)
     with pytest.raises(LabelQualityError, match=r"No space left on device.*finished epochs are kept"):
         train_fold(Tiny(), data, range(5), PLAN, tmp_path, lambda *call: None)
 
