@@ -269,7 +269,7 @@ def _pip_settings() -> dict[str, str]:
 
 def _ensure_mongod(python: Path, uv: str | None) -> Path | None:
     """Return the `mongod` of the environment, getting one if there is none that runs."""
-    command = [str(python), "-I", str(ROOT / "fiftyone_plugin" / "mongod.py"), "ensure"]
+    command = [str(python), "-I", str(ROOT / "demo" / "mongod.py"), "ensure"]
     program = uv or shutil.which("uv") or str(TOOLS / "bin" / "uv")
     command += ["--uv", program]
     outcome = subprocess.run(command, env=_uv_environment(), stdout=subprocess.PIPE, text=True, check=False)
@@ -295,8 +295,8 @@ def run_demo(python: Path, arguments: list[str]) -> int:
         its exit code
     """
     say("starting the demo")
-    # -I: not the `fiftyone_plugin` of another clone in which this happens to be called
-    command = [str(python), "-I", "-m", "fiftyone_plugin.cli", "demo", *arguments]
+    # -I: not the `demo` of another clone in which this happens to be called
+    command = [str(python), "-I", "-m", "demo", *arguments]
     return _run(command, _child_environment(), Path.cwd())
 
 
@@ -324,8 +324,8 @@ def run_tests(python: Path, mongod: Path | None, arguments: list[str]) -> int:
 
 
 def _module(name: str) -> ModuleType:
-    """Load a module of the package that needs nothing installed, without the package around it."""
-    path = ROOT / "fiftyone_plugin" / f"{name}.py"
+    """Load a module of the demo that needs nothing installed, without the package around it."""
+    path = ROOT / "demo" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"bootstrap_{name}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise SetupError(f"Expected {path}, but it is not there; call the bootstrap.py of a complete clone.")

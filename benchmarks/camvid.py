@@ -17,8 +17,8 @@ import statistics
 import time
 from pathlib import Path
 
-from fiftyone_plugin.isolation import isolated_environment
-from fiftyone_plugin.mongod import running_database
+from demo.isolation import isolated_environment
+from demo.mongod import running_database
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def make_dataset(options: argparse.Namespace, seed: int):
 def run_seed(options: argparse.Namespace, seed: int) -> dict[str, float]:
     """Inject, train, score and compare; AUROC and share found for each score."""
     from fiftyone_plugin import inject_label_errors, quality, score_label_quality, train_cross_validated
-    from fiftyone_plugin.workflows.rehearsal import rehearsal_result
+    from fiftyone_plugin.workflows.rehearsing.rehearsal import rehearsal_result
 
     started = time.monotonic()
     dataset = make_dataset(options, seed)

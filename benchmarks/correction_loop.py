@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from fiftyone_plugin.isolation import isolated_environment
-from fiftyone_plugin.mongod import running_database
+from demo.isolation import isolated_environment
+from demo.mongod import running_database
 
 VOID = 255
 

@@ -2,7 +2,7 @@
 
     python benchmarks/fit_region_score.py [--scenes 240] [--json results.json]
 
-Scenes come from `fiftyone_plugin.rehearsal`; half of their masks carry one error of a random kind. The model is
+Scenes come from `demo.scenes`; half of their masks carry one error of a random kind. The model is
 simulated, twice (a better and a worse one): it has mistakes of its own (objects missed, invented, confused, drawn too
 small or large), wavy borders, blurred and noisy logits, and is less sure where it is wrong, though not always. A
 region counts as an error if it has an IoU of at least 0.25 with a connected part, of at least 50 pixels, of what was
@@ -34,10 +34,12 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fiftyone_plugin import quality, rehearsal
+from demo import scenes
+from fiftyone_plugin import quality
+from fiftyone_plugin.quality import known_errors
 
 SIZE = (192, 256)
-CLASSES = len(rehearsal.SCENE_CLASSES)
+CLASSES = len(scenes.SCENE_CLASSES)
 FIT_SEED, TEST_SEEDS = 1_000_000, (2_000_000, 3_000_000, 4_000_000)
 MODEL_MISTAKES = ("drop_object", "add_object", "wrong_class", "erode", "dilate")
 LOCAL_ERRORS = ("drop_object", "add_object", "wrong_class", "erode", "dilate")
@@ -96,7 +98,7 @@ def simulated_probabilities(true: np.ndarray, model: Model, rng: np.random.Gener
     """Return (K, H, W) float32 probabilities of an imperfect model for a true mask of classes 0..K-1."""
     seen = true
     for _ in range(rng.poisson(model.mistakes)):
-        error = rehearsal.inject_error(
+        error = known_errors.inject_error(
             seen, str(rng.choice(MODEL_MISTAKES)), rng, class_ids=range(CLASSES), min_area=30, boundary_pixels=(2, 5)
         )
         seen = seen if error is None else error.mask
@@ -115,13 +117,13 @@ def simulated_probabilities(true: np.ndarray, model: Model, rng: np.random.Gener
 
 def examples(start: int, count: int, model: Model) -> Iterator[Example]:
     """Yield scenes; every other one has an error in its label."""
-    kinds = rehearsal.plan_errors(count, 0.5, seed=start)
+    kinds = known_errors.plan_errors(count, 0.5, seed=start)
     for offset, kind in enumerate(kinds):
         rng = np.random.default_rng([start, offset])
-        true = rehearsal.render_scene(start + offset, SIZE).mask - 1
+        true = scenes.render_scene(start + offset, SIZE).mask - 1
         probs = simulated_probabilities(true, model, rng)
         accuracy = float((probs.argmax(axis=0) == true).mean())
-        error = None if kind is None else rehearsal.inject_error(true, kind, rng, class_ids=range(CLASSES))
+        error = None if kind is None else known_errors.inject_error(true, kind, rng, class_ids=range(CLASSES))
         if error is None:
             yield Example(true, probs, np.zeros(true.shape, bool), None, accuracy)
         else:

@@ -7,9 +7,9 @@
 
 Each seed is one realisation of the noise and one of the training. CamVid: sky, road, tree and car before one background
 that holds all other classes, 48 whole images of 96 x 128 pixels, with the noise of ADELE's SegTHOR experiment (all
-classes of an image are drawn too small, or all too large: `fiftyone_plugin/rehearsal/boundary_noise.py`). With
+classes of an image are drawn too small, or all too large: `quality/known_errors/boundary_noise.py`). With
 `--classes 11`: all classes of CamVid, 100 images of 144 x 192 pixels, the same kind of noise without a background
-(`fiftyone_plugin/rehearsal/outlines.py`), and objects are dropped from half of the images. VOC: the labels that
+(`quality/known_errors/outlines.py`), and objects are dropped from half of the images. VOC: the labels that
 Grounded-SAM made. SegTHOR: the published noise; the folder must hold segthor/{train,val}/{images,masks} with PNGs of
 256 x 256 pixels and mask values 0 to 4.
 
@@ -43,7 +43,6 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from fiftyone_plugin import rehearsal
 from fiftyone_plugin.models import (
     SEGTHOR_CORRECTION,
     VOC_CORRECTION,
@@ -54,6 +53,7 @@ from fiftyone_plugin.models import (
     train_noise_robust,
 )
 from fiftyone_plugin.progress import terminal_bar
+from fiftyone_plugin.quality import known_errors
 
 VOID = 255
 VALIDATION_NAME = "validation.json"
@@ -170,7 +170,7 @@ def camvid_foreground(options: argparse.Namespace) -> Setting:
         read("train", options.images or 48),
         read("val", options.validation_images or 50),
         RULES[options.correction],
-        lambda picture, rng: rehearsal.add_boundary_noise(picture.true, rng).mask,
+        lambda picture, rng: known_errors.add_boundary_noise(picture.true, rng).mask,
         small_network(options) | {
             "epochs": options.epochs or 30, "batch_size": 4, "crop_size": size, "lr": 3e-3, "encoder_lr": 3e-3,
         },
@@ -246,7 +246,7 @@ def segthor(options: argparse.Namespace) -> Setting:
     )
 
     def noise(picture: Picture, rng: np.random.Generator) -> Mask:
-        return rehearsal.add_boundary_noise(picture.true, rng, classes=rehearsal.SEGTHOR_CLASSES).mask
+        return known_errors.add_boundary_noise(picture.true, rng, classes=known_errors.SEGTHOR_CLASSES).mask
 
     return Setting("segthor", names, train, validation, published_method("segthor"), noise, training)
 
@@ -303,10 +303,10 @@ def street_noise(true: Mask, num_classes: int, rng: np.random.Generator) -> Mask
     classes = list(range(num_classes))
     mask = true
     for _ in range(DROPS if rng.random() < 0.5 else 0):
-        dropped = rehearsal.inject_error(mask, "drop_object", rng, class_ids=classes, ignore_index=VOID)
+        dropped = known_errors.inject_error(mask, "drop_object", rng, class_ids=classes, ignore_index=VOID)
         mask = mask if dropped is None else dropped.mask
     kind = "erode_all" if rng.random() < 0.5 else "dilate_all"
-    redrawn = rehearsal.redraw_outlines(mask, kind, rng, class_ids=classes, ignore_index=VOID)
+    redrawn = known_errors.redraw_outlines(mask, kind, rng, class_ids=classes, ignore_index=VOID)
     return mask if redrawn is None else redrawn.mask
 
 

@@ -22,8 +22,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from fiftyone_plugin.isolation import isolated_environment
-from fiftyone_plugin.mongod import running_database
+from demo.isolation import isolated_environment
+from demo.mongod import running_database
 
 KEY, OTHER = "label_quality", "corrected_quality"
 CLASSES = [f"class {number:02d}" for number in range(30)]
@@ -57,7 +57,7 @@ def make_dataset(num_images: int, num_regions: int, num_reviewed: int, name: str
     """A dataset with two finished scoring runs, its documents written in bulk."""
     import fiftyone as fo
 
-    from fiftyone_plugin.dataset.regions import make_patches
+    from fiftyone_plugin.dataset.fields.regions import make_patches
 
     rng = np.random.default_rng(0)
     dataset = fo.Dataset(name)
@@ -131,8 +131,8 @@ def _region(rank: int, score: float, reviewed: bool, rng: np.random.Generator) -
 
 
 def _register(dataset: Any, key: str, num_images: int) -> None:
-    from fiftyone_plugin.dataset import runs
-    from fiftyone_plugin.workflows.report import ScoringReport
+    from fiftyone_plugin.dataset.runs import run_records
+    from fiftyone_plugin.workflows.scoring.report import ScoringReport
 
     share = PIXELS_PER_IMAGE * num_images // len(CLASSES)
     fields = [key, f"{key}_softmin", f"{key}_issue_share", f"{key}_regions", f"{key}_num_regions"]
@@ -143,13 +143,15 @@ def _register(dataset: Any, key: str, num_images: int) -> None:
         views=[], output_dir="", seconds=1.0,
     ).as_dict()  # fmt: skip
     summary = {**report, "class_pixels": dict.fromkeys(CLASSES, share)}
-    runs.register_run(dataset, runs.RunRecord(key, runs.SCORING, "ground_truth", {}, fields, summary=summary))
+    run_records.register_run(
+        dataset, run_records.RunRecord(key, run_records.SCORING, "ground_truth", {}, fields, summary=summary)
+    )
 
 
 def measure(dataset: Any, repeats: int) -> list[tuple[str, float, float]]:
     """Seconds by aggregation and for the whole page, as (name, first call, median)."""
-    from fiftyone_plugin.dataset import overview as numbers
-    from fiftyone_plugin.workflows import overview
+    from fiftyone_plugin.dataset.fields import overview as numbers
+    from fiftyone_plugin.workflows.reviewing import overview
 
     regions = f"{KEY}_regions"
     jobs: dict[str, Callable[[], Any]] = {

@@ -22,9 +22,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from fiftyone_plugin.models.random_checkpoints import save_random_sam
-from fiftyone_plugin.models.sam import EmbeddingCache, ImageEmbedding, Sam, load_sam
-from fiftyone_plugin.models.sam_architecture import SamSizes
+from fiftyone_plugin.models.foundation.random_checkpoints import save_random_sam
+from fiftyone_plugin.models.foundation.sam import EmbeddingCache, ImageEmbedding, Sam, load_sam
+from fiftyone_plugin.models.foundation.sam_architecture import SamSizes
 
 Row = tuple[str, float, float]
 

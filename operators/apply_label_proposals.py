@@ -7,7 +7,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.progress import Progress
-from ..fiftyone_plugin.workflows import outside_answers
+from ..fiftyone_plugin.workflows.correcting import outside_answers
 from . import forms
 from .job import Job, edited_input, given
 
@@ -41,7 +41,7 @@ class ApplyLabelProposals(Job):
 
 
 def _newest(samples: Any) -> str:
-    from ..fiftyone_plugin.workflows import review
+    from ..fiftyone_plugin.workflows.reviewing import review
 
     keys = review.runs_with_regions(samples._root_dataset)
     return keys[-1] if keys else "label_quality"

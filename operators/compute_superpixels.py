@@ -8,7 +8,7 @@ import fiftyone as fo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.progress import Progress
-from ..fiftyone_plugin.workflows import superpixels
+from ..fiftyone_plugin.workflows.starting import superpixels
 from . import forms
 from .job import Job, given
 

@@ -7,7 +7,7 @@ from typing import Any
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..fiftyone_plugin.dataset import runs
+from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.workflows import housekeeping
 from . import forms
 from .progress import execute
@@ -42,7 +42,7 @@ class DeleteLabelQualityRun(foo.Operator):
     def resolve_input(self, ctx: Any) -> types.Property:
         """The form: which run, and what goes with it."""
         inputs = types.Object()
-        records = {run.key: run for run in runs.list_runs(ctx.dataset)}
+        records = {run.key: run for run in run_records.list_runs(ctx.dataset)}
         if not records:
             forms.blocked(inputs, "no_run", "No runs", "This dataset has no label quality run to delete.")
             return types.Property(inputs, view=types.View(label="Delete a label quality run"))
@@ -63,7 +63,7 @@ class DeleteLabelQualityRun(foo.Operator):
         return {"key": record.key, "fields": record.fields, "views": record.views}
 
 
-def _what_goes(run: runs.RunRecord) -> str:
+def _what_goes(run: run_records.RunRecord) -> str:
     parts = [f"fields {', '.join(run.fields)}"]
     if run.views:
         parts.append(f"saved views {', '.join(run.views)}")

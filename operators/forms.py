@@ -6,10 +6,10 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
-from ..fiftyone_plugin.dataset import runs
-from ..fiftyone_plugin.dataset.fields import ScoreFields
-from ..fiftyone_plugin.dataset.scan import segmentation_fields
-from ..fiftyone_plugin.workflows import review
+from ..fiftyone_plugin.dataset.door.scan import segmentation_fields
+from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
+from ..fiftyone_plugin.dataset.runs import run_records
+from ..fiftyone_plugin.workflows.reviewing import review
 
 
 def label_field_input(ctx: Any, inputs: types.Object) -> str | None:
@@ -49,7 +49,9 @@ def first_label_field(ctx: Any) -> str | None:
 
 def _own_last(ctx: Any, names: list[str]) -> list[str]:
     """Fields that our own runs wrote are seldom what is meant."""
-    own = {name for run in runs.list_runs(ctx.dataset) if run.method in runs.DERIVED for name in run.fields}
+    own = {
+        name for run in run_records.list_runs(ctx.dataset) if run.method in run_records.DERIVED for name in run.fields
+    }
     return [name for name in names if name not in own] + [name for name in names if name in own]
 
 

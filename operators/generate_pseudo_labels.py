@@ -9,7 +9,7 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.progress import Progress
-from ..fiftyone_plugin.workflows import pseudo_labels
+from ..fiftyone_plugin.workflows.starting import pseudo_labels
 from . import forms
 from .job import Job, given
 

@@ -7,8 +7,8 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.progress import Progress
-from ..fiftyone_plugin.workflows import outside_answers
-from ..fiftyone_plugin.workflows.correction_run import planned_fields
+from ..fiftyone_plugin.workflows.correcting import outside_answers
+from ..fiftyone_plugin.workflows.correcting.correction_run import planned_fields
 from . import forms
 from .job import Job, corrected_field_input, given
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
-from ..fiftyone_plugin import rehearsal as kinds_of_errors
 from ..fiftyone_plugin.progress import Progress
-from ..fiftyone_plugin.workflows import rehearsal
+from ..fiftyone_plugin.quality import known_errors
+from ..fiftyone_plugin.workflows.rehearsing import rehearsal
 from . import forms
 from .job import Job, given
 
@@ -37,7 +37,7 @@ class InjectLabelErrors(Job):
                 "fraction", default=0.2, min=0.01, max=1, label="Share of images", description="One error each."
             )
             view = types.DropdownView(multiple=True)
-            for name, title in (kinds_of_errors.ERROR_KINDS | kinds_of_errors.OUTLINE_KINDS).items():
+            for name, title in (known_errors.ERROR_KINDS | known_errors.OUTLINE_KINDS).items():
                 view.add_choice(name, label=name, description=title)
             inputs.list(
                 "kinds",

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..fiftyone_plugin.dataset import runs
+from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.progress import Progress
 from . import forms
 from .progress import execute, run_with_progress, show_report
@@ -66,7 +66,7 @@ class Job(foo.Operator, ABC):
         result = execute(self.uri, ctx, delegate=delegate, description=self.label.lower())
         if delegate or not self.default_key:
             return result
-        return runs.find_run(sample_collection._dataset, kwargs.get("key", self.default_key))
+        return run_records.find_run(sample_collection._dataset, kwargs.get("key", self.default_key))
 
     def call_params(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Parameters of the form from the arguments of a call in Python."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import fiftyone.operators as foo
 
-from ..fiftyone_plugin.workflows import evaluation
+from ..fiftyone_plugin.workflows.scoring import evaluation
 
 
 class LabelQualityMetric(foo.EvaluationMetric):

@@ -8,9 +8,9 @@ import fiftyone as fo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin import correction
-from ..fiftyone_plugin.dataset.scan import mask_targets_of
+from ..fiftyone_plugin.dataset.door.scan import mask_targets_of
 from ..fiftyone_plugin.progress import Progress
-from ..fiftyone_plugin.workflows import query_planning
+from ..fiftyone_plugin.workflows.correcting import query_planning
 from . import forms
 from .job import Job, edited_input, given
 from .probability_source import source_input, source_of_call, source_params

@@ -7,7 +7,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.progress import Progress
-from ..fiftyone_plugin.workflows import sam_embeddings
+from ..fiftyone_plugin.workflows.starting import sam_embeddings
 from . import forms
 from .job import Job, given
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
-from ..fiftyone_plugin.dataset import runs
-from ..fiftyone_plugin.dataset.scan import segmentation_fields, string_fields
-from ..fiftyone_plugin.dataset.zoo import zoo_segmenter_names
+from ..fiftyone_plugin.dataset.door.scan import segmentation_fields, string_fields
+from ..fiftyone_plugin.dataset.door.zoo import zoo_segmenter_names
+from ..fiftyone_plugin.dataset.runs import run_records
 from . import forms
 
 SOURCES = {
@@ -22,7 +22,7 @@ SOURCES = {
 
 def source_input(ctx: Any, inputs: types.Object) -> None:
     """Ask where probabilities come from."""
-    trained = [run.key for run in runs.list_runs(ctx.dataset) if "model_folder" in run.parameters]
+    trained = [run.key for run in run_records.list_runs(ctx.dataset) if "model_folder" in run.parameters]
     masks = _other_masks(ctx)
     missing = {"trained": not trained, "masks": not masks}
     available = [name for name in SOURCES if not missing.get(name)]
@@ -46,7 +46,7 @@ def source_input(ctx: Any, inputs: types.Object) -> None:
 
 def _other_masks(ctx: Any) -> list[str]:
     """Mask fields that could stand for predictions: all but the labels, and those that runs of ours wrote."""
-    own = {name for run in runs.list_runs(ctx.dataset, runs.SCORING) for name in run.fields}
+    own = {name for run in run_records.list_runs(ctx.dataset, run_records.SCORING) for name in run.fields}
     label_field = ctx.params.get("label_field") or forms.first_label_field(ctx)
     return [name for name in segmentation_fields(ctx.dataset) if name != label_field and name not in own]
 

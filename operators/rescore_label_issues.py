@@ -9,7 +9,7 @@ from typing import Any
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..fiftyone_plugin.workflows import review
+from ..fiftyone_plugin.workflows.reviewing import review
 from . import forms
 from .progress import run_with_progress
 

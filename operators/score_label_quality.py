@@ -9,7 +9,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin import quality
-from ..fiftyone_plugin.workflows import scoring
+from ..fiftyone_plugin.workflows.scoring import scoring
 from . import forms
 from .probability_source import source_input, source_of_call, source_params
 from .progress import execute, run_with_progress, show_report
@@ -143,7 +143,7 @@ def _more_input(inputs: types.Object) -> None:
     )
     inputs.int(
         "max_regions_per_image",
-        default=quality.regions.MAX_PER_IMAGE,
+        default=quality.MAX_PER_IMAGE,
         min=1,
         label="Regions per image",
         description="At most; the report says how many there were beyond.",
@@ -179,9 +179,7 @@ def _arguments(params: dict[str, Any]) -> dict[str, Any]:
     arguments["ignore_index"] = forms.ignore_index_param(params)
     arguments["temperature"] = forms.number(params, "temperature", float, 0.1)
     arguments["min_region_area"] = forms.number(params, "min_region_area", int)
-    arguments["max_regions_per_image"] = forms.number(
-        params, "max_regions_per_image", int, quality.regions.MAX_PER_IMAGE
-    )
+    arguments["max_regions_per_image"] = forms.number(params, "max_regions_per_image", int, quality.MAX_PER_IMAGE)
     arguments["batch_size"] = forms.number(params, "batch_size", int)
     arguments["output_dir"] = params.get("output_dir") or None
     if params.get("device"):

@@ -9,9 +9,9 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin import quality
-from ..fiftyone_plugin.dataset.fields import ScoreFields
-from ..fiftyone_plugin.dataset.regions import STATUSES
-from ..fiftyone_plugin.workflows import review
+from ..fiftyone_plugin.dataset.fields.regions import STATUSES
+from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
+from ..fiftyone_plugin.workflows.reviewing import review
 from . import forms
 from .progress import execute
 

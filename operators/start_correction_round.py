@@ -7,8 +7,8 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.progress import Progress
-from ..fiftyone_plugin.workflows import correction_rounds, query_planning
-from ..fiftyone_plugin.workflows.correction_run import planned_fields
+from ..fiftyone_plugin.workflows.correcting import query_planning, rounds
+from ..fiftyone_plugin.workflows.correcting.correction_run import planned_fields
 from .job import Job, corrected_field_input, edited_input, given
 from .train_cross_validated import model_input, weights_param
 
@@ -45,4 +45,4 @@ class StartCorrectionRound(Job):
         arguments = given(
             params, "label_field", "budget", "score", "on_edited", *query_planning.REMEMBERED,
         )  # fmt: skip
-        return correction_rounds.start_correction_round(samples, progress=progress, training=training, **arguments)
+        return rounds.start_correction_round(samples, progress=progress, training=training, **arguments)

@@ -8,7 +8,7 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.progress import Progress
-from ..fiftyone_plugin.workflows import training
+from ..fiftyone_plugin.workflows.training import cross_validated
 from . import forms
 from .job import Job
 
@@ -61,7 +61,7 @@ class TrainCrossValidated(Job):
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""
-        return training.train_cross_validated(samples, progress=progress, **_arguments(params))
+        return cross_validated.train_cross_validated(samples, progress=progress, **_arguments(params))
 
 
 def none_as_word(arguments: dict[str, Any], *names: str) -> dict[str, Any]:

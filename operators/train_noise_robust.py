@@ -7,7 +7,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.progress import Progress
-from ..fiftyone_plugin.workflows import noise_robust
+from ..fiftyone_plugin.workflows.training import noise_robust
 from . import forms
 from .job import Job
 from .train_cross_validated import model_input, none_as_word, training_input, weights_param

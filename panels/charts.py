@@ -10,9 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from ..fiftyone_plugin.dataset.overview import Histogram, WorstImage
-from ..fiftyone_plugin.quality.review_statistics import Interval
-from ..fiftyone_plugin.workflows.overview import ClassQuality, Comparison, PairMatrix, RegionOverview, ReviewOverview
+from ..fiftyone_plugin.dataset.fields.overview import Histogram, WorstImage
+from ..fiftyone_plugin.quality.regions.review_statistics import Interval
+from ..fiftyone_plugin.workflows.reviewing.overview import (
+    ClassQuality,
+    Comparison,
+    PairMatrix,
+    RegionOverview,
+    ReviewOverview,
+)
 
 Chart = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..fiftyone_plugin.workflows.answering import Question, SittingProgress
+from ..fiftyone_plugin.workflows.correcting.sitting import Question, SittingProgress
 from .charts import percent
 
 HELP = """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..fiftyone_plugin.workflows.learning_curves import ClassProgress, TrainingProgress
+from ..fiftyone_plugin.workflows.training.learning_curves import ClassProgress, TrainingProgress
 from .charts import BLUE, CLEAR, GREEN, GREY, ORANGE, RED, Chart, chart, layout_of, quote_html, short
 
 MOST_CLASSES = 12

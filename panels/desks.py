@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..fiftyone_plugin.dataset.appearance import class_colors
+from ..fiftyone_plugin.dataset.fields.appearance import class_colors
 from ..fiftyone_plugin.errors import LabelQualityError
-from ..fiftyone_plugin.workflows import answering
+from ..fiftyone_plugin.workflows.correcting import sitting as answering
 
 _MOST = 256
 _FRESH: Final = 3.0

@@ -11,7 +11,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.errors import LabelQualityError
-from ..fiftyone_plugin.workflows import answering
+from ..fiftyone_plugin.workflows.correcting import sitting as answering
 from . import correction_texts as texts
 from . import viewer
 from .desks import Desk, Place, desk_at, lock_of, pictures_of, remember_pictures

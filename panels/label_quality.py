@@ -7,7 +7,7 @@ from typing import Any
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..fiftyone_plugin.workflows import overview
+from ..fiftyone_plugin.workflows.reviewing import overview
 from . import charts, texts
 
 # Where the App keeps what is chosen: by the places of the inputs on the page.

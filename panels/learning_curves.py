@@ -8,8 +8,8 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.errors import LabelQualityError
-from ..fiftyone_plugin.workflows import learning_curves
-from ..fiftyone_plugin.workflows.noise_robust import NoiseRobustFields
+from ..fiftyone_plugin.workflows.training import learning_curves
+from ..fiftyone_plugin.workflows.training.noise_robust import NoiseRobustFields
 from . import curve_charts
 
 RUN = "bar.run"  # where the App keeps the choice: by the place of the input on the page

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from ..fiftyone_plugin.quality.review_statistics import Interval
-from ..fiftyone_plugin.workflows.overview import Comparison, PairMatrix, RegionOverview, ReviewOverview, RunOverview
+from ..fiftyone_plugin.quality.regions.review_statistics import Interval
+from ..fiftyone_plugin.workflows.reviewing.overview import (
+    Comparison,
+    PairMatrix,
+    RegionOverview,
+    ReviewOverview,
+    RunOverview,
+)
 from .charts import MOST_CLASSES, percent, share
 
 HELP = """

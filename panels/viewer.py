@@ -18,7 +18,7 @@ import fiftyone.operators.types as types
 import numpy as np
 from PIL import Image
 
-from ..fiftyone_plugin.workflows.answering import Question
+from ..fiftyone_plugin.workflows.correcting.sitting import Question
 
 BUNDLE: Final = Path(__file__).parent / "js" / "dist" / "index.umd.js"
 COMPONENT: Final = "LabelCorrectionCanvas"

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fiftyone_plugin.isolation import isolated_environment
-from fiftyone_plugin.mongod import SERVER_VARIABLE, running_database
+from demo.isolation import isolated_environment
+from demo.mongod import SERVER_VARIABLE, running_database
 
 _OPEN = ExitStack()
 if SERVER_VARIABLE not in os.environ:  # not started by bootstrap.py, which does the same
@@ -110,7 +110,7 @@ def make_scored(tmp_path: Path) -> Iterator:
     """
     import fiftyone as fo
 
-    from fiftyone_plugin.dataset import runs
+    from fiftyone_plugin.dataset.runs import run_records
 
     made = []
 
@@ -125,7 +125,7 @@ def make_scored(tmp_path: Path) -> Iterator:
             _write_scores(fo, dataset, key, place)
             if regions:
                 _write_regions(fo, dataset, key, 0 if agree else num_images - 4 * place, reviewed)
-            runs.register_run(dataset, _scoring_record(dataset, key, place, regions))
+            run_records.register_run(dataset, _scoring_record(dataset, key, place, regions))
         return dataset
 
     yield make
@@ -135,9 +135,9 @@ def make_scored(tmp_path: Path) -> Iterator:
 
 
 def _scene(fo, folder: Path, number: int):
-    from fiftyone_plugin import rehearsal
+    from demo.scenes import render_scene
 
-    scene = rehearsal.render_scene(number)
+    scene = render_scene(number)
     path = write_image(folder / f"scene{number}.png", scene.image)
     label = fo.Segmentation(mask_path=write_image(folder / "masks" / f"scene{number}.png", scene.mask))
     return fo.Sample(filepath=path, ground_truth=label)
@@ -182,7 +182,7 @@ def _write_regions(fo, dataset, key: str, num_images: int, reviewed: int) -> Non
 
 
 def _scoring_record(dataset, key: str, place: int, regions: bool):
-    from fiftyone_plugin.dataset import runs
+    from fiftyone_plugin.dataset.runs import run_records
 
     fields = [key, f"{key}_softmin"] + ([f"{key}_regions", f"{key}_num_regions"] if regions else [])
     summary = {
@@ -193,7 +193,7 @@ def _scoring_record(dataset, key: str, place: int, regions: bool):
         "class_scores": {"road": 0.93, "car": 0.61, "tree": 0.8},
         "class_pixels": {"road": 60_000, "car": 5_000, "tree": 20_000},
     }
-    return runs.RunRecord(key, runs.SCORING, "ground_truth", {}, fields, summary=summary)
+    return run_records.RunRecord(key, run_records.SCORING, "ground_truth", {}, fields, summary=summary)
 
 
 @pytest.fixture
@@ -208,15 +208,15 @@ def make_planned(tmp_path: Path) -> Iterator:
     made = []
 
     def make(num_images: int = 4, *, block: int = 64, most: int = 1_000, fields: tuple[str, ...] = ("ground_truth",)):
-        from fiftyone_plugin import rehearsal
-        from fiftyone_plugin.dataset import runs
-        from fiftyone_plugin.dataset.queries import replace_pending
-        from fiftyone_plugin.workflows.beginning import begin_correction, next_round
+        from demo.scenes import SCENE_CLASSES, render_scene
+        from fiftyone_plugin.dataset.fields.queries import replace_pending
+        from fiftyone_plugin.dataset.runs import run_records
+        from fiftyone_plugin.workflows.correcting.correction_start import begin_correction, next_round
 
         dataset = fo.Dataset()
         made.append(dataset)
-        scenes = [rehearsal.render_scene(number) for number in range(num_images)]
-        names = dict(rehearsal.SCENE_CLASSES)
+        scenes = [render_scene(number) for number in range(num_images)]
+        names = dict(SCENE_CLASSES)
         folder = tmp_path / f"planned{len(made)}"
         dataset.add_samples(
             [fo.Sample(write_image(folder / f"{number}.png", scene.image)) for number, scene in enumerate(scenes)],
@@ -236,7 +236,7 @@ def make_planned(tmp_path: Path) -> Iterator:
             kept = {key: [query for query in asked if query["rank"] < most] for key, asked in documents.items()}
             run = begin_correction(dataset, field, output_dir=folder / field / "correction")
             replace_pending(dataset, run.fields.queries, kept)
-            runs.register_run(dataset, next_round(run).record)
+            run_records.register_run(dataset, next_round(run).record)
         return dataset
 
     yield make
@@ -247,7 +247,7 @@ def make_planned(tmp_path: Path) -> Iterator:
 
 def _questions(truth: np.ndarray, names: dict[int, str], block: int, folder: Path) -> tuple[np.ndarray, list[dict]]:
     """The label with every third block of a class called by the next class, and a query about each block."""
-    from fiftyone_plugin.dataset.queries import query_document
+    from fiftyone_plugin.dataset.fields.queries import query_document
 
     given, queries, number = truth.copy(), [], 0
     for top in range(0, truth.shape[0], block):

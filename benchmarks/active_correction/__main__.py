@@ -41,9 +41,9 @@ from active_correction.rounds import EVERY, Map, Method, Predict, run_rounds
 from rich.console import Console
 from rich.table import Table
 
-from fiftyone_plugin.correction.annotators import Annotator, HonestAnnotator, MajorityOracle, PublishedOracle
-from fiftyone_plugin.correction.candidates import Candidates
-from fiftyone_plugin.correction.superpixels import fill_gaps, image_superpixels
+from fiftyone_plugin.correction.answers.annotators import Annotator, HonestAnnotator, MajorityOracle, PublishedOracle
+from fiftyone_plugin.correction.questions.candidates import Candidates
+from fiftyone_plugin.correction.superpixels.methods import fill_gaps, image_superpixels
 
 METHODS = {
     "random": Method("sam", "random", memory=False),

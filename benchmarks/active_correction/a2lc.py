@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from fiftyone_plugin.correction.candidates import Candidates
+from fiftyone_plugin.correction.questions.candidates import Candidates
 
 EPOCHS, LEARNING_RATE, BATCH, CONFIDENCE = 100, 1e-4, 8, 0.99  # of PASCAL
 Place = tuple[int, int]  # image, row

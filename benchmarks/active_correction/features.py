@@ -12,7 +12,7 @@ from active_correction.collection import Picture
 from rich.progress import track
 from torch.nn import functional
 
-from fiftyone_plugin.models.encoder_weights import encoder_format, new_model
+from fiftyone_plugin.models.training.encoder_weights import encoder_format, new_model
 
 STRIDE = 8  # pixels between two features
 _PADDED_TO = 32

@@ -11,11 +11,17 @@ import numpy as np
 import numpy.typing as npt
 from active_correction import a2lc
 
-from fiftyone_plugin.correction.acquisition import acquisition_values, choose_queries
-from fiftyone_plugin.correction.annotators import Annotator, Judgement
-from fiftyone_plugin.correction.candidates import Candidates, find_candidates
-from fiftyone_plugin.correction.propagation import Answer, AnswerModel, Proposal, certain_proposals, doubtful_answers
-from fiftyone_plugin.correction.query_costs import AnswerSeconds
+from fiftyone_plugin.correction.answers.annotators import Annotator, Judgement
+from fiftyone_plugin.correction.answers.propagation import (
+    Answer,
+    AnswerModel,
+    Proposal,
+    certain_proposals,
+    doubtful_answers,
+)
+from fiftyone_plugin.correction.questions.acquisition import acquisition_values, choose_queries
+from fiftyone_plugin.correction.questions.candidates import Candidates, find_candidates
+from fiftyone_plugin.correction.questions.query_costs import AnswerSeconds
 
 EVERY = 2  # row and column that candidates are described by; answers hold for all pixels
 Map = npt.NDArray[np.integer]

@@ -140,7 +140,7 @@ def measure(options, rows, key, collection, labels, changed, wrong, probs, *, wi
         maps = quality.image_record(label, stream[index])
         fixed = quality.image_regions(label, maps)
         strength = np.nan_to_num(maps.maps.best_probability - maps.maps.self_confidence)
-        smallest = max(1, label.size // quality.regions.SMALLEST_SHARE)
+        smallest = max(1, label.size // quality.SMALLEST_SHARE)
         flagged = measures.flagged_regions(flags[index], strength, smallest)
         rankings["ours"].add(index, parts[index], by_image[index])
         rankings["ours, fixed score"].add(index, parts[index], [(r.bbox, r.mask, r.score) for r in fixed])

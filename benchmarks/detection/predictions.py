@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from rich.progress import track
 
-from fiftyone_plugin import rehearsal
 from fiftyone_plugin.models import Example, ImageItem, cross_validate, load_segmenter
+from fiftyone_plugin.quality import known_errors
 
 ARCHITECTURES = ("deeplabv3plus", "fpn")
 BLOCK = 8  # consecutive frames of a video that stay together
@@ -107,14 +107,14 @@ def voc(data: Path) -> Collection:
 
 def corrupted(collection: Collection, kinds: str | list[str], seed: int, share: float = 0.2) -> list[tuple]:
     """Put one error into a share of the masks; (mask, changed pixels or None, kind or None) by picture."""
-    plan = rehearsal.plan_errors(len(collection.pictures), share, kinds, seed)
+    plan = known_errors.plan_errors(len(collection.pictures), share, kinds, seed)
     found = []
     for place, (picture, kind) in enumerate(zip(collection.pictures, plan, strict=True)):
         error = None
         if kind is not None:
             rng = np.random.default_rng([seed, place])
             classes = list(range(len(collection.class_names)))
-            error = rehearsal.inject_error(picture.true, kind, rng, class_ids=classes, ignore_index=VOID)
+            error = known_errors.inject_error(picture.true, kind, rng, class_ids=classes, ignore_index=VOID)
         found.append((picture.true, None, None) if error is None else (error.mask, error.changed, error.kind))
     return found
 

@@ -11,15 +11,14 @@ from typing import Any, cast
 import torch
 
 from ..errors import LabelQualityError
-from .channels import ChannelMapping
-from .checkpoints import StateDict
-from .devices import choose_device
-from .folds import RECORD_NAME, WHOLE_RECORD_NAME, read_record
-from .network import InputFormat, NetworkSegmenter, PredictionOptions
-from .outputs import FromLogits
-from .probabilities import FileOfImage, ProbabilityFiles
-from .segmenter import Segmenter
-from .sources import (
+from .files.checkpoints import StateDict
+from .hardware.devices import choose_device
+from .segmenters.channels import ChannelMapping
+from .segmenters.network import InputFormat, NetworkSegmenter, PredictionOptions
+from .segmenters.outputs import FromLogits
+from .segmenters.probability_files import FileOfImage, ProbabilityFiles
+from .segmenters.segmenter import Segmenter
+from .segmenters.sources import (
     Source,
     export_source,
     folder_kind,
@@ -30,6 +29,7 @@ from .sources import (
     torchvision_source,
     transformers_source,
 )
+from .training.folds import RECORD_NAME, WHOLE_RECORD_NAME, read_record
 
 SegmenterSource = Segmenter | Callable[[torch.Tensor], Any] | str | Path | Mapping[str, FileOfImage]
 _FORMS = (
@@ -114,7 +114,7 @@ def load_segmenter(
     options = PredictionOptions(flips, tuple(scales), tile, overlap, amp)
     if kind == "folds":
         _refuse(changed & {"state_dict", "input_size", "mean", "std", "stride", "from_logits"}, f"the folds in {name}")
-        from .cross_validation import CrossValidatedSegmenter
+        from .training.cross_validation import CrossValidatedSegmenter
 
         return CrossValidatedSegmenter(
             name, num_classes=num_classes, class_names=class_names, device=device, options=options,

@@ -15,19 +15,31 @@ datasets; `image_regions(label, record)` and `rehearse` image by image, then `Ev
 
 from __future__ import annotations
 
-from .class_pair_table import ClassPair, class_pair_counts, class_pair_table, filter_by_class
-from .confident_learning import Cut, class_pairs, confident_learning_cut, record_flags, record_scores
 from .datasets import class_scores, image_scores, iter_label_issues, label_issues, pixel_scores
-from .hard_masks import hard_mask_probabilities
-from .in_sample import in_sample_suspicion
-from .judging import Evidence, Judge, RegionScorer, Rehearsed
-from .methods import COMBINED, DATASET_METHODS, METHOD_TITLES, METHODS, PAPER_METHODS, RANKING_TITLES, check_methods
-from .pixel_maps import ClassSums, PixelMaps
-from .records import ImageRecord, Suspects, image_record, load_record
-from .region_verifier import CONTEXT_NAMES, RegionVerifier
-from .regions import (
+from .flags.class_pair_table import ClassPair, class_pair_counts, class_pair_table, filter_by_class
+from .flags.confident_learning import Cut, class_pairs, confident_learning_cut, record_flags, record_scores
+from .flags.in_sample import in_sample_suspicion
+from .judging.judge import Evidence, Judge, RegionScorer, Rehearsed
+from .judging.rehearsed_labels import (
+    NUM_REHEARSALS,
+    RegionRows,
+    Rehearsal,
+    load_rehearsals,
+    rehearsals_of,
+    rehearse,
+    save_rehearsals,
+)
+from .judging.verdicts import Verdict, issue_regions, judge_labels
+from .pixels.hard_masks import hard_mask_probabilities
+from .pixels.pixel_maps import ClassSums, PixelMaps
+from .records.image_records import ImageRecord, Suspects, image_record, load_record
+from .records.spool import RecordSpool
+from .records.totals import Totals
+from .regions.issue_regions import (
     FEATURE_NAMES,
     KINDS,
+    MAX_PER_IMAGE,
+    SMALLEST_SHARE,
     ImageRegions,
     IssueRegion,
     image_regions,
@@ -35,11 +47,17 @@ from .regions import (
     region_features,
     region_scores,
 )
-from .rehearsing import NUM_REHEARSALS, RegionRows, Rehearsal, load_rehearsals, rehearsals_of, rehearse, save_rehearsals
-from .scores import softmin
-from .spool import RecordSpool
-from .totals import Totals
-from .verdicts import Verdict, issue_regions, judge_labels
+from .regions.region_verifier import CONTEXT_NAMES, RegionVerifier
+from .scores.image_scores import softmin
+from .scores.methods import (
+    COMBINED,
+    DATASET_METHODS,
+    METHOD_TITLES,
+    METHODS,
+    PAPER_METHODS,
+    RANKING_TITLES,
+    check_methods,
+)
 
 __all__ = [
     "COMBINED",
@@ -47,11 +65,13 @@ __all__ = [
     "DATASET_METHODS",
     "FEATURE_NAMES",
     "KINDS",
+    "MAX_PER_IMAGE",
     "METHODS",
     "METHOD_TITLES",
     "NUM_REHEARSALS",
     "PAPER_METHODS",
     "RANKING_TITLES",
+    "SMALLEST_SHARE",
     "ClassPair",
     "ClassSums",
     "Cut",

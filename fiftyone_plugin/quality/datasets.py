@@ -13,20 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..progress import Progress, silent
-from .confident_learning import (
-    class_error_shares,
-    confident_learning_cut,
-    record_flags,
-    record_scores,
-)
-from .image_pairs import image_pairs, named
-from .inputs import check_temperature
-from .methods import check_methods
-from .pixel_maps import MeasuredImage, measure_image
-from .records import ImageRecord, record_of_measured
-from .scores import class_scores_of_image
-from .spool import RecordSpool
-from .totals import Totals, class_agreements
+from .flags.confident_learning import class_error_shares, confident_learning_cut, record_flags, record_scores
+from .pixels.image_pairs import image_pairs, named
+from .pixels.inputs import check_temperature
+from .pixels.pixel_maps import MeasuredImage, measure_image
+from .records.image_records import ImageRecord, record_of_measured
+from .records.spool import RecordSpool
+from .records.totals import Totals, class_agreements
+from .scores.image_scores import class_scores_of_image
+from .scores.methods import check_methods
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

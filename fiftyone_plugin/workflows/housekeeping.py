@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..dataset import runs
+from ..dataset.runs import run_records
 
 
-def list_label_quality_runs(samples: Any) -> list[runs.RunRecord]:
+def list_label_quality_runs(samples: Any) -> list[run_records.RunRecord]:
     """Scoring, training and rehearsal runs on a dataset.
 
     Args:
@@ -16,10 +16,10 @@ def list_label_quality_runs(samples: Any) -> list[runs.RunRecord]:
     Returns:
         their records, by key
     """
-    return runs.list_runs(samples._dataset)
+    return run_records.list_runs(samples._dataset)
 
 
-def delete_label_quality_run(samples: Any, key: str) -> runs.RunRecord:
+def delete_label_quality_run(samples: Any, key: str) -> run_records.RunRecord:
     """Delete a run with every field, saved view and file that it wrote, and nothing else.
 
     Args:
@@ -32,4 +32,4 @@ def delete_label_quality_run(samples: Any, key: str) -> runs.RunRecord:
     Raises:
         LabelQualityError: if there is no such run
     """
-    return runs.remove_run(samples._dataset, key)
+    return run_records.remove_run(samples._dataset, key)

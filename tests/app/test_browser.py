@@ -11,8 +11,11 @@ import pytest
 from playwright.sync_api import TimeoutError, expect
 from scipy.ndimage import gaussian_filter
 
-from fiftyone_plugin import rehearsal, score_label_quality
-from fiftyone_plugin.dataset import appearance, files
+from demo.scenes import SCENE_CLASSES, SCENE_COLORS, render_scene
+from fiftyone_plugin import score_label_quality
+from fiftyone_plugin.dataset.fields import appearance
+from fiftyone_plugin.dataset.runs import files
+from fiftyone_plugin.quality import known_errors
 
 pytestmark = pytest.mark.browser
 
@@ -25,12 +28,12 @@ def scenes(tmp_path):
     dataset = fo.Dataset()
     samples = []
     for number in range(12):
-        scene = rehearsal.render_scene(number)
+        scene = render_scene(number)
         given = scene.mask
         if number in WRONG:
             rng = np.random.default_rng(number)
-            given = rehearsal.inject_error(scene.mask, "drop", rng, class_ids=list(rehearsal.SCENE_CLASSES)).mask
-        truth = np.stack([(scene.mask == value).astype(np.float32) for value in rehearsal.SCENE_CLASSES])
+            given = known_errors.inject_error(scene.mask, "drop", rng, class_ids=list(SCENE_CLASSES)).mask
+        truth = np.stack([(scene.mask == value).astype(np.float32) for value in SCENE_CLASSES])
         logits = 8 * gaussian_filter(truth, (0, 1.5, 1.5))
         probs = np.exp(logits) / np.exp(logits).sum(0)
         npy = tmp_path / f"{number}.npy"
@@ -40,9 +43,9 @@ def scenes(tmp_path):
         label = fo.Segmentation(mask_path=str(tmp_path / "masks" / f"{number}.png"))
         samples.append(fo.Sample(filepath=str(tmp_path / f"{number}.png"), labels=label, probabilities=str(npy)))
     dataset.add_samples(samples, progress=False)
-    dataset.mask_targets = {"labels": dict(rehearsal.SCENE_CLASSES)}
+    dataset.mask_targets = {"labels": dict(SCENE_CLASSES)}
     dataset.save()
-    appearance.color_classes(dataset, ["labels"], rehearsal.SCENE_CLASSES, rehearsal.SCENE_COLORS)
+    appearance.color_classes(dataset, ["labels"], SCENE_CLASSES, SCENE_COLORS)
     yield dataset
     dataset.delete()
 

@@ -195,8 +195,8 @@ def test_fifty_questions(app, page, make_planned):
 
 def assert_corrected(dataset, answered):
     """Where questions were answered, the corrected label is the truth, and elsewhere what it was."""
-    from fiftyone_plugin import rehearsal
-    from fiftyone_plugin.dataset.masks import read_mask_file
+    from demo.scenes import render_scene
+    from fiftyone_plugin.dataset.door.masks import read_mask_file
 
     dataset.reload()
     for number, sample in enumerate(dataset):
@@ -209,7 +209,7 @@ def assert_corrected(dataset, answered):
                     round(end * size) for end, size in zip(query["bounding_box"][:2], given.shape[::-1], strict=True)
                 )
                 window = (slice(top, top + mask.shape[0]), slice(left, left + mask.shape[1]))
-                expected[window][mask] = rehearsal.render_scene(number).mask[window][mask]
+                expected[window][mask] = render_scene(number).mask[window][mask]
         label = sample["ground_truth_corrected"] if dataset.has_field("ground_truth_corrected") else None
         found = read_mask_file(label.mask_path) if label else given
         assert np.array_equal(found, expected)

@@ -9,7 +9,7 @@ import pytest
 from fiftyone.operators.executor import ExecutionContext, Executor
 
 from fiftyone_plugin import open_sitting
-from fiftyone_plugin.models.random_checkpoints import save_random_sam
+from fiftyone_plugin.models.foundation.random_checkpoints import save_random_sam
 
 PLUGIN = "@label-quality/segmentation"
 NAMES = (

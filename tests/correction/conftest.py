@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fiftyone_plugin.correction.candidates import Candidates
+from fiftyone_plugin.correction.questions.candidates import Candidates
 
 
 @pytest.fixture(scope="session")

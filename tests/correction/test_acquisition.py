@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fiftyone_plugin.correction.acquisition import ACQUISITIONS, acquisition_values, choose_queries
-from fiftyone_plugin.correction.candidates import find_candidates
-from fiftyone_plugin.correction.query_costs import AnswerSeconds
+from fiftyone_plugin.correction.questions.acquisition import ACQUISITIONS, acquisition_values, choose_queries
+from fiftyone_plugin.correction.questions.candidates import find_candidates
+from fiftyone_plugin.correction.questions.query_costs import AnswerSeconds
 from fiftyone_plugin.errors import LabelQualityError
 
 SECOND = AnswerSeconds(confirm=1.0, correct=1.0)

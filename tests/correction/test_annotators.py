@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fiftyone_plugin.correction.annotators import HonestAnnotator, MajorityOracle, PublishedOracle
+from fiftyone_plugin.correction.answers.annotators import HonestAnnotator, MajorityOracle, PublishedOracle
 from fiftyone_plugin.errors import LabelQualityError
 
 VOID = 255

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fiftyone_plugin.correction.candidates import Candidates, expansion_set, find_candidates
+from fiftyone_plugin.correction.questions.candidates import Candidates, expansion_set, find_candidates
 from fiftyone_plugin.errors import LabelQualityError
 
 ROWS = [(0.7, 0.2, 0.1), (0.6, 0.3, 0.1), (0.1, 0.8, 0.1), (0.5, 0.4, 0.1)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fiftyone_plugin.correction.composition import compose_masks
+from fiftyone_plugin.correction.superpixels.composition import compose_masks
 from fiftyone_plugin.errors import LabelQualityError
 
 LARGE = np.array([[1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]])  # area 8

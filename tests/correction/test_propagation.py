@@ -7,7 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fiftyone_plugin.correction.propagation import Answer, AnswerModel, certain_proposals, doubtful_answers, propagate
+from fiftyone_plugin.correction.answers.propagation import (
+    Answer,
+    AnswerModel,
+    certain_proposals,
+    doubtful_answers,
+    propagate,
+)
 from fiftyone_plugin.errors import LabelQualityError
 
 CLASSES = 4

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from fiftyone_plugin.correction import query_costs
-from fiftyone_plugin.correction.query_costs import AnswerSeconds
+from fiftyone_plugin.correction.questions import query_costs
+from fiftyone_plugin.correction.questions.query_costs import AnswerSeconds
 from fiftyone_plugin.errors import LabelQualityError
 
 

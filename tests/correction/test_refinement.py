@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from fiftyone_plugin.correction.refinement import METHODS, grow_region
+from fiftyone_plugin.correction.answers.refinement import METHODS, grow_region
 from fiftyone_plugin.errors import LabelQualityError
 
 SHAPE = (80, 120)

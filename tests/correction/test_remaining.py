@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fiftyone_plugin.correction.acquisition import choose_queries
-from fiftyone_plugin.correction.remaining import AuditRound, advice, remaining_share
+from fiftyone_plugin.correction.answers.remaining import AuditRound, advice, remaining_share
+from fiftyone_plugin.correction.questions.acquisition import choose_queries
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.quality.review_statistics import Interval
+from fiftyone_plugin.quality.regions.review_statistics import Interval
 
 
 @pytest.mark.parametrize(

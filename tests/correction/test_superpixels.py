@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import label as connected_components
 
-from fiftyone_plugin.correction import superpixels
+from fiftyone_plugin.correction.superpixels import methods
 from fiftyone_plugin.errors import LabelQualityError
 
 
@@ -30,13 +30,13 @@ def masks_of(*texts):
     ],
 )
 def test_masks_lie_over_each_other(masks, expected):
-    found = superpixels.superpixels_from_masks(masks, (1, 4))
+    found = methods.superpixels_from_masks(masks, (1, 4))
     assert found.tolist() == grid(expected).tolist()
     assert found.dtype == np.int32
 
 
 def test_there_may_be_more_than_255_masks():
-    found = superpixels.superpixels_from_masks(np.eye(300, dtype=bool)[:, None], (1, 300))
+    found = methods.superpixels_from_masks(np.eye(300, dtype=bool)[:, None], (1, 300))
     assert found[0].tolist() == list(range(1, 301))
 
 
@@ -50,14 +50,14 @@ def test_there_may_be_more_than_255_masks():
     ],
 )
 def test_labels_fall_into_connected_parts(labels, options, expected):
-    assert superpixels.superpixels_from_labels(grid(labels), **options).tolist() == grid(expected).tolist()
+    assert methods.superpixels_from_labels(grid(labels), **options).tolist() == grid(expected).tolist()
 
 
 def test_what_has_no_class_belongs_to_no_superpixel():
     labels = np.array([[255, 1, -1, 1]])
-    assert superpixels.superpixels_from_labels(labels).tolist() == [[0, 1, 0, 2]]
-    assert superpixels.superpixels_from_labels(labels, ignore_index=None).tolist() == [[1, 2, 0, 3]]
-    assert superpixels.superpixels_from_labels(labels, ignore_index=1).tolist() == [[1, 0, 0, 0]]
+    assert methods.superpixels_from_labels(labels).tolist() == [[0, 1, 0, 2]]
+    assert methods.superpixels_from_labels(labels, ignore_index=None).tolist() == [[1, 2, 0, 3]]
+    assert methods.superpixels_from_labels(labels, ignore_index=1).tolist() == [[1, 0, 0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_what_has_no_class_belongs_to_no_superpixel():
     ],
 )
 def test_instances_are_numbered_without_holes(ids, expected):
-    found = superpixels.superpixels_from_instances(np.array(ids))
+    found = methods.superpixels_from_instances(np.array(ids))
     assert found.tolist() == expected
     assert found.dtype == np.int32
 
@@ -92,7 +92,7 @@ def test_instances_are_numbered_without_holes(ids, expected):
     ],
 )
 def test_superpixels_are_split_by_label(segments, labels, min_area, expected):
-    found = superpixels.split_by_label(grid(segments), grid(labels), min_area=min_area)
+    found = methods.split_by_label(grid(segments), grid(labels), min_area=min_area)
     assert found.tolist() == grid(expected).tolist()
 
 
@@ -101,7 +101,7 @@ def test_split_superpixels_are_pure_connected_and_large(seed):
     rng = np.random.default_rng(seed)
     segments = rng.integers(0, 5, (6, 8)).repeat(5, 0).repeat(4, 1)
     labels = np.where(rng.random(segments.shape) < 0.03, 255, rng.integers(0, 2, (10, 8)).repeat(3, 0).repeat(4, 1))
-    found = superpixels.split_by_label(segments, labels, min_area=7)
+    found = methods.split_by_label(segments, labels, min_area=7)
     assert ((found == 0) == (segments == 0)).all()
     assert sorted(np.unique(found[found > 0])) == list(range(1, found.max() + 1))
     for number in range(1, found.max() + 1):
@@ -124,7 +124,7 @@ def test_an_image_is_covered_by_connected_superpixels_that_keep_to_edges(method)
     image = np.full((60, 90, 3), 40, np.uint8)
     image[20:45, 30:70] = (200, 180, 20)
     image += rng.integers(0, 6, image.shape, dtype=np.uint8)
-    found = superpixels.image_superpixels(image, method=method, size=150)
+    found = methods.image_superpixels(image, method=method, size=150)
     inside = np.zeros((60, 90), bool)
     inside[20:45, 30:70] = True
     assert sorted(np.unique(found)) == list(range(1, found.max() + 1))
@@ -142,20 +142,20 @@ def pixels_across(segments, inside):
 
 def test_size_is_pixels_per_superpixel():
     image = np.random.default_rng(0).integers(0, 255, (100, 200, 3), dtype=np.uint8)
-    assert 30 <= superpixels.image_superpixels(image, size=400).max() <= 60
-    assert 140 <= superpixels.image_superpixels(image // 30).max() <= 200
+    assert 30 <= methods.image_superpixels(image, size=400).max() <= 60
+    assert 140 <= methods.image_superpixels(image // 30).max() <= 200
 
 
 def test_texture_does_not_merge_everything():
     tiles = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
     image = tiles.repeat(10, 0).repeat(10, 1)
-    assert superpixels.image_superpixels(image, size=2000).max() >= 15
+    assert methods.image_superpixels(image, size=2000).max() >= 15
 
 
 def test_large_images_are_segmented_at_reduced_size():
     image = np.zeros((1501, 2003, 3), np.uint8)
     image[:, 1000:] = 200
-    found = superpixels.image_superpixels(image, size=60_000)
+    found = methods.image_superpixels(image, size=60_000)
     assert found.shape == (1501, 2003)
     assert found.min() == 1
     assert not set(np.unique(found[:, :990])) & set(np.unique(found[:, 1010:]))
@@ -166,7 +166,7 @@ def test_gaps_become_superpixels_and_the_others_stay():
     image[:, 30:] = 220
     segments = np.zeros((40, 60), np.int32)
     segments[10:30, 20:50] = 7
-    found = superpixels.fill_gaps(segments, image, size=200)
+    found = methods.fill_gaps(segments, image, size=200)
     assert found.min() > 0
     assert ((found == 7) == (segments == 7)).all()
     new = np.unique(found[segments == 0])
@@ -178,14 +178,14 @@ def test_gaps_become_superpixels_and_the_others_stay():
 
 def test_without_gaps_nothing_changes():
     segments = np.array([[300, 2]])
-    assert superpixels.fill_gaps(segments, np.zeros((1, 2, 3), np.uint8)).tolist() == [[300, 2]]
+    assert methods.fill_gaps(segments, np.zeros((1, 2, 3), np.uint8)).tolist() == [[300, 2]]
 
 
 def test_an_image_of_one_pixel():
     image = np.zeros((1, 1, 3), np.uint8)
-    assert superpixels.image_superpixels(image).tolist() == [[1]]
-    assert superpixels.fill_gaps([[0]], image).tolist() == [[1]]
-    assert superpixels.split_by_label([[4]], [[0]]).tolist() == [[1]]
+    assert methods.image_superpixels(image).tolist() == [[1]]
+    assert methods.fill_gaps([[0]], image).tolist() == [[1]]
+    assert methods.split_by_label([[4]], [[0]]).tolist() == [[1]]
 
 
 IMAGE = np.zeros((2, 2, 3), np.uint8)
@@ -195,20 +195,20 @@ IMAGE = np.zeros((2, 2, 3), np.uint8)
     ("call", "message"),
     [
         (
-            lambda: superpixels.superpixels_from_masks([np.ones((2, 3))], (2, 2)),
+            lambda: methods.superpixels_from_masks([np.ones((2, 3))], (2, 2)),
             r"\(2, 2\), but got \(2, 3\) for mask 0",
         ),
-        (lambda: superpixels.superpixels_from_labels([0, 1]), r"`labels` as a \(H, W\) array"),
-        (lambda: superpixels.superpixels_from_labels([[0.5]]), "of float64"),
-        (lambda: superpixels.superpixels_from_labels(np.zeros((0, 3), int)), r"shape \(0, 3\)"),
-        (lambda: superpixels.superpixels_from_instances([[-1, 2]]), "ids from 0 in `ids`, but got -1"),
-        (lambda: superpixels.image_superpixels(np.zeros((2, 2), np.uint8)), r"\(H, W, 3\) array of uint8"),
-        (lambda: superpixels.image_superpixels(IMAGE.astype(float)), "of float64"),
-        (lambda: superpixels.image_superpixels(IMAGE, method="seeds"), "'seeds'"),
-        (lambda: superpixels.image_superpixels(IMAGE, size=0), "at least 1 pixel per superpixel, but got 0"),
-        (lambda: superpixels.fill_gaps(np.zeros((3, 2), int), IMAGE), r"\(3, 2\) and \(2, 2\)"),
-        (lambda: superpixels.split_by_label([[1, 2]], [[0]]), r"\(1, 2\) and \(1, 1\)"),
-        (lambda: superpixels.split_by_label([[1]], [[0]], min_area=0), "at least 1 pixel, but got 0"),
+        (lambda: methods.superpixels_from_labels([0, 1]), r"`labels` as a \(H, W\) array"),
+        (lambda: methods.superpixels_from_labels([[0.5]]), "of float64"),
+        (lambda: methods.superpixels_from_labels(np.zeros((0, 3), int)), r"shape \(0, 3\)"),
+        (lambda: methods.superpixels_from_instances([[-1, 2]]), "ids from 0 in `ids`, but got -1"),
+        (lambda: methods.image_superpixels(np.zeros((2, 2), np.uint8)), r"\(H, W, 3\) array of uint8"),
+        (lambda: methods.image_superpixels(IMAGE.astype(float)), "of float64"),
+        (lambda: methods.image_superpixels(IMAGE, method="seeds"), "'seeds'"),
+        (lambda: methods.image_superpixels(IMAGE, size=0), "at least 1 pixel per superpixel, but got 0"),
+        (lambda: methods.fill_gaps(np.zeros((3, 2), int), IMAGE), r"\(3, 2\) and \(2, 2\)"),
+        (lambda: methods.split_by_label([[1, 2]], [[0]]), r"\(1, 2\) and \(1, 1\)"),
+        (lambda: methods.split_by_label([[1]], [[0]], min_area=0), "at least 1 pixel, but got 0"),
     ],
 )
 def test_bad_input_is_refused(call, message):
@@ -221,9 +221,9 @@ def test_parts_of_one_superpixel_that_do_not_touch_can_stay_one():
     segments = np.array([[1, 1, 2, 2, 1, 1]])
     labels = np.array([[3, 3, 3, 3, 3, 0]])
     np.testing.assert_array_equal(
-        superpixels.split_by_label(segments, labels, min_area=1, connected=False), [[2, 2, 3, 3, 2, 1]]
+        methods.split_by_label(segments, labels, min_area=1, connected=False), [[2, 2, 3, 3, 2, 1]]
     )
-    np.testing.assert_array_equal(superpixels.split_by_label(segments, labels, min_area=1), [[1, 1, 2, 2, 3, 4]])
+    np.testing.assert_array_equal(methods.split_by_label(segments, labels, min_area=1), [[1, 1, 2, 2, 3, 4]])
 
 
 def test_what_only_the_model_sees_becomes_a_superpixel():
@@ -236,9 +236,9 @@ def test_what_only_the_model_sees_becomes_a_superpixel():
     predicted[0:5, 0:5] = 2  # there is a superpixel already
     predicted[30:32, 30:32] = 1  # a speck
     predicted[20:40, 39] = 1
-    found = superpixels.add_missed_objects(segments, labels, predicted)
+    found = methods.add_missed_objects(segments, labels, predicted)
     expected = segments.copy()
     expected[10:20, 10:20] = 4
     np.testing.assert_array_equal(found, expected)
     with pytest.raises(LabelQualityError, match="predicted"):
-        superpixels.add_missed_objects(segments, labels, predicted[1:])
+        methods.add_missed_objects(segments, labels, predicted[1:])

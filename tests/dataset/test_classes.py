@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fiftyone_plugin.dataset.classes import IGNORED, ClassMap, classes_of_field, match_channels
+from fiftyone_plugin.dataset.door.classes import IGNORED, ClassMap, classes_of_field, match_channels
 from fiftyone_plugin.errors import LabelQualityError
 
 TARGETS = {0: "sky", 1: "road", 2: "car", 11: "Void"}

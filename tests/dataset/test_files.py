@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fiftyone_plugin.dataset import files
+from fiftyone_plugin.dataset.runs import files
 from fiftyone_plugin.errors import LabelQualityError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fiftyone_plugin.dataset.masks import mask_digest, pack_rgb, read_mask, read_mask_file, resize_nearest
+from fiftyone_plugin.dataset.door.masks import mask_digest, pack_rgb, read_mask, read_mask_file, resize_nearest
 from fiftyone_plugin.errors import LabelQualityError
 
 GREY = np.array([[0, 7], [255, 3]], np.uint8)

@@ -6,7 +6,7 @@ import fiftyone as fo
 import numpy as np
 import pytest
 
-from fiftyone_plugin.dataset import regions
+from fiftyone_plugin.dataset.fields import regions
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.quality import IssueRegion
 

@@ -8,8 +8,8 @@ import fiftyone as fo
 import numpy as np
 import pytest
 
-from fiftyone_plugin.dataset import reviews
-from fiftyone_plugin.dataset.regions import utc_now
+from fiftyone_plugin.dataset.fields.regions import utc_now
+from fiftyone_plugin.dataset.journals import reviews
 
 
 @pytest.fixture

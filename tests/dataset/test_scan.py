@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fiftyone_plugin.dataset.scan import mask_reader, require_label_field, scan_labels
+from fiftyone_plugin.dataset.door.scan import mask_reader, require_label_field, scan_labels
 from fiftyone_plugin.errors import LabelQualityError
 
 

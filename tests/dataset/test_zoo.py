@@ -8,7 +8,7 @@ import fiftyone as fo
 import pytest
 
 from fiftyone_plugin import score_label_quality
-from fiftyone_plugin.dataset.zoo import zoo_segmenter, zoo_segmenter_names
+from fiftyone_plugin.dataset.door.zoo import zoo_segmenter, zoo_segmenter_names
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
 

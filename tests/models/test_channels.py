@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fiftyone_plugin.models import match_class_names
-from fiftyone_plugin.models.channels import ChannelMap
+from fiftyone_plugin.models.segmenters.channels import ChannelMap
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.models.consistency import Consistency, consistency_loss, scaled_cross_entropy
-from fiftyone_plugin.models.training import pixel_cross_entropy
+from fiftyone_plugin.models.noise_robust.consistency import Consistency, consistency_loss, scaled_cross_entropy
+from fiftyone_plugin.models.training.fold_training import pixel_cross_entropy
 
 TOY = [torch.tensor(row).reshape(1, 2, 1, 1).log() for row in ([0.7, 0.3], [0.5, 0.5], [0.9, 0.1])]
 LABELS = torch.zeros(1, 1, 1, dtype=torch.long)

@@ -21,8 +21,8 @@ from fiftyone_plugin.models import (
     cross_validate,
     load_segmenter,
     read_cross_validation,
-    training,
 )
+from fiftyone_plugin.models.training import fold_training
 
 SMALL = {
     "num_classes": 3,
@@ -214,7 +214,7 @@ def test_a_finished_training_is_not_repeated(finished):
     ],
 )
 def test_interrupted_anywhere_the_same_call_gives_the_same_models(finished, tmp_path, monkeypatch, moment, steps):
-    monkeypatch.setattr(training, "REPORT_SECONDS", 0)
+    monkeypatch.setattr(fold_training, "REPORT_SECONDS", 0)
     left = [steps]
 
     def crash(done, total, label):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.models.early_learning import (
+from fiftyone_plugin.models.noise_robust.early_learning import (
     PUBLISHED_SEGTHOR,
     PUBLISHED_VOC,
     LearningCurve,

@@ -9,7 +9,7 @@ import pytest
 
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.models import FoldMetrics, assign_folds
-from fiftyone_plugin.models.folds import FoldRecord, read_record, require_same, write_record
+from fiftyone_plugin.models.training.folds import FoldRecord, read_record, require_same, write_record
 
 KEYS = [f"street_{index}" for index in range(23)]
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.models.errors import SegmenterError
-from fiftyone_plugin.models.grounding import cached_detector, load_detector, pixel_corners
-from fiftyone_plugin.models.grounding_prompt import (
+from fiftyone_plugin.models.foundation.grounding import cached_detector, load_detector, pixel_corners
+from fiftyone_plugin.models.foundation.grounding_prompt import (
     Phrase,
     Prompt,
     box_classes,
@@ -20,7 +20,7 @@ from fiftyone_plugin.models.grounding_prompt import (
     plan_prompts,
     token_classes,
 )
-from fiftyone_plugin.models.random_checkpoints import save_random_detector
+from fiftyone_plugin.models.foundation.random_checkpoints import save_random_detector
 
 pytest.importorskip("transformers")
 

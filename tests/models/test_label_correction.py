@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.models.label_correction import (
+from fiftyone_plugin.models.noise_robust.label_correction import (
     DEFAULT_CORRECTION,
     SEGTHOR_CORRECTION,
     VOC_CORRECTION,

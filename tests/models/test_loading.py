@@ -11,7 +11,7 @@ from torch import nn
 
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.models import ModelMismatchError, NetworkSegmenter, load_segmenter
-from fiftyone_plugin.models.network import IMAGENET_MEAN, IMAGENET_STD
+from fiftyone_plugin.models.segmenters.network import IMAGENET_MEAN, IMAGENET_STD
 
 
 def normalised(image, height=None, width=None):
@@ -309,7 +309,7 @@ def test_strong_segmenter_on_real_images(shared_data):
 
 
 def test_imagenet_encoder_in_torchvision_format(shared_data):
-    from fiftyone_plugin.models.encoder_weights import new_model
+    from fiftyone_plugin.models.training.encoder_weights import new_model
 
     path = shared_data / "weights" / "mobilenet_v2_imagenet.pth"
     model, said = new_model("fpn", "mobilenet_v2", 11, path)

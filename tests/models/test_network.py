@@ -9,7 +9,7 @@ from torch import nn
 
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.models import ImageItem, ModelMismatchError, SegmenterError, load_segmenter
-from fiftyone_plugin.models.network import IMAGENET_MEAN, IMAGENET_STD
+from fiftyone_plugin.models.segmenters.network import IMAGENET_MEAN, IMAGENET_STD
 
 
 def normalised(image):

@@ -15,14 +15,13 @@ import torch
 from safetensors.torch import load_file
 
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.models import Example, cross_validate, load_segmenter, training
-from fiftyone_plugin.models.consistency import Consistency
-from fiftyone_plugin.models.corrected_labels import CorrectedLabels, read_changes
-from fiftyone_plugin.models.early_learning import TriggerRule
-from fiftyone_plugin.models.label_correction import CorrectionRule, LabelChange
-from fiftyone_plugin.models.learning_curves import read_learning_curves
-from fiftyone_plugin.models.network import NetworkSegmenter
-from fiftyone_plugin.models.noise_robust import (
+from fiftyone_plugin.models import Example, cross_validate, load_segmenter
+from fiftyone_plugin.models.noise_robust.consistency import Consistency
+from fiftyone_plugin.models.noise_robust.corrected_labels import CorrectedLabels, read_changes
+from fiftyone_plugin.models.noise_robust.early_learning import TriggerRule
+from fiftyone_plugin.models.noise_robust.label_correction import CorrectionRule, LabelChange
+from fiftyone_plugin.models.noise_robust.learning_curves import read_learning_curves
+from fiftyone_plugin.models.noise_robust.robust_training import (
     CorrectedViews,
     NoiseRobust,
     NoiseRobustTraining,
@@ -30,8 +29,10 @@ from fiftyone_plugin.models.noise_robust import (
     read_noise_robust,
     train_noise_robust,
 )
-from fiftyone_plugin.models.training_data import LabelSpace, check_examples
-from fiftyone_plugin.rehearsal.boundary_noise import add_boundary_noise
+from fiftyone_plugin.models.segmenters.network import NetworkSegmenter
+from fiftyone_plugin.models.training import fold_training
+from fiftyone_plugin.models.training.training_data import LabelSpace, check_examples
+from fiftyone_plugin.quality.known_errors.boundary_noise import add_boundary_noise
 
 SMALL = {
     "num_classes": 3,
@@ -171,8 +172,8 @@ def test_progress_says_what_is_done(finished):
     ],
 )
 def test_interrupted_anywhere_the_same_call_gives_the_same_result(finished, tmp_path, monkeypatch, moment, calls):
-    monkeypatch.setattr(training, "REPORT_SECONDS", 0)
-    monkeypatch.setattr("fiftyone_plugin.models.noise_robust._REPORT_SECONDS", 0)
+    monkeypatch.setattr(fold_training, "REPORT_SECONDS", 0)
+    monkeypatch.setattr("fiftyone_plugin.models.noise_robust.robust_training._REPORT_SECONDS", 0)
     left = [calls]
 
     def crash(done, total, label):
@@ -193,7 +194,7 @@ def test_interrupted_between_correction_and_checkpoint(finished, tmp_path, monke
     """The new corrections are on disk, but the last checkpoint speaks of the ones before."""
     method = replace(METHOD, correct_every=3)
     owner, name = {
-        "write": ("fiftyone_plugin.models.noise_robust.History", "write"),
+        "write": ("fiftyone_plugin.models.noise_robust.robust_training.History", "write"),
         "save": ("pytorch_lightning.trainer.trainer.Trainer", "save_checkpoint"),
     }[moment]
     whole = train_noise_robust(EXAMPLES, tmp_path / "whole", method=method, **SMALL)
@@ -286,7 +287,7 @@ def test_views_show_the_same_place_of_image_given_and_corrected_label(tmp_path):
     given = np.zeros((60, 70), np.uint8)
     data = check_examples([Example("a", image, given)], LabelSpace(2, 255), 1 << 20)
     labels = CorrectedLabels(tmp_path, data)
-    plan = training.FoldPlan(0, 1, 1, (64, 64), 1e-2, 1e-2, 0, False, (0.5,) * 3, (0.25,) * 3, torch.device("cpu"))
+    plan = fold_training.FoldPlan(0, 1, 1, (64, 64), 1e-2, 1e-2, 0, False, (0.5,) * 3, (0.25,) * 3, torch.device("cpu"))
     views = CorrectedViews(labels, [0], plan)
     assert not bool((views[0, 0, 0]["corrected"] == 1).any())
     corrected = (image[..., 0] > 0).astype(np.uint8)
@@ -493,7 +494,9 @@ class TestPrediction:
     @staticmethod
     def predict(network, image, method, monkeypatch):
         data = check_examples([Example("a", image, np.zeros(image.shape[:2], int))], LabelSpace(4, 255), 1 << 20)
-        plan = training.FoldPlan(0, 1, 2, (32, 32), 1e-2, 1e-2, 0, False, (0.5,) * 3, (0.25,) * 3, torch.device("cpu"))
+        plan = fold_training.FoldPlan(
+            0, 1, 2, (32, 32), 1e-2, 1e-2, 0, False, (0.5,) * 3, (0.25,) * 3, torch.device("cpu")
+        )
         module = NoiseRobustTraining(
             network, plan, 255, 1, method=method, data=data, indices=[0], folder=Path("nowhere"), say=print
         )

@@ -14,20 +14,14 @@ from PIL import Image
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.models import sam as sam_module
-from fiftyone_plugin.models.checkpoints import require_match
 from fiftyone_plugin.models.errors import SegmenterError
-from fiftyone_plugin.models.precision import compute_in_half, half_type
-from fiftyone_plugin.models.random_checkpoints import save_random_sam
-from fiftyone_plugin.models.sam import (
-    ZOO_CHECKPOINTS,
-    EmbeddingCache,
-    ImageEmbedding,
-    cached_sam,
-    load_sam,
-)
-from fiftyone_plugin.models.sam_architecture import TINY, build_sam, encoder_pixels, read_sizes
-from fiftyone_plugin.models.sam_automatic import AutomaticMasks
+from fiftyone_plugin.models.files.checkpoints import require_match
+from fiftyone_plugin.models.foundation import sam as sam_module
+from fiftyone_plugin.models.foundation.random_checkpoints import save_random_sam
+from fiftyone_plugin.models.foundation.sam import ZOO_CHECKPOINTS, EmbeddingCache, ImageEmbedding, cached_sam, load_sam
+from fiftyone_plugin.models.foundation.sam_architecture import TINY, build_sam, encoder_pixels, read_sizes
+from fiftyone_plugin.models.foundation.sam_automatic import AutomaticMasks
+from fiftyone_plugin.models.hardware.precision import compute_in_half, half_type
 
 EVERY_MASK = {"points_per_side": 3, "pred_iou_thresh": -1e9, "stability_score_thresh": -1.0, "box_nms_thresh": 1.0}
 

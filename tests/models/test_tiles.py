@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from fiftyone_plugin.models.tiles import blend_weights, tile_starts
+from fiftyone_plugin.models.segmenters.tiles import blend_weights, tile_starts
 
 
 @pytest.mark.parametrize("length", [1, 5, 16, 17, 31, 32, 100, 257])

@@ -10,9 +10,16 @@ import torch
 from torch import nn
 
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.models import Example, training
-from fiftyone_plugin.models.training import EpochOrder, FoldPlan, SegmentationTraining, pixel_cross_entropy, train_fold
-from fiftyone_plugin.models.training_data import LabelSpace, check_examples
+from fiftyone_plugin.models import Example
+from fiftyone_plugin.models.training import fold_training
+from fiftyone_plugin.models.training.fold_training import (
+    EpochOrder,
+    FoldPlan,
+    SegmentationTraining,
+    pixel_cross_entropy,
+    train_fold,
+)
+from fiftyone_plugin.models.training.training_data import LabelSpace, check_examples
 
 PLAN = FoldPlan(
     fold=0,
@@ -85,7 +92,7 @@ def test_processes_share_the_views_of_one_epoch(monkeypatch, world):
     whole = list(EpochOrder(11, PLAN))
     parts = []
     for rank in range(world):
-        monkeypatch.setattr(training, "_world", lambda rank=rank: (rank, world))
+        monkeypatch.setattr(fold_training, "_world", lambda rank=rank: (rank, world))
         part = EpochOrder(11, PLAN)
         parts.append(list(part))
         assert len(part) == len(parts[-1]) == 12 // world
@@ -94,7 +101,7 @@ def test_processes_share_the_views_of_one_epoch(monkeypatch, world):
 
 @pytest.mark.parametrize("total", [1, 2, 4, 9, 10, 400])
 def test_the_learning_rate_rises_and_falls(total):
-    rates = [training.learning_rate(step, total) for step in range(total + 1)]
+    rates = [fold_training.learning_rate(step, total) for step in range(total + 1)]
     top = rates.index(max(rates))
     assert rates[: top + 1] == sorted(rates[: top + 1])
     assert rates[top:] == sorted(rates[top:], reverse=True)
@@ -203,7 +210,7 @@ def test_batches_too_small_for_the_normalisation_say_the_way_out(data, tmp_path)
 
 def test_two_devices_train_together_in_processes_of_their_own(data, tmp_path):
     """Stands for two GPUs: two processes on the CPU, each with half of every batch."""
-    from fiftyone_plugin.models.sources import build_smp
+    from fiftyone_plugin.models.segmenters.sources import build_smp
 
     def new():
         options = {"encoder_depth": 3, "decoder_channels": [8, 8, 8]}

@@ -8,9 +8,9 @@ from PIL import Image
 
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.models import Example
-from fiftyone_plugin.models.augmentation import Augmentation
-from fiftyone_plugin.models.images import read_image, read_mask
-from fiftyone_plugin.models.training_data import LabelSpace, check_examples
+from fiftyone_plugin.models.files.images import read_image, read_mask
+from fiftyone_plugin.models.training.augmentation import Augmentation
+from fiftyone_plugin.models.training.training_data import LabelSpace, check_examples
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 MASK = np.array([[0, 1, 2, 255, 0, 1]] * 4, np.uint8)

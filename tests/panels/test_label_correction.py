@@ -320,12 +320,12 @@ def test_without_a_plan_it_says_what_to_do(make_dataset):
 
 
 def test_a_plan_that_is_gone_is_said(make_planned):
-    from fiftyone_plugin.dataset import runs
+    from fiftyone_plugin.dataset.runs import run_records
 
     dataset = make_planned(1)
     screen = Screen(dataset)
     dataset.delete_run("ground_truth_correction")
-    assert runs.find_run(dataset, "ground_truth_correction") is None
+    assert run_records.find_run(dataset, "ground_truth_correction") is None
     screen.act("hello")
     assert "plan_correction_queries" in screen.text()
     screen.send("on_load")

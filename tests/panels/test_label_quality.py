@@ -231,12 +231,14 @@ def test_state_of_another_dataset_is_put_right(make_scored):
 
 
 def test_warnings_of_the_run_are_said(make_scored):
-    from fiftyone_plugin.dataset import runs
+    from fiftyone_plugin.dataset.runs import run_records
 
     dataset = make_scored(6)
-    record = runs.find_run(dataset, KEY)
+    record = run_records.find_run(dataset, KEY)
     summary = {**json.loads(json.dumps(record.summary)), "warnings": ["The model hardly recognises car"]}
-    runs.register_run(dataset, replace(record, parameters={}, fields=list(record.fields), views=[], summary=summary))
+    run_records.register_run(
+        dataset, replace(record, parameters={}, fields=list(record.fields), views=[], summary=summary)
+    )
     assert "The model hardly recognises car" in Sitting(dataset).text()
 
 

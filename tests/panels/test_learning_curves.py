@@ -11,7 +11,7 @@ import pytest
 import torch
 from fiftyone.operators.executor import ExecutionContext, Executor
 
-from fiftyone_plugin.dataset import runs
+from fiftyone_plugin.dataset.runs import run_records
 
 PLUGIN = "@label-quality/segmentation"
 URI = f"{PLUGIN}/learning_curves"
@@ -71,7 +71,7 @@ def dataset(make_dataset, tmp_path):
         dataset, "ground_truth", output_dir=str(tmp_path / "run"), **TINY
     )
     dataset.reload()
-    assert record.method == runs.find_run(dataset, KEY).method == runs.NOISE_ROBUST
+    assert record.method == run_records.find_run(dataset, KEY).method == run_records.NOISE_ROBUST
     return dataset
 
 
@@ -82,7 +82,7 @@ def test_the_page_has_curves_triggers_and_a_table(dataset):
     assert {trace["name"] for trace in measured} == names
     assert all(trace["x"] == [1, 2, 3] and len(trace["y"]) == 3 for trace in measured)
     marks = {t["legendgroup"]: t for t in sitting.plot()["data"] if t["mode"] == "markers"}
-    fired = runs.find_run(dataset, KEY).summary["fired"]
+    fired = run_records.find_run(dataset, KEY).summary["fired"]
     assert {name: mark["x"] for name, mark in marks.items()} == {name: [epoch] for name, epoch in fired.items()}
     assert set(fired) == names
     for trace in measured:
@@ -92,7 +92,7 @@ def test_the_page_has_curves_triggers_and_a_table(dataset):
     assert all(0 <= iou <= 1 for trace in fits.values() for iou in trace["y"])
     table = sitting.page["type"]["properties"]["table"]["default"].splitlines()
     lost = dict.fromkeys(names, 0)
-    for given, _, pixels in runs.find_run(dataset, KEY).summary["pairs"]:
+    for given, _, pixels in run_records.find_run(dataset, KEY).summary["pairs"]:
         lost[given] += pixels
     assert sum(lost.values()) > 0
     for name in names:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fiftyone_plugin import quality
-from fiftyone_plugin.quality.alignment import alignment
+from fiftyone_plugin.quality.regions.alignment import alignment
 
 
 def mask(size=(120, 160), seed=0):

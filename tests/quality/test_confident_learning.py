@@ -99,13 +99,13 @@ def test_narrowing_down_finds_the_same_cut(make_dataset, monkeypatch, limit):
         records = scored(labels, probs)
         expected = quality.confident_learning_cut(records, totals_of(records)).self_confidence
         with monkeypatch.context() as patch:
-            patch.setattr("fiftyone_plugin.quality.confident_learning.COLLECT_LIMIT", limit)
+            patch.setattr("fiftyone_plugin.quality.flags.confident_learning.COLLECT_LIMIT", limit)
             assert quality.confident_learning_cut(records, totals_of(records)).self_confidence == expected
 
 
 @pytest.mark.parametrize("value", [0.0, 5e-324, 0.25, 0.5])
 def test_cut_where_every_suspect_is_alike(monkeypatch, value):
-    monkeypatch.setattr("fiftyone_plugin.quality.confident_learning.COLLECT_LIMIT", 0)
+    monkeypatch.setattr("fiftyone_plugin.quality.flags.confident_learning.COLLECT_LIMIT", 0)
     probs = np.array([value, 1 - value, 0.0]).reshape(3, 1, 1) * np.ones((1, 4, 5))
     record = quality.image_record(np.full((4, 5), 2 if value == 0 else 0), probs)
     cut = quality.confident_learning_cut([record], totals_of([record]))

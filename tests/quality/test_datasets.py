@@ -65,7 +65,7 @@ def test_every_source_gives_the_same(make_dataset, tmp_path, source):
 
 
 def test_flags_are_lazy_and_clean_up(make_dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("fiftyone_plugin.quality.spool.MEMORY_BUDGET", 0)
+    monkeypatch.setattr("fiftyone_plugin.quality.records.spool.MEMORY_BUDGET", 0)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     labels, probs = make_dataset(1, 4, 5, 20, 30)
     flags = quality.iter_label_issues(labels, probs)

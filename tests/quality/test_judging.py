@@ -7,7 +7,7 @@ import pytest
 
 from fiftyone_plugin import quality
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.quality.rehearsing import MOST_PER_IMAGE
+from fiftyone_plugin.quality.judging.rehearsed_labels import MOST_PER_IMAGE
 
 SIZE = (60, 80)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from fiftyone_plugin.quality.device_maps import measure_on_device
-from fiftyone_plugin.quality.kernels import CHUNK
-from fiftyone_plugin.quality.pixel_maps import THRESHOLD_GRID, measure_image
+from fiftyone_plugin.quality.pixels.device_maps import measure_on_device
+from fiftyone_plugin.quality.pixels.kernels import CHUNK
+from fiftyone_plugin.quality.pixels.pixel_maps import THRESHOLD_GRID, measure_image
 
 SHAPES = [(1, 1), (3, 5), (64, 32), (128, 129), (200, 300)]
 
@@ -125,7 +125,7 @@ def test_threads_do_not_matter(make_dataset):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
 def test_device_gives_what_the_host_gives(make_dataset, dtype, monkeypatch):
     """The reduction for GPUs runs on any device; here on the CPU, in several parts."""
-    monkeypatch.setattr("fiftyone_plugin.quality.device_maps.CHUNK_ELEMENTS", 5000)
+    monkeypatch.setattr("fiftyone_plugin.quality.pixels.device_maps.CHUNK_ELEMENTS", 5000)
     label, probs = image(make_dataset, 7, (60, 70))
     tensor = torch.from_numpy(probs).to(dtype)
     found = measure_on_device(label, tensor, 255, 1e-2, from_logits=False, histograms=True)

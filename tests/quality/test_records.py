@@ -63,7 +63,7 @@ def test_failed_saving_leaves_the_old_file(record, tmp_path, monkeypatch):
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fiftyone_plugin.quality.records.np.savez", full)
+    monkeypatch.setattr("fiftyone_plugin.quality.records.image_records.np.savez", full)
     with pytest.raises(OSError, match="No space left"):
         record.save(path)
     assert path.read_bytes() == before
@@ -102,7 +102,7 @@ def test_other_files_and_versions_are_named(record, tmp_path, monkeypatch):
         with pytest.raises(LabelQualityError, match=name):
             quality.load_record(tmp_path / name)
     path = record.save(tmp_path / "image.npz")
-    monkeypatch.setattr("fiftyone_plugin.quality.records.FORMAT", 2)
+    monkeypatch.setattr("fiftyone_plugin.quality.records.image_records.FORMAT", 2)
     with pytest.raises(LabelQualityError, match=r"format 2 in .*image\.npz, but got format 1"):
         quality.load_record(path)
 

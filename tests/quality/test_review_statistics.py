@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom
 
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.quality.review_statistics import (
+from fiftyone_plugin.quality.regions.review_statistics import (
     Interval,
     PendingRegions,
     ReviewCurve,

@@ -7,7 +7,7 @@ import pytest
 from skimage.measure import label as label_components
 
 from fiftyone_plugin import quality
-from fiftyone_plugin.quality.pixel_maps import THRESHOLD_GRID
+from fiftyone_plugin.quality.pixels.pixel_maps import THRESHOLD_GRID
 
 LABEL = np.array([[0, 0, 0], [1, 1, 255], [2, 2, 0]])
 CONFIDENCE = np.array([[0.9, 0.8, 0.1], [0.6, 0.3, 0.5], [0.7, 0.2, 1.0]])

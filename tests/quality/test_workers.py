@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from fiftyone_plugin.quality.pixel_maps import measure_image
-from fiftyone_plugin.quality.workers import run_in_parts
+from fiftyone_plugin.quality.pixels.pixel_maps import measure_image
+from fiftyone_plugin.quality.pixels.workers import run_in_parts
 
 
 @pytest.mark.parametrize("num_threads", [1, 2, 5])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.rehearsal.boundary_noise import SEGTHOR_CLASSES, add_boundary_noise, noisy_masks
+from fiftyone_plugin.quality.known_errors.boundary_noise import SEGTHOR_CLASSES, add_boundary_noise, noisy_masks
 
 
 def discs(size=96):

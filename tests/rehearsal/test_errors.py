@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
+from demo.scenes import render_scene
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.rehearsal import ERROR_KINDS, MIXTURE, inject_error, plan_errors, render_scene
+from fiftyone_plugin.quality.known_errors import ERROR_KINDS, MIXTURE, inject_error, plan_errors
 
 OBJECT = np.array(  # an object of class 2 on class 1, an ignored corner, class 3 at the bottom
     [

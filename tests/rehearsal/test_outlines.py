@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.rehearsal import add_boundary_noise, redraw_outlines
+from fiftyone_plugin.quality.known_errors import add_boundary_noise, redraw_outlines
 
 
 def street():

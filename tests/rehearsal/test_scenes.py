@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from fiftyone_plugin.rehearsal import SCENE_CLASSES, SCENE_COLORS, VOID, render_scene
+from demo.scenes import SCENE_CLASSES, SCENE_COLORS, VOID, render_scene
 
 
 def test_a_seed_means_the_same_pixels_on_every_machine():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fiftyone_plugin import isolation, mongod
+from demo import isolation, mongod
 from fiftyone_plugin.errors import LabelQualityError
 
 ROOT = Path(__file__).parents[2]

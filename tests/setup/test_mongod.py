@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fiftyone_plugin import mongod
+from demo import mongod
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stubs are shell scripts")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fiftyone_plugin.cli import main
+from fiftyone_plugin.cli.commands import main
 
 
 def test_score_list_and_delete(make_dataset, tmp_path, capsys):

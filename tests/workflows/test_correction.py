@@ -20,14 +20,14 @@ from fiftyone_plugin import (
     open_sitting,
     plan_correction_queries,
 )
-from fiftyone_plugin.dataset import queries
-from fiftyone_plugin.dataset.answers import PROPAGATED, answers_that_count, read_answers
-from fiftyone_plugin.dataset.masks import read_mask_file
+from fiftyone_plugin.dataset.door.masks import read_mask_file
+from fiftyone_plugin.dataset.fields import queries
+from fiftyone_plugin.dataset.journals.answers import PROPAGATED, answers_that_count, read_answers
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
-from fiftyone_plugin.workflows import answering
-from fiftyone_plugin.workflows.corrected_labels import derive
-from fiftyone_plugin.workflows.correction_run import open_correction
+from fiftyone_plugin.workflows.correcting import sitting as answering
+from fiftyone_plugin.workflows.correcting.corrected_labels import derive
+from fiftyone_plugin.workflows.correcting.correction_run import open_correction
 
 FIELD = "ground_truth"
 QUERIES = "ground_truth_queries.detections"
@@ -283,7 +283,7 @@ def test_a_crash_after_the_record_loses_nothing(planned, sitting, monkeypatch):
 
 
 def test_a_crash_between_writing_and_naming_leaves_the_old_file(planned, sitting, monkeypatch):
-    from fiftyone_plugin.workflows import corrected_labels
+    from fiftyone_plugin.workflows.correcting import corrected_labels
 
     question = sitting.question
     old = planned[question.sample_id].ground_truth_corrected.mask_path
@@ -534,7 +534,7 @@ def test_an_object_that_every_segment_missed_is_asked_about_as_one(make_dataset,
 
 
 def test_measured_times_decide_what_is_worth_asking(planned, sitting, tmp_path, monkeypatch):
-    from fiftyone_plugin.workflows import query_planning
+    from fiftyone_plugin.workflows.correcting import query_planning
 
     for seconds in (2.0, 3.0, 4.0):
         sitting.correct("tree", seconds=seconds)

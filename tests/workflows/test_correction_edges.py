@@ -24,14 +24,14 @@ from fiftyone_plugin import (
     score_label_quality,
     show_regions,
 )
-from fiftyone_plugin.dataset import files
-from fiftyone_plugin.dataset.answers import PROPAGATED, Answer, add_answers, answers_that_count, read_answers
-from fiftyone_plugin.dataset.masks import read_mask_file
+from fiftyone_plugin.dataset.door.masks import read_mask_file
+from fiftyone_plugin.dataset.journals.answers import PROPAGATED, Answer, add_answers, answers_that_count, read_answers
+from fiftyone_plugin.dataset.runs import files
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
-from fiftyone_plugin.workflows import query_planning
-from fiftyone_plugin.workflows.corrected_labels import _file_names, derive
-from fiftyone_plugin.workflows.correction_run import open_correction
+from fiftyone_plugin.workflows.correcting import query_planning
+from fiftyone_plugin.workflows.correcting.corrected_labels import _file_names, derive
+from fiftyone_plugin.workflows.correcting.correction_run import open_correction
 
 FIELD = "ground_truth"
 QUERIES = "ground_truth_queries.detections"
@@ -320,7 +320,7 @@ def test_hand_edits_revert_answers(planned, sitting):
 
 
 def test_hand_edits_500(make_dataset, tmp_path, monkeypatch):
-    from fiftyone_plugin.workflows import outside_answers
+    from fiftyone_plugin.workflows.correcting import outside_answers
 
     monkeypatch.setattr(outside_answers, "MOST_OBJECTS", 2)
     ds = make_dataset(2, wrong=())

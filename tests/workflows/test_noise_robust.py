@@ -23,14 +23,15 @@ from fiftyone_plugin import (
     show_regions,
     train_noise_robust,
 )
-from fiftyone_plugin.dataset import reviews, runs
-from fiftyone_plugin.dataset.classes import ClassMap
-from fiftyone_plugin.dataset.regions import utc_now
+from fiftyone_plugin.dataset.door.backgrounds import background_class
+from fiftyone_plugin.dataset.door.classes import ClassMap
+from fiftyone_plugin.dataset.fields.regions import utc_now
+from fiftyone_plugin.dataset.journals import reviews
+from fiftyone_plugin.dataset.runs import run_records
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
-from fiftyone_plugin.workflows.backgrounds import background_class
-from fiftyone_plugin.workflows.learning_curves import training_progress
-from fiftyone_plugin.workflows.noise_robust import training_method
+from fiftyone_plugin.workflows.training.learning_curves import training_progress
+from fiftyone_plugin.workflows.training.noise_robust import training_method
 
 TINY = {
     "encoder": "tu-mobilenetv3_small_050", "weights": None, "epochs": 3, "batch_size": 2, "crop_size": 32,
@@ -105,8 +106,8 @@ class TestWhatIsLeft:
         assert len(dataset.load_saved_view("noise_robust regions")) == report.num_regions
         assert len(dataset.load_saved_view("noise_robust changed")) == report.num_changed
         assert "regions to accept or reject" in report.markdown()
-        record = runs.find_run(dataset, "noise_robust")
-        assert record.method == runs.NOISE_ROBUST
+        record = run_records.find_run(dataset, "noise_robust")
+        assert record.method == run_records.NOISE_ROBUST
         assert record.summary["num_regions"] == report.num_regions
         assert models.load_segmenter(report.network_folder, device="cpu").num_classes == 3
         delete_label_quality_run(dataset, "noise_robust")
@@ -216,14 +217,14 @@ def test_the_noise_of_the_experiment_can_be_injected(make_dataset, tmp_path):
 
 
 def test_from_a_terminal(make_dataset, tmp_path, capsys):
-    from fiftyone_plugin.cli import main
+    from fiftyone_plugin.cli.commands import main
 
     dataset = make_dataset(3)
     words = ["train-noise-robust", dataset.name, "--encoder", "tu-mobilenetv3_small_050", "--weights", "none"]
     words += ["--epochs", "1", "--no-consistency", "--latest-epoch", "1", "--output-dir", str(tmp_path / "run")]
     assert main(words) == 0
     assert "Trained for 1 epochs on 3 images" in capsys.readouterr().out
-    assert runs.find_run(dataset, "noise_robust").parameters["out_of_fold"] is None
+    assert run_records.find_run(dataset, "noise_robust").parameters["out_of_fold"] is None
 
 
 def test_proposals_are_reviewed_like_issue_regions(make_dataset, tmp_path):
@@ -350,7 +351,7 @@ class TestBadInput:
         def fail(*args, **kwargs):
             raise LabelQualityError(text)
 
-        monkeypatch.setattr("fiftyone_plugin.models.noise_robust.train_noise_robust", fail)
+        monkeypatch.setattr("fiftyone_plugin.models.noise_robust.robust_training.train_noise_robust", fail)
         before = state(dataset)
         with pytest.raises(LabelQualityError, match="pass `batch_size=4`"):
             train(dataset, tmp_path / "run")

@@ -13,8 +13,8 @@ from fiftyone_plugin import (
     show_regions,
     start_correction_round,
 )
-from fiftyone_plugin.dataset.answers import PROPOSAL, read_answers
-from fiftyone_plugin.dataset.masks import read_mask_file
+from fiftyone_plugin.dataset.door.masks import read_mask_file
+from fiftyone_plugin.dataset.journals.answers import PROPOSAL, read_answers
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
 
@@ -63,7 +63,7 @@ def test_only_what_was_accepted_is_taken(scored):
 
 def test_proposals_that_nobody_looked_at_lie_below_what_people_say(scored, tmp_path):
     from fiftyone_plugin import open_sitting
-    from fiftyone_plugin.dataset.answers import UNREVIEWED
+    from fiftyone_plugin.dataset.journals.answers import UNREVIEWED
 
     plan_correction_queries(
         scored, "ground_truth", probabilities="probabilities", budget=3, superpixel_size=60, audits=0.0,

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fiftyone_plugin.dataset import overview as numbers
+from fiftyone_plugin.dataset.fields import overview as numbers
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.workflows import overview
+from fiftyone_plugin.workflows.reviewing import overview
 
 KEY = "label_quality"
 
@@ -152,14 +152,14 @@ def test_two_runs_are_compared_image_by_image(make_scored):
 
 @pytest.mark.parametrize(("first", "second"), [("softmin", "iou"), ("combined", "combined")])
 def test_runs_of_different_methods_or_scales_are_compared_by_softmin(make_scored, first, second):
-    from fiftyone_plugin.dataset import runs
+    from fiftyone_plugin.dataset.runs import run_records
 
     dataset = make_scored(6, keys=["before", "after"])
     for key, method in (("before", first), ("after", second)):
-        record = runs.find_run(dataset, key)
+        record = run_records.find_run(dataset, key)
         summary = {**json.loads(json.dumps(record.summary)), "method": method}
         changed = replace(record, parameters={}, fields=list(record.fields), views=[], summary=summary)
-        runs.register_run(dataset, changed)
+        run_records.register_run(dataset, changed)
     assert overview.compare_runs(dataset, "before", "after").fields == ("before_softmin", "after_softmin")
 
 

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from fiftyone_plugin import delete_label_quality_run, generate_pseudo_labels, plan_correction_queries
-from fiftyone_plugin.dataset.masks import read_mask_file
+from fiftyone_plugin.dataset.door.masks import read_mask_file
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.models.random_checkpoints import save_random_detector, save_random_sam
+from fiftyone_plugin.models.foundation.random_checkpoints import save_random_detector, save_random_sam
 from fiftyone_plugin.progress import silent
-from fiftyone_plugin.workflows import pseudo_labels
+from fiftyone_plugin.workflows.starting import pseudo_labels
 
 VOC = Path(__file__).parents[3] / "shared" / "data" / "voc_grounded_sam"
 
@@ -126,7 +126,7 @@ def test_more_than_255_objects_do_not_wrap(tmp_path):
 def test_boxes_become_masks_by_sam(dataset, tmp_path, checkpoints):
     report = generate(dataset, tmp_path / "run", ["cat", "dog"], boxes="found", checkpoint=checkpoints[1])
     assert report.num_images == 3
-    from fiftyone_plugin.models.sam import load_sam
+    from fiftyone_plugin.models.foundation.sam import load_sam
 
     sam = load_sam(checkpoints[1], device="cpu")
     sample = list(dataset)[1]

@@ -11,7 +11,7 @@ from fiftyone import ViewField as F
 from PIL import Image
 
 from fiftyone_plugin import delete_label_quality_run, load_report, quality, score_label_quality
-from fiftyone_plugin.dataset import appearance
+from fiftyone_plugin.dataset.fields import appearance
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
 

@@ -23,12 +23,12 @@ from fiftyone_plugin import (
     score_label_quality,
     show_regions,
 )
-from fiftyone_plugin.dataset import regions as stored
-from fiftyone_plugin.dataset import reviews
-from fiftyone_plugin.dataset.reviews import newest_reviews
+from fiftyone_plugin.dataset.fields import regions as stored
+from fiftyone_plugin.dataset.journals import reviews
+from fiftyone_plugin.dataset.journals.reviews import newest_reviews
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
-from fiftyone_plugin.workflows.issue_regions import load_scorer, score_regions, teach
+from fiftyone_plugin.workflows.scoring.issue_regions import load_scorer, score_regions, teach
 
 FIELD = "label_quality_regions"
 

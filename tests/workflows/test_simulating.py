@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from fiftyone_plugin import plan_correction_queries, simulate_answers
-from fiftyone_plugin.correction.annotators import HonestAnnotator
-from fiftyone_plugin.dataset.answers import read_answers
-from fiftyone_plugin.dataset.masks import read_mask_file
+from fiftyone_plugin.correction.answers.annotators import HonestAnnotator
+from fiftyone_plugin.dataset.door.masks import read_mask_file
+from fiftyone_plugin.dataset.journals.answers import read_answers
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from fiftyone_plugin import compute_superpixels, delete_label_quality_run, open_sitting, precompute_sam_embeddings
-from fiftyone_plugin.dataset.masks import read_mask_file
+from fiftyone_plugin.dataset.door.masks import read_mask_file
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.models.random_checkpoints import save_random_sam
-from fiftyone_plugin.models.sam import load_sam
+from fiftyone_plugin.models.foundation.random_checkpoints import save_random_sam
+from fiftyone_plugin.models.foundation.sam import load_sam
 from fiftyone_plugin.progress import silent
-from fiftyone_plugin.workflows.sam_embeddings import known_embeddings
+from fiftyone_plugin.workflows.starting.sam_embeddings import known_embeddings
 
 
 def compute(dataset, folder, **options):

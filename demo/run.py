@@ -1,0 +1,103 @@
+"""The main job from beginning to end on rendered scenes with known label errors."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demo import scenes
+from fiftyone_plugin import models
+from fiftyone_plugin.dataset.fields import appearance
+from fiftyone_plugin.dataset.runs import files
+from fiftyone_plugin.progress import Progress, terminal_bar
+from fiftyone_plugin.workflows.rehearsing.rehearsal import RehearsalResult, inject_label_errors, rehearsal_result
+from fiftyone_plugin.workflows.scoring.report import ScoringReport
+from fiftyone_plugin.workflows.scoring.scoring import score_label_quality
+from fiftyone_plugin.workflows.training.cross_validated import train_cross_validated
+
+DATASET_NAME = "label-quality-demo"
+
+LABELS = "labels"
+"""The field in question: the true masks, some with an injected error."""
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo found."""
+
+    dataset: Any
+    report: ScoringReport
+    result: RehearsalResult
+    seconds: float
+
+
+def make_demo_dataset(folder: Path, num_images: int, *, progress: Progress) -> Any:
+    """Render scenes and make a dataset of them, replacing one of an earlier demo.
+
+    Args:
+        folder: where images and true masks go
+        num_images: how many scenes
+        progress: told after each scene
+
+    Returns:
+        a persistent `fiftyone.Dataset` with the field `true_labels`
+    """
+    import fiftyone as fo
+
+    samples = []
+    for number in range(num_images):
+        scene = scenes.render_scene(number)
+        image, mask = folder / "images" / f"{number:04d}.png", folder / "masks" / f"{number:04d}.png"
+        files.write_png(image, scene.image)
+        files.write_png(mask, scene.mask)
+        samples.append(fo.Sample(filepath=str(image), true_labels=fo.Segmentation(mask_path=str(mask))))
+        progress(number + 1, num_images, "rendering scenes")
+    for run in ("rehearsal", "model", "label_quality"):
+        files.remove_run_files(folder / run)  # those of the demo's dataset that is replaced here
+    dataset = fo.Dataset(DATASET_NAME, overwrite=True, persistent=True)
+    dataset.add_samples(samples, progress=False)
+    dataset.mask_targets = {"true_labels": dict(scenes.SCENE_CLASSES)}
+    dataset.save()
+    appearance.color_classes(dataset, ["true_labels", LABELS], scenes.SCENE_CLASSES, scenes.SCENE_COLORS)
+    return dataset
+
+
+def run_demo(
+    folder: str | Path, *, num_images: int = 64, fraction: float = 0.2, folds: int = 3, epochs: int = 40, seed: int = 51
+) -> DemoResult:
+    """Render, corrupt, train with cross-validation, score, and compare with what was put in.
+
+    Args:
+        folder: where images, masks and models go
+        num_images: how many scenes
+        fraction: share of the images that get a label error
+        folds: models to train
+        epochs: passes over the training images of a fold
+        seed: of the errors and the training
+
+    Returns:
+        the dataset, what the scoring found, and how many errors are among the worst-ranked images
+    """
+    started = time.monotonic()
+    folder = Path(folder)
+    with terminal_bar("rendering scenes") as progress:
+        dataset = make_demo_dataset(folder, num_images, progress=progress)
+    errors = inject_label_errors(
+        dataset, "true_labels", into=LABELS, fraction=fraction, seed=seed, output_dir=str(folder / "rehearsal")
+    )
+    quick = {**models.QUICK_TRAINING, "epochs": epochs}
+    train_cross_validated(
+        dataset,
+        LABELS,
+        folds=folds,
+        architecture=quick.pop("arch"),
+        weights=None,
+        seed=seed,
+        output_dir=str(folder / "model"),
+        **quick,
+    )
+    report = score_label_quality(dataset, LABELS, model="cross_validation", output_dir=str(folder / "label_quality"))
+    result = rehearsal_result(dataset, report.key, errors.error_field)
+    return DemoResult(dataset, report, result, time.monotonic() - started)

@@ -1,0 +1,199 @@
+"""The `label-quality` command: the jobs of the plugin from a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import LabelQualityError
+from .arguments import dataset_arguments, open_samples, parse_ignore_index, plain
+from .correction import add_correction_commands
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: words after the command's name; those of the process if None
+
+    Returns:
+        the exit code: 0, or 1 after an error that was explained
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except LabelQualityError as error:
+        print(f"label-quality: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="label-quality", description="Label quality of segmentation datasets in FiftyOne"
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _score_parser(commands)
+    _train_parser(commands)
+    _noise_robust_parser(commands)
+    add_correction_commands(commands)
+    _runs_parsers(commands)
+    _plugin_parser(commands)
+    return parser
+
+
+def _score_parser(commands: Any) -> None:
+    score = commands.add_parser("score", help="score the labels of a dataset")
+    dataset_arguments(score)
+    score.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
+    source = score.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", help="key of a training run, model folder or file, torchvision:..., zoo:...")
+    source.add_argument("--probabilities", help="string field or folder with npy, npz or zarr files")
+    source.add_argument("--predictions", help="second Segmentation field: masks of a model or another annotator")
+    score.add_argument("--methods", nargs="+", default=[], help="image scores (default: combined and softmin)")
+    score.add_argument("--key", default="label_quality", help="(default: %(default)s)")
+    score.add_argument(
+        "--ignore-index", nargs="*", default="auto", help="values or names; none given: every pixel counts"
+    )
+    score.add_argument("--output-dir")
+    score.add_argument("--batch-size", type=int)
+    score.add_argument("--device")
+    score.add_argument("--overwrite", action="store_true", help="replace a run under the same key")
+    score.set_defaults(run=_score)
+
+
+def _score(options: argparse.Namespace) -> int:
+    from ..workflows.scoring.scoring import score_label_quality
+
+    further = {"device": options.device} if options.device else {}
+    report = score_label_quality(
+        open_samples(options),
+        options.label_field,
+        model=options.model,
+        probabilities=options.probabilities,
+        predictions=options.predictions,
+        methods=options.methods,
+        key=options.key,
+        ignore_index=parse_ignore_index(options.ignore_index),
+        output_dir=options.output_dir,
+        batch_size=options.batch_size,
+        overwrite=options.overwrite,
+        **further,
+    )
+    print(plain(report.markdown()))
+    return 0
+
+
+def _train_parser(commands: Any) -> None:
+    train = commands.add_parser("train", help="train with cross-validation")
+    _training_arguments(train, key="cross_validation")
+    train.set_defaults(run=_train)
+
+
+def _training_arguments(parser: argparse.ArgumentParser, key: str) -> None:
+    dataset_arguments(parser)
+    parser.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
+    parser.add_argument("--key", default=key, help="(default: %(default)s)")
+    parser.add_argument("--folds", type=int, default=4, help="(default: %(default)s)")
+    parser.add_argument("--architecture", default="unet", help="(default: %(default)s)")
+    parser.add_argument("--encoder", default="resnet18", help="(default: %(default)s)")
+    parser.add_argument("--weights", default="imagenet", help="imagenet, none, or a file (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=20, help="(default: %(default)s)")
+    parser.add_argument("--ignore-index", nargs="*", default="auto")
+    parser.add_argument("--output-dir")
+    parser.add_argument("--overwrite", action="store_true")
+
+
+def _training_options(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "key": options.key,
+        "folds": options.folds,
+        "architecture": options.architecture,
+        "encoder": options.encoder,
+        "weights": None if options.weights == "none" else options.weights,
+        "epochs": options.epochs,
+        "ignore_index": parse_ignore_index(options.ignore_index),
+        "output_dir": options.output_dir,
+        "overwrite": options.overwrite,
+    }
+
+
+def _train(options: argparse.Namespace) -> int:
+    from ..workflows.training.cross_validated import train_cross_validated
+
+    report = train_cross_validated(open_samples(options), options.label_field, **_training_options(options))
+    print(plain(report.markdown()))
+    return 0
+
+
+def _noise_robust_parser(commands: Any) -> None:
+    train = commands.add_parser("train-noise-robust", help="train on noisy labels and propose corrected ones")
+    _training_arguments(train, key="noise_robust")
+    train.add_argument("--variant", choices=["voc", "segthor"], help="options of a published experiment")
+    train.add_argument("--no-correction", dest="correction", action="store_false", help="leave the labels alone")
+    train.add_argument("--no-consistency", dest="consistency", action="store_false", help="scales need not agree")
+    train.add_argument("--one-trigger", dest="per_class", action="store_false", help="for all classes together")
+    train.add_argument("--threshold", type=float, help="how probable a prediction must be to replace a label")
+    train.add_argument("--latest-epoch", type=int, help="correct every class after so many epochs at the latest")
+    train.add_argument("--background", default="auto", help="name or mask value, or none (default: %(default)s)")
+    train.add_argument("--out-of-fold", action="store_true", help="models to score the labels with, too")
+    train.set_defaults(run=_train_noise_robust)
+
+
+def _train_noise_robust(options: argparse.Namespace) -> int:
+    from ..workflows.training.noise_robust import train_noise_robust
+
+    own = ("variant", "correction", "consistency", "per_class", "threshold", "latest_epoch", "out_of_fold")
+    report = train_noise_robust(
+        open_samples(options),
+        options.label_field,
+        background=None if options.background == "none" else options.background,
+        **{name: getattr(options, name) for name in own},
+        **_training_options(options),
+    )
+    print(plain(report.markdown()))
+    return 0
+
+
+def _runs_parsers(commands: Any) -> None:
+    listing = commands.add_parser("runs", help="list the runs on a dataset")
+    listing.add_argument("dataset")
+    listing.set_defaults(run=_list_runs)
+    delete = commands.add_parser("delete", help="delete a run with everything it wrote")
+    delete.add_argument("dataset")
+    delete.add_argument("key")
+    delete.set_defaults(run=_delete_run)
+
+
+def _list_runs(options: argparse.Namespace) -> int:
+    from ..workflows.housekeeping import list_label_quality_runs
+
+    for run in list_label_quality_runs(open_samples(options)):
+        print(f"{run.key}\t{run.method}\t{run.label_field}\t{', '.join(run.fields)}")
+    return 0
+
+
+def _delete_run(options: argparse.Namespace) -> int:
+    from ..workflows.housekeeping import delete_label_quality_run
+
+    record = delete_label_quality_run(open_samples(options), options.key)
+    print(f"Deleted {record.key}: fields {', '.join(record.fields)}")
+    return 0
+
+
+def _plugin_parser(commands: Any) -> None:
+    plugin = commands.add_parser("install-plugin", help="put the plugin into FiftyOne's plugins folder")
+    plugin.add_argument("--overwrite", action="store_true", help="replace an installed version")
+    plugin.set_defaults(run=_install_plugin)
+
+
+def _install_plugin(options: argparse.Namespace) -> int:
+    import fiftyone as fo
+
+    from ..plugin_folder import install_plugin
+
+    print(f"Installed: {install_plugin(fo.config.plugins_dir, overwrite=options.overwrite)}")
+    return 0

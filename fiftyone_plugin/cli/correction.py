@@ -1,0 +1,151 @@
+"""Commands for correcting labels: plan questions, take answers into the labels, export, and start from no labels."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..errors import LabelQualityError
+from .arguments import dataset_arguments, open_samples, parse_ignore_index, plain
+
+
+def add_correction_commands(commands: Any) -> None:
+    """Add the commands.
+
+    Args:
+        commands: subparsers of the command line
+    """
+    _superpixels_parser(commands)
+    _plan_parser(commands)
+    _apply_parser(commands)
+    _pseudo_labels_parser(commands)
+
+
+def _superpixels_parser(commands: Any) -> None:
+    parser = commands.add_parser("superpixels", help="cut images into the parts that questions are about")
+    dataset_arguments(parser)
+    parser.add_argument("--method", default="slic", choices=["sam", "slic", "felzenszwalb", "instances", "labels"])
+    parser.add_argument("--checkpoint", help="of segment-anything, for sam: a file, or segment-anything-vitb-torch")
+    parser.add_argument("--source-field", help="for instances and labels")
+    parser.add_argument("--size", type=int, help="pixels per superpixel (default: 175 per image)")
+    parser.add_argument("--key", default="superpixels", help="(default: %(default)s)")
+    parser.add_argument("--output-dir")
+    parser.add_argument("--overwrite", action="store_true")
+    parser.set_defaults(run=_superpixels)
+
+
+def _superpixels(options: argparse.Namespace) -> int:
+    from ..workflows.starting.superpixels import compute_superpixels
+
+    names = ("method", "checkpoint", "source_field", "size", "key", "output_dir", "overwrite")
+    report = compute_superpixels(open_samples(options), **{name: getattr(options, name) for name in names})
+    print(plain(report.markdown()))
+    return 0
+
+
+def _plan_parser(commands: Any) -> None:
+    parser = commands.add_parser("plan-queries", help="plan the questions whose answers repair most")
+    dataset_arguments(parser)
+    parser.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", help="key of a training run, model folder or file, torchvision:..., zoo:...")
+    source.add_argument("--probabilities", help="string field or folder with npy, npz or zarr files")
+    source.add_argument("--predictions", help="second Segmentation field")
+    parser.add_argument("--superpixels", help="field of superpixels (default: cut on the fly)")
+    parser.add_argument("--budget", type=int, default=500, help="number of questions (default: %(default)s)")
+    parser.add_argument("--acquisition", help="random, cil, mean_cil, sim, balanced or expected_repair (default)")
+    parser.add_argument("--audits", type=float, default=0.1, help="share of random questions (default: %(default)s)")
+    parser.add_argument("--on-edited", default="refuse", choices=["refuse", "replay", "discard"])
+    parser.add_argument("--ignore-index", nargs="*", default="auto")
+    parser.add_argument("--output-dir")
+    parser.set_defaults(run=_plan)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from ..workflows.correcting.query_planning import plan_correction_queries
+
+    names = ("model", "probabilities", "predictions", "superpixels", "budget", "audits", "on_edited", "output_dir")
+    arguments = {name: getattr(options, name) for name in names}
+    if options.acquisition:
+        arguments["acquisition"] = options.acquisition
+    report = plan_correction_queries(
+        open_samples(options), options.label_field, ignore_index=parse_ignore_index(options.ignore_index), **arguments
+    )
+    print(plain(report.markdown()))
+    return 0
+
+
+def _apply_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "apply-corrections", help="bring corrected labels in line with the answers, and export"
+    )
+    dataset_arguments(parser)
+    parser.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
+    parser.add_argument("--on-edited", default="refuse", choices=["refuse", "replay", "discard"])
+    parser.add_argument("--export", metavar="FOLDER", help="write PNG masks named like the images")
+    parser.set_defaults(run=_apply)
+
+
+def _apply(options: argparse.Namespace) -> int:
+    from ..workflows.correcting.corrected_labels import apply_corrections, export_corrected_labels
+
+    samples = open_samples(options)
+    report = apply_corrections(samples, options.label_field, on_edited=options.on_edited)
+    print(plain(report.markdown()))
+    if options.export:
+        print(f"Exported: {export_corrected_labels(samples, options.export, options.label_field)}")
+    return 0
+
+
+def _pseudo_labels_parser(commands: Any) -> None:
+    parser = commands.add_parser("pseudo-labels", help="label images from class names, by GroundingDINO and SAM")
+    dataset_arguments(parser)
+    parser.add_argument("--classes", nargs="+", help="names; with wordings to look for: person=person,pedestrian")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--detector", help="GroundingDINO of transformers: a folder, or a name on the hub")
+    source.add_argument("--boxes", help="Detections field with boxes")
+    source.add_argument("--instances", help="Detections field with instance masks")
+    parser.add_argument("--checkpoint", help="of segment-anything: a file, or segment-anything-vitb-torch")
+    parser.add_argument("--box-threshold", type=float, default=0.2, help="(default: %(default)s)")
+    parser.add_argument("--unpainted", default="background", choices=["background", "ignore"])
+    parser.add_argument("--nms-iou", type=float, help="remove boxes that overlap by more than this")
+    parser.add_argument("--write-confidence", action="store_true")
+    parser.add_argument("--key", default="pseudo_labels", help="(default: %(default)s)")
+    parser.add_argument("--output-dir")
+    parser.add_argument("--overwrite", action="store_true")
+    parser.set_defaults(run=_pseudo_labels)
+
+
+def _pseudo_labels(options: argparse.Namespace) -> int:
+    from ..workflows.starting.pseudo_labels import generate_pseudo_labels
+
+    names = (
+        "detector", "boxes", "instances", "checkpoint", "box_threshold", "unpainted", "nms_iou", "write_confidence",
+        "key", "output_dir", "overwrite",
+    )  # fmt: skip
+    report = generate_pseudo_labels(
+        open_samples(options), parse_classes(options.classes), **{name: getattr(options, name) for name in names}
+    )
+    print(plain(report.markdown()))
+    return 0
+
+
+def parse_classes(words: list[str] | None) -> dict[str, list[str]] | list[str] | None:
+    """Class names, with the wordings to look for where they are given.
+
+    Raises:
+        LabelQualityError: if a name is given twice
+
+    Example:
+        >>> parse_classes(["person=person,pedestrian", "car"])
+        {'person': ['person', 'pedestrian'], 'car': ['car']}
+    """
+    if not words or not any("=" in word for word in words):
+        return words or None
+    named: dict[str, list[str]] = {}
+    for word in words:
+        name, _, wordings = word.partition("=")
+        if name in named:
+            raise LabelQualityError(f"Expected each class once, but got {name!r} twice")
+        named[name] = [one for one in wordings.split(",") if one] or [name]
+    return named

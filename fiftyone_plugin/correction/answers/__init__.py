@@ -1,0 +1,1 @@
+"""What answers change: replay, propagation, refinement, and how much is still wrong."""

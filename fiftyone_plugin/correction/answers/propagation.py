@@ -1,0 +1,422 @@
+"""What the answers so far say about superpixels that nobody was asked about.
+
+A2LC (AAAI 2026) trains a network on the mean predictions of the queried masks and relabels others where it is certain.
+Here a conditional logit model (McFadden 1974) with few, shrunken weights takes its place, so that it works from the
+first answers on: how far the segmenter is to be believed, how often each class of the label was right when it was asked
+about, what it was instead, and what the answers in the same image were. It learns from the answers of all rounds and
+needs neither a confidence per dataset nor a rule about rare classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize
+
+from ...errors import LabelQualityError
+
+__all__ = ["Answer", "AnswerModel", "Proposal", "certain_proposals", "doubtful_answers", "propagate"]
+
+FloatArray = npt.NDArray[np.float64]
+_SMALLEST_PROBABILITY = 1e-4
+_SMALLEST_SHARE = 1e-5
+
+
+class Described(Protocol):
+    """What is read of an image's candidates."""
+
+    @property
+    def segment(self) -> npt.NDArray[Any]:
+        """(n,) superpixel id."""
+
+    @property
+    def area(self) -> npt.NDArray[Any]:
+        """(n,) pixels."""
+
+    @property
+    def given(self) -> npt.NDArray[Any]:
+        """(n,) given class, -1 for none."""
+
+    @property
+    def mean_probs(self) -> npt.NDArray[Any]:
+        """(n, K) mean probabilities."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer about a superpixel.
+
+    Attributes:
+        image: index of the image
+        row: of the superpixel among the image's candidates
+        given: class that was asked about, -1 if none
+        answer: class that it has
+    """
+
+    image: int
+    row: int
+    given: int
+    answer: int
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A class for a superpixel that nobody was asked about.
+
+    Attributes:
+        image: index of the image
+        row: of the superpixel
+        answer: class
+        confidence: probability that the class is right
+    """
+
+    image: int
+    row: int
+    answer: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Shrinkage:
+    """How strongly each group of weights is held to its value without answers (penalty on half the squared distance).
+
+    Attributes:
+        segmenter: how far the segmenter is believed
+        trust: in the given label, of each given class
+        bias: of each true class
+        pair: of each pair of given and true class
+        context: of the answers and labels in the same image
+    """
+
+    segmenter: float = 2.0
+    trust: float = 1.0
+    bias: float = 1.0
+    pair: float = 4.0
+    context: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerModel:
+    """Probabilities of the true classes of superpixels, learnt from answers.
+
+    Attributes:
+        weights: of the features, shared by all classes
+        trust: (K + 1,) by given class, the last one for none
+        bias: (K,) by true class
+        pair: (K + 1, K) by given and true class
+        answers: number of answers it was learnt from
+    """
+
+    weights: FloatArray
+    trust: FloatArray
+    bias: FloatArray
+    pair: FloatArray
+    answers: int
+
+    @classmethod
+    def fit(
+        cls, candidates: Sequence[Described], answers: Sequence[Answer], *, shrinkage: Shrinkage | None = None
+    ) -> AnswerModel:
+        """Learn from answers.
+
+        Args:
+            candidates: one per image, with out-of-sample predictions
+            answers: all so far; none is fine
+            shrinkage: how strongly the weights are held
+
+        Raises:
+            LabelQualityError: an answer names no candidate or no class
+
+        Example:
+            >>> from types import SimpleNamespace
+            >>> flat = np.full((9, 3), 1 / 3)
+            >>> given = np.repeat([0, 1], [5, 4])
+            >>> found = SimpleNamespace(segment=np.arange(9), area=np.full(9, 50), given=given, mean_probs=flat)
+            >>> said = [Answer(0, row, 0, 2) for row in range(4)]
+            >>> model = AnswerModel.fit([found], said)
+            >>> model.posterior([found], said)[0][4].argmax()
+            np.int64(2)
+        """
+        classes = _num_classes(candidates)
+        _check(candidates, answers, classes)
+        start = _Weights.before_answers(classes)
+        model = cls(start.weights, start.trust, start.bias, start.pair, len(answers))
+        if not answers:
+            return model
+        context = _Context(candidates, answers, classes)
+        images = sorted({answer.image for answer in answers})
+        features = {image: context.features(image) for image in images}
+        asked = context.asked()
+        rows = np.stack([features[image][row] for image, row, _ in asked])
+        given = np.array([context.given(image)[row] for image, row, _ in asked])
+        truth = np.array([said for _, _, said in asked])
+        found = _fitted(start, rows, given, truth, shrinkage or Shrinkage())
+        return cls(found.weights, found.trust, found.bias, found.pair, len(answers))
+
+    def posterior(self, candidates: Sequence[Described], answers: Sequence[Answer]) -> list[FloatArray]:
+        """Probabilities of the true classes of all superpixels; those of asked ones as if they had not been asked.
+
+        Args:
+            candidates: one per image
+            answers: all so far, which tell about others in the same image
+
+        Returns:
+            (n, K) per image
+        """
+        classes = len(self.bias)
+        context = _Context(candidates, answers, classes)
+        weights = _Weights(self.weights, self.trust, self.bias, self.pair)
+        return [
+            _softmax(weights.scores(context.features(image), context.given(image))) for image in range(len(candidates))
+        ]
+
+
+def propagate(
+    candidates: Sequence[Described],
+    answers: Sequence[Answer],
+    *,
+    confidence: float = 0.9,
+    shrinkage: Shrinkage | None = None,
+) -> list[Proposal]:
+    """Propose classes for superpixels that nobody was asked about, where the answers make it certain enough.
+
+    Args:
+        candidates: one per image, with out-of-sample predictions and the labels as corrected by answers
+        answers: all so far
+        confidence: smallest probability of the proposed class
+        shrinkage: how strongly the weights are held
+
+    Returns:
+        proposals of another class than the given one, the most certain first; never for an asked superpixel
+
+    Raises:
+        LabelQualityError: an answer names no candidate or no class, or the confidence is no probability
+    """
+    if not 0 < confidence <= 1:
+        raise LabelQualityError(f"Expected `confidence` above 0 and at most 1, but got {confidence}; try 0.9.")
+    model = AnswerModel.fit(candidates, answers, shrinkage=shrinkage)
+    return certain_proposals(candidates, answers, model.posterior(candidates, answers), confidence)
+
+
+def certain_proposals(
+    candidates: Sequence[Described], answers: Sequence[Answer], posterior: Sequence[FloatArray], confidence: float
+) -> list[Proposal]:
+    """The proposals that are certain enough, from probabilities that are known already.
+
+    Args:
+        candidates: one per image
+        answers: all so far
+        posterior: (n, K) per image
+        confidence: smallest probability of the proposed class
+
+    Returns:
+        the most certain first
+    """
+    asked = {(answer.image, answer.row) for answer in answers}
+    found = []
+    for image, (candidate, probs) in enumerate(zip(candidates, posterior, strict=True)):
+        if not len(probs):
+            continue
+        best, top = probs.argmax(axis=1), probs.max(axis=1)
+        rows = np.flatnonzero((top >= confidence) & (best != candidate.given)).tolist()
+        found += [Proposal(image, row, int(best[row]), float(top[row])) for row in rows if (image, row) not in asked]
+    return sorted(found, key=lambda proposal: -proposal.confidence)
+
+
+def doubtful_answers(answers: Sequence[Answer], posterior: Sequence[FloatArray], least: float = 0.05) -> list[Answer]:
+    """The answers that everything else speaks against: slips of the annotator among them, so worth asking again once.
+
+    Args:
+        answers: all so far
+        posterior: (n, K) per image, from `AnswerModel.posterior`, where no answer tells about itself
+        least: smallest probability of an answer that is not doubted
+
+    Returns:
+        the least probable first
+
+    Example:
+        >>> said = [Answer(0, 0, given=1, answer=0), Answer(0, 1, given=1, answer=1)]
+        >>> doubtful_answers(said, [np.array([[0.01, 0.99], [0.4, 0.6]])])
+        [Answer(image=0, row=0, given=1, answer=0)]
+    """
+    found = [(float(posterior[each.image][each.row, each.answer]), number) for number, each in enumerate(answers)]
+    return [answers[number] for probability, number in sorted(found) if probability < least]
+
+
+_FEATURES = (
+    "segmenter",  # log of the mean probability
+    "image",  # log of the mean probability over the image
+    "given",  # 1 for the given class
+    "given_area",  # the same times the log of the share of the image
+    "elsewhere",  # square root of the share of the image, outside the superpixel, that has this label
+    "said",  # 1 if it was answered elsewhere in the image
+    "refuted",  # 1 if it was given elsewhere in the image and answered to be something else
+    "given_said",  # the same two for the given class
+    "given_refuted",
+)
+_PRIOR = np.array([1.0, 0.0, 0.5, 0.0, 0.0, 0.5, -0.5, 0.5, -0.5])
+
+
+class _Context:
+    """Features of (superpixel, class); answers about a superpixel itself are left out of its features."""
+
+    def __init__(self, candidates: Sequence[Described], answers: Sequence[Answer], classes: int) -> None:
+        self._candidates, self._classes = candidates, classes
+        images = len(candidates)
+        self._own: list[dict[int, Answer]] = [{} for _ in range(images)]
+        for answer in answers:
+            self._own[answer.image][answer.row] = answer  # the newest counts
+        self._said, self._refuted = np.zeros((images, classes)), np.zeros((images, classes))
+        self._labels, self._probs = np.zeros((images, classes)), np.zeros((images, classes))
+        for image, candidate in enumerate(candidates):
+            for answer in self._own[image].values():
+                self._said[image, answer.answer] += 1
+                if _is_refuted(answer):
+                    self._refuted[image, answer.given] += 1
+            share = candidate.area / max(float(candidate.area.sum()), 1.0)
+            known = np.flatnonzero((candidate.given >= 0) & (candidate.given < classes))
+            np.add.at(self._labels[image], candidate.given[known], share[known])
+            self._probs[image] = (candidate.mean_probs * share[:, None]).sum(axis=0)
+
+    def asked(self) -> list[tuple[int, int, int]]:
+        """(image, row, answer) of every superpixel that was asked about."""
+        return [(image, row, each.answer) for image, own in enumerate(self._own) for row, each in own.items()]
+
+    def given(self, image: int) -> npt.NDArray[np.int64]:
+        """(n,) class that was asked about, or is given where nothing was asked; K for none."""
+        given = np.array(self._candidates[image].given, np.int64)
+        for row, answer in self._own[image].items():
+            given[row] = answer.given
+        return np.where((given >= 0) & (given < self._classes), given, self._classes)
+
+    def features(self, image: int) -> FloatArray:
+        """(n, K, F) features of the superpixels of one image."""
+        candidate, classes = self._candidates[image], self._classes
+        count = len(candidate.segment)
+        said, refuted = self._without_own(image, count)
+        share = candidate.area / max(float(candidate.area.sum()), 1.0)
+        is_given = np.eye(classes + 1)[self.given(image)][:, :classes]
+        label = np.where((candidate.given >= 0) & (candidate.given < classes), candidate.given, classes)
+        own_share = np.eye(classes + 1)[label][:, :classes] * share[:, None]
+        elsewhere = np.maximum(self._labels[image] - own_share, 0)
+        probs = np.maximum(candidate.mean_probs, _SMALLEST_PROBABILITY)
+        over_image = np.maximum(self._probs[image], _SMALLEST_PROBABILITY)
+        return np.stack(
+            [
+                np.log(probs),
+                np.broadcast_to(np.log(over_image), probs.shape),
+                is_given,
+                is_given * np.log10(np.maximum(share, _SMALLEST_SHARE) * 100)[:, None],
+                np.sqrt(elsewhere),
+                said,
+                refuted,
+                is_given * said,
+                is_given * refuted,
+            ],
+            axis=2,
+        )
+
+    def _without_own(self, image: int, count: int) -> tuple[FloatArray, FloatArray]:
+        """(n, K) each: what was said, and what was refuted and not said, about other superpixels of the image."""
+        said = np.repeat(self._said[image][None], count, axis=0)
+        refuted = np.repeat(self._refuted[image][None], count, axis=0)
+        for row, answer in self._own[image].items():
+            said[row, answer.answer] -= 1
+            if _is_refuted(answer):
+                refuted[row, answer.given] -= 1
+        return (said > 0).astype(np.float64), ((refuted > 0) & (said <= 0)).astype(np.float64)
+
+
+def _is_refuted(answer: Answer) -> bool:
+    return 0 <= answer.given != answer.answer
+
+
+@dataclass(frozen=True, eq=False)
+class _Weights:
+    weights: FloatArray
+    trust: FloatArray
+    bias: FloatArray
+    pair: FloatArray
+
+    @classmethod
+    def before_answers(cls, classes: int) -> _Weights:
+        return cls(_PRIOR.copy(), np.zeros(classes + 1), np.zeros(classes), np.zeros((classes + 1, classes)))
+
+    @classmethod
+    def from_vector(cls, vector: FloatArray, classes: int) -> _Weights:
+        ends = np.cumsum([len(_FEATURES), classes + 1, classes])
+        weights, trust, bias, pair = np.split(vector, ends)
+        return cls(weights, trust, bias, pair.reshape(classes + 1, classes))
+
+    def vector(self) -> FloatArray:
+        return np.concatenate([self.weights, self.trust, self.bias, self.pair.ravel()])
+
+    def scores(self, features: FloatArray, given: npt.NDArray[np.integer]) -> FloatArray:
+        """(N, K) log odds; `given` is K where no class is."""
+        found = features @ self.weights + self.bias + self.pair[given]
+        known = np.flatnonzero(given < len(self.bias))
+        found[known, given[known]] += self.trust[given[known]]
+        return np.asarray(found)
+
+
+def _fitted(
+    start: _Weights,
+    features: FloatArray,
+    given: npt.NDArray[np.integer],
+    truth: npt.NDArray[np.integer],
+    shrinkage: Shrinkage,
+) -> _Weights:
+    """Least penalised cross entropy."""
+    classes = len(start.bias)
+    prior = start.vector()
+    strengths = np.full(len(_FEATURES), shrinkage.context)
+    strengths[0] = shrinkage.segmenter
+    groups = [(shrinkage.trust, classes + 1), (shrinkage.bias, classes), (shrinkage.pair, (classes + 1) * classes)]
+    strength = np.concatenate([strengths, *(np.full(count, value) for value, count in groups)])
+    each = np.arange(len(truth))
+    known = np.flatnonzero(given < classes)
+
+    def objective(vector: FloatArray) -> tuple[float, FloatArray]:
+        probs = _softmax(_Weights.from_vector(vector, classes).scores(features, given))
+        loss = -np.log(np.maximum(probs[each, truth], 1e-12)).sum()
+        error = probs
+        error[each, truth] -= 1
+        trust, pair = np.zeros(classes + 1), np.zeros((classes + 1, classes))
+        np.add.at(trust, given[known], error[known, given[known]])
+        np.add.at(pair, given, error)
+        slope = _Weights(np.einsum("nk,nkf->f", error, features), trust, error.sum(axis=0), pair).vector()
+        away = vector - prior
+        return float(loss + 0.5 * (strength * away**2).sum()), slope + strength * away
+
+    found = optimize.minimize(objective, prior, jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    return _Weights.from_vector(found.x, classes)
+
+
+def _softmax(scores: FloatArray) -> FloatArray:
+    if not len(scores):
+        return scores
+    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def _num_classes(candidates: Sequence[Described]) -> int:
+    for candidate in candidates:
+        return int(candidate.mean_probs.shape[1])
+    raise LabelQualityError("Expected the candidates of at least one image, but got none.")
+
+
+def _check(candidates: Sequence[Described], answers: Sequence[Answer], classes: int) -> None:
+    for answer in answers:
+        if not (0 <= answer.image < len(candidates) and 0 <= answer.row < len(candidates[answer.image].segment)):
+            raise LabelQualityError(
+                f"Expected answers about superpixels of {len(candidates)} images, but got one about row {answer.row} "
+                f"of image {answer.image}; were the superpixels computed again since?"
+            )
+        if not 0 <= answer.answer < classes:
+            raise LabelQualityError(
+                f"Expected answers from 0 to {classes - 1}, but got {answer.answer}; leave skipped questions out."
+            )

@@ -1,0 +1,1 @@
+"""The door: labels, classes, masks and samples as plain values, settled once."""

@@ -1,0 +1,1 @@
+"""The fields that runs write, and how the App shows them."""

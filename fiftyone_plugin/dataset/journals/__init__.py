@@ -1,0 +1,1 @@
+"""Records that are added and never changed: answers and reviews."""

@@ -1,0 +1,1 @@
+"""Runs on a dataset: their records and the files that they own."""

@@ -1,0 +1,1 @@
+"""Images, masks and state dicts as they lie on disk."""

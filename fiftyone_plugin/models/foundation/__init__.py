@@ -1,0 +1,1 @@
+"""Models that know objects without training on the dataset: SAM and GroundingDINO."""

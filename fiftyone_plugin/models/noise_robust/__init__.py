@@ -1,0 +1,1 @@
+"""Training on labels that are partly wrong: early learning, label correction, consistency."""

@@ -1,0 +1,1 @@
+"""Anything that gives probabilities: networks of every origin, and files of probabilities."""

@@ -1,0 +1,1 @@
+"""Which pixels are label errors, by confident learning over the whole dataset."""

@@ -1,0 +1,530 @@
+"""One ranking of images and one score of regions that hold on any dataset, learnt on the dataset itself.
+
+No score of one image can know how good the model is: where the model is weak, large disagreements are its own, and
+where it is strong they are the label's. So the dataset is asked, in three steps.
+
+1. Errors of one object (dropped, added, of a wrong class, drawn too small or too large) are put into copies of some
+   labels, and a logistic regression learns to tell the regions of these errors from all others. Besides the features of
+   a region it sees its context: how often the dataset's labels and predictions disagree on these two classes, and how
+   sure and how right the model is about them. What the model confuses everywhere counts less than what happens once.
+2. Errors that the labels hold already must not teach the opposite. A calibrated model tells how often it expects to be
+   wrong: the mean of 1 - best probability. What it disagrees beyond that is taken for wrong labels (see
+   `Judge.wrong_share`), and the worst regions of that total area are not shown as examples of good ones.
+3. An image's evidence is the log odds of its worst region less those of its softmin, each in units of its spread over
+   the dataset. Both look for single errors. Where that is no use, they give way to the mean confidence in the label,
+   which follows the area that is wrong: where a good part of the dataset is wrong, so that every image has errors and
+   the question is how large; and where the model expects to be wrong on a good part of the pixels, so that it cannot
+   see single errors. There the regions, too, keep the fixed score (`regions.SCORE_WEIGHTS`). A label that agrees with
+   the prediction much better when it is moved has that as further evidence.
+
+Regions are scored, and images judged, by a regression that has not seen errors in the same image. Which features,
+kinds and combinations to use was decided on the tuning images of CamVid in `benchmarks/detection`; from where on the
+confidence in the label takes over, with its VOC labels in view.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import LabelQualityError
+from ..records.image_records import ImageRecord
+from ..regions.issue_regions import FEATURE_NAMES, ImageRegions, logistic, region_scores
+from ..regions.region_verifier import CONTEXT_NAMES, RegionVerifier
+from ..scores.image_scores import divide
+from .rehearsed_labels import RegionRows, Rehearsal
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+NUM_PARTS: Final = 2
+FEWEST_HITS: Final = 30
+"""Rehearsed errors that must have been found in each part; with fewer the fixed score is used."""
+
+FEWEST_IMAGES: Final = 10
+"""With fewer images there is no spread to measure by, and softmin is the ranking."""
+
+REHEARSED_STRENGTH: Final = 3.3
+NOISY: Final = 0.2
+"""Share of wrong labels from which on only the confidence in the label counts."""
+
+UNSURE: Final = (0.15, 0.3)
+"""Share of pixels on which the model expects to be wrong: from the first on single errors count less, from the second
+on they do not."""
+
+CHANCE: Final = 0.56
+"""AUROC of rehearsed errors up to which a model is called too weak to see them."""
+
+MOVED: Final = (0.006, 0.004, 6.0)
+"""Share of the pixels that must agree in addition when the label is moved; how many more are one unit of evidence; and
+most units. Nearly all good labels fit best where they are."""
+
+_FARTHEST: Final = 8.0
+_AREA: Final = FEATURE_NAMES.index("log_area")
+
+
+@dataclass(frozen=True, eq=False)
+class ClassContext:
+    """What labels and predictions of a dataset do with each class, in images: a class that fills one image counts 1.
+
+    Attributes:
+        given: (K,) share of pixels given each class, summed over images
+        predicted: (K,) the same of predicted classes
+        agreeing: (K,) where both are this class
+        confidence: (K,) mean self-confidence of the pixels given each class
+        pairs: (K, K) share of pixels in regions of each (given, suggested) pair
+    """
+
+    given: FloatArray
+    predicted: FloatArray
+    agreeing: FloatArray
+    confidence: FloatArray
+    pairs: FloatArray
+
+    def columns(self, rows: RegionRows) -> FloatArray:
+        """Return the context of regions.
+
+        Args:
+            rows: of one image
+
+        Returns:
+            (R, C) float64, see `region_verifier.CONTEXT_NAMES`; a region's own area is not counted against it.
+        """
+        given, suggested = rows.given, rows.suggested
+        others = np.maximum(self.pairs[given, suggested] - 10 ** rows.features[:, _AREA], 0) + 3e-4
+        agree = self.agreeing + 1e-5
+        return np.column_stack(
+            [
+                np.log10(others / (self.given[given] + 6e-3)),
+                np.log10(others / (self.predicted[suggested] + 6e-3)),
+                self.confidence[given],
+                self.confidence[suggested],
+                agree[given] / (self.given[given] + 2e-5),
+                agree[suggested] / (self.predicted[suggested] + 2e-5),
+            ]
+        )
+
+    def complete(self, rows: RegionRows) -> FloatArray:
+        """Return the features of regions with their context, as a `RegionVerifier` takes them.
+
+        Args:
+            rows: of one image
+
+        Returns:
+            (R, F + C) float64, the columns of `FEATURE_NAMES` and then those of `region_verifier.CONTEXT_NAMES`.
+        """
+        return np.concatenate([rows.features, self.columns(rows)], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class RegionScorer:
+    """Scores the regions of a dataset as `Judge` learnt to; small, and kept with a run to score them again.
+
+    Attributes:
+        context: of the classes
+        verifiers: one for each part of the images, learnt from the other part; None where too little could be learnt
+    """
+
+    context: ClassContext
+    verifiers: tuple[RegionVerifier | None, ...]
+
+    @property
+    def learnt(self) -> bool:
+        """Whether there were enough rehearsed errors to learn from; otherwise the fixed score stands."""
+        return all(verifier is not None for verifier in self.verifiers)
+
+    def scores(self, key: str, rows: RegionRows) -> FloatArray:
+        """Return how surely regions of an image are label errors.
+
+        Args:
+            key: of the image
+            rows: its regions
+
+        Returns:
+            (R,) float64 in [0, 1].
+        """
+        verifier = self.verifiers[_part_of(key, len(self.verifiers))]
+        return region_scores(rows.features) if verifier is None else verifier.predict(self.context.complete(rows))
+
+    def taught(self, rows: RegionRows, accepted: npt.ArrayLike) -> RegionScorer:
+        """Return a scorer that has also learnt from a reviewer.
+
+        Args:
+            rows: the reviewed regions
+            accepted: (R,) bool, whether the reviewer found a label error there
+
+        Returns:
+            A new scorer; one without decisions scores as this one.
+        """
+        complete = self.context.complete(rows)
+        verifiers = (RegionVerifier.fit(complete, accepted, prior=prior) for prior in self.verifiers)
+        return RegionScorer(self.context, tuple(verifiers))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, to be kept as JSON."""
+        context = {name: getattr(self.context, name).tolist() for name in ClassContext.__dataclass_fields__}
+        verifiers = [None if one is None else [list(one.weights), one.bias] for one in self.verifiers]
+        return {"features": [*FEATURE_NAMES, *CONTEXT_NAMES], "context": context, "verifiers": verifiers}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> RegionScorer:
+        """Return the scorer that `as_dict` has taken apart.
+
+        Args:
+            content: plain values
+
+        Returns:
+            The scorer.
+
+        Raises:
+            LabelQualityError: if it was made for other features.
+        """
+        if list(content["features"]) != [*FEATURE_NAMES, *CONTEXT_NAMES]:
+            raise LabelQualityError(
+                f"Expected a scorer of the features {', '.join((*FEATURE_NAMES, *CONTEXT_NAMES))}, but got "
+                f"{', '.join(content['features'])}; score the dataset again."
+            )
+        arrays = {name: np.array(values, np.float64) for name, values in content["context"].items()}
+        verifiers = (None if one is None else RegionVerifier(tuple(one[0]), one[1]) for one in content["verifiers"])
+        return cls(ClassContext(**arrays), tuple(verifiers))
+
+
+def _part_of(key: str, parts: int = NUM_PARTS) -> int:
+    return zlib.crc32(key.encode()) % parts
+
+
+@dataclass(frozen=True, eq=False)
+class _Image:
+    key: str
+    softmin: float
+    confidence: float
+    rows: RegionRows
+    rehearsals: Sequence[Rehearsal]
+    shares: FloatArray
+    valid: int
+    disagreeing: int
+    expected: float
+    alignment_gain: float
+
+    @property
+    def moved(self) -> float:
+        """Evidence that the whole label is moved."""
+        least, unit, most = MOVED
+        return min(max((self.alignment_gain - least) / unit, 0.0), most)
+
+    @property
+    def part(self) -> int:
+        return _part_of(self.key)
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """How well the errors that were put in on purpose are found: what to expect of this model.
+
+    Attributes:
+        num_labels: labels that an error was put into
+        num_found: those in which a region is the error
+        auroc: probability that an altered label looks worse than a label as it is
+        found_in_worst_fifth: share of the altered labels that would be among the worst fifth of the dataset
+    """
+
+    num_labels: int
+    num_found: int
+    auroc: float
+    found_in_worst_fifth: float
+
+
+class Evidence:
+    """Collects what a dataset is judged by: add every image, in any order, then call `judge`.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> from .records import image_record
+        >>> from .regions import image_regions
+        >>> from .rehearsing import rehearse
+        >>> evidence = Evidence(2)
+        >>> for name in range(12):
+        ...     label = np.zeros((40, 60), int)
+        ...     label[5:20, 10 + name : 30 + name] = 1
+        ...     sure = np.where(rng.random((40, 60)) < 0.95, 0.9, 0.4)
+        ...     probs = np.stack([np.where(label == 0, sure, 1 - sure), np.where(label == 1, sure, 1 - sure)])
+        ...     label[30:36, 40:50] = int(name == 7)  # an object that is not there
+        ...     record = image_record(label, probs)
+        ...     altered = rehearse(label, probs, count=4, seed=name)
+        ...     evidence.add(str(name), record, image_regions(label, record), altered)
+        >>> scores = evidence.judge().image_scores()
+        >>> min(scores, key=scores.get)
+        '7'
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        """Start with no image.
+
+        Args:
+            num_classes: number of classes K
+        """
+        self.num_classes = num_classes
+        self._images: list[_Image] = []
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def add(self, key: str, record: ImageRecord, regions: ImageRegions, rehearsals: Sequence[Rehearsal] = ()) -> None:
+        """Add one image.
+
+        Args:
+            key: unique name of the image; decides which half of the dataset it belongs to
+            record: of the image, with softmin and suspects
+            regions: of the image
+            rehearsals: of the image, see `rehearse`
+
+        Raises:
+            LabelQualityError: if the record lacks its softmin or has another number of classes.
+        """
+        if "softmin" not in record.scores:
+            raise LabelQualityError(
+                f"Expected a record with the score softmin, but got {list(record.scores)}; pass it to `image_record`."
+            )
+        if record.num_classes != self.num_classes:
+            raise LabelQualityError(
+                f"Expected a record of {self.num_classes} classes, but got {record.num_classes}; predict all images "
+                "with the same classes."
+            )
+        size, sums = record.shape[0] * record.shape[1], record.sums
+        self._images.append(
+            _Image(
+                key,
+                record.scores["softmin"],
+                float(sums.self_confidence.sum() / record.num_valid) if record.num_valid else float("nan"),
+                RegionRows.of(regions),
+                tuple(rehearsals),
+                np.stack([sums.given, sums.predicted, sums.agreeing, sums.self_confidence]) / size,
+                record.num_valid,
+                record.num_valid - int(sums.agreeing.sum()),
+                expected_disagreement(record),
+                regions.alignment.gain,
+            )
+        )
+
+    @property
+    def _sorted(self) -> list[_Image]:
+        """By key: sums of floats must not depend on the order in which images came."""
+        return sorted(self._images, key=lambda image: image.key)
+
+    @property
+    def excess(self) -> float:
+        """Share of the labelled pixels on which labels and predictions disagree beyond what the model expects."""
+        images = self._sorted
+        valid = sum(image.valid for image in images)
+        return max(0.0, (sum(image.disagreeing for image in images) - _expected(images)) / max(valid, 1))
+
+    @property
+    def unsure(self) -> float:
+        """Share of the labelled pixels on which the model expects to be wrong."""
+        images = self._sorted
+        return _expected(images) / max(sum(image.valid for image in images), 1)
+
+    def judge(self) -> Judge:
+        """Learn from the rehearsals and judge the images.
+
+        Returns:
+            The judge of this dataset.
+        """
+        images = self._sorted
+        shares = np.zeros((4, self.num_classes))
+        pairs = np.zeros((self.num_classes, self.num_classes))
+        for image in images:
+            shares += image.shares
+            np.add.at(pairs, (image.rows.given, image.rows.suggested), 10 ** image.rows.features[:, _AREA])
+        given, predicted, agreeing, confidence = shares
+        context = ClassContext(given, predicted, agreeing, np.nan_to_num(divide(confidence, given)), pairs)
+        useful = _coarseness(self.excess, self.unsure) < 1
+        verifiers = tuple(
+            _verifier(images, context, self.excess, part) if useful else None for part in range(NUM_PARTS)
+        )
+        return Judge(tuple(images), RegionScorer(context, verifiers), self.excess, self.unsure)
+
+
+def _coarseness(wrong_share: float, unsure: float) -> float:
+    weak = (unsure - UNSURE[0]) / (UNSURE[1] - UNSURE[0])
+    return float(np.clip(max(wrong_share / NOISY, weak), 0, 1))
+
+
+def _expected(images: Sequence[_Image]) -> float:
+    return math.fsum(image.expected for image in images)
+
+
+def expected_disagreement(record: ImageRecord) -> float:
+    """Return on how many pixels a calibrated model expects to be wrong: the sum of 1 - best probability.
+
+    Args:
+        record: of one image, with its suspects
+
+    Returns:
+        A number of pixels.
+
+    Example:
+        >>> from .records import image_record
+        >>> round(expected_disagreement(image_record([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]]))), 6)
+        0.3
+    """
+    # All pixels that are no suspects agree, so that their best probability is their self-confidence.
+    table = record.suspects
+    margins = table.best_probability.astype(np.float64) - table.self_confidence
+    return float(record.num_valid - record.sums.self_confidence.sum() - margins.sum())
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What was learnt about a dataset.
+
+    Attributes:
+        images: what was collected, in the order of their keys
+        scorer: of regions
+        wrong_share: share of the labelled pixels that seem to be wrong: what labels and predictions disagree on beyond
+            what the model expects
+        unsure: share of the labelled pixels on which the model expects to be wrong
+    """
+
+    images: tuple[_Image, ...]
+    scorer: RegionScorer
+    wrong_share: float
+    unsure: float
+
+    @property
+    def coarse(self) -> float:
+        """From 0 to 1, how far the ranking follows the wrong area instead of single errors."""
+        return _coarseness(self.wrong_share, self.unsure)
+
+    def region_scores(self, key: str, regions: ImageRegions) -> FloatArray:
+        """Return how surely the regions of an image are label errors.
+
+        Args:
+            key: of the image
+            regions: of the image
+
+        Returns:
+            (R,) float64 in [0, 1], in the order of the regions.
+        """
+        return self.scorer.scores(key, RegionRows.of(regions))
+
+    def image_scores(self) -> dict[str, float]:
+        """Return the combined score of each image by key, in [0, 1], higher is better; NaN where all is ignored.
+
+        It ranks within this dataset; an image of median evidence has about one half.
+        """
+        if len(self.images) < FEWEST_IMAGES:
+            return {image.key: image.softmin for image in self.images}
+        return {
+            image.key: float(logistic(np.array(-value / 2)))
+            for image, value in zip(self.images, self._evidence, strict=True)
+        }
+
+    @cached_property
+    def _columns(self) -> FloatArray:
+        rows = [self._measures(image, image.rows, image.softmin, image.confidence) for image in self.images]
+        return np.array(rows).reshape(-1, 3)
+
+    @cached_property
+    def _scale(self) -> tuple[FloatArray, FloatArray]:
+        low, middle, high = np.nanpercentile(self._columns, [16, 50, 84], axis=0)
+        return middle, np.maximum((high - low) / 2, 1e-6)
+
+    @cached_property
+    def _evidence(self) -> FloatArray:
+        return self._combined(self._columns, self.images)
+
+    def _combined(self, columns: FloatArray, images: Sequence[_Image]) -> FloatArray:
+        middle, spread = self._scale
+        moved = np.array([image.moved for image in images])
+        steps = np.clip((columns - middle) / spread, -_FARTHEST, _FARTHEST)
+        combined: FloatArray = (1 - self.coarse) * (steps[:, :2].sum(axis=1) + moved) + self.coarse * steps[:, 2]
+        return combined
+
+    def _measures(
+        self, image: _Image, rows: RegionRows, softmin: float, confidence: float
+    ) -> tuple[float, float, float]:
+        """Softmin, worst region and confidence in the label, so that larger is worse."""
+        if np.isnan(softmin):
+            return (np.nan,) * 3
+        chances = self.scorer.scores(image.key, rows) if len(rows) else np.zeros(1)
+        return -_log_odds(softmin), _log_odds(float(chances.max())), -confidence
+
+    @cached_property
+    def rehearsed(self) -> Rehearsed | None:
+        """How well rehearsed errors are found; None if there were none."""
+        from sklearn.metrics import roc_auc_score
+
+        if len(self.images) < FEWEST_IMAGES:
+            return None
+        altered = [(image, one) for image in self.images for one in image.rehearsals if not np.isnan(one.softmin)]
+        asis = self._evidence[~np.isnan(self._evidence)]
+        if not altered or len(asis) < FEWEST_IMAGES:
+            return None
+        columns = np.array([self._measures(image, one.rows, one.softmin, image.confidence) for image, one in altered])
+        worse = self._combined(columns, [image for image, _ in altered])
+        truth = np.r_[np.zeros(len(asis)), np.ones(len(worse))]
+        return Rehearsed(
+            num_labels=len(altered),
+            num_found=sum(bool(one.hits.any()) for _, one in altered),
+            auroc=float(roc_auc_score(truth, np.r_[asis, worse])),
+            found_in_worst_fifth=float((worse >= np.percentile(asis, 80)).mean()),
+        )
+
+    @property
+    def warning(self) -> str | None:
+        """What the user must know before trusting the ranking, or None."""
+        if self.unsure >= UNSURE[1]:
+            return (
+                f"The model expects to be wrong on {self.unsure:.0%} of the pixels: it is too weak to see errors of "
+                "single objects, and images are ranked by large disagreements only; train longer or take a larger model"
+            )
+        found = self.rehearsed
+        if found is None or self.wrong_share >= NOISY or found.auroc > CHANCE:
+            return None
+        return (
+            f"The model is too weak to judge these labels: of {found.num_labels} errors put into them on purpose it "
+            f"would rank {found.found_in_worst_fifth:.0%} among the worst fifth of the images, where chance is 20%; "
+            "train longer or take a larger model"
+        )
+
+
+def _log_odds(value: float) -> float:
+    kept = min(max(value, 1e-4), 1 - 1e-4)
+    return float(np.log(kept / (1 - kept)))
+
+
+def _verifier(images: Sequence[_Image], context: ClassContext, excess: float, part: int) -> RegionVerifier | None:
+    """Learn from the rehearsals of the other parts."""
+    limit = _trusted_below(images, excess)
+    rows, hits = [], []
+    for image in images:
+        if image.part == part:
+            continue
+        for altered in image.rehearsals:
+            keep = altered.hits | (region_scores(altered.rows.features) < limit)
+            rows.append(context.complete(altered.rows)[keep])
+            hits.append(altered.hits[keep])
+    found = np.concatenate([np.zeros(0, np.bool_), *hits])
+    if found.sum() < FEWEST_HITS or found.all():
+        return None
+    prior = RegionVerifier.uninformed(float(found.mean()))
+    return RegionVerifier.fit(np.concatenate(rows), found, strength=REHEARSED_STRENGTH, prior=prior)
+
+
+def _trusted_below(images: Sequence[_Image], excess: float) -> float:
+    """Return the fixed score from which on regions are wrong labels already, as many as the excess is large."""
+    features = np.concatenate([np.zeros((0, len(FEATURE_NAMES))), *(image.rows.features for image in images)])
+    if excess <= 0 or not len(features):
+        return float("inf")
+    scores = region_scores(features)
+    order = np.argsort(-scores, kind="stable")
+    areas = np.cumsum(10 ** features[order, _AREA]) / max(len(images), 1)
+    return float(scores[order][min(int(np.searchsorted(areas, excess)), len(order) - 1)])

@@ -1,0 +1,227 @@
+"""Errors put into a label on purpose, to learn what an error looks like to this model on this dataset."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import LabelQualityError
+from ..pixels.boundaries import NOWHERE, components
+from ..pixels.inputs import check_label
+from ..pixels.pixel_maps import measure_image
+from ..records.arrays_file import read_arrays, write_arrays
+from ..regions.issue_regions import FEATURE_NAMES, MAX_PER_IMAGE, ImageRegions, image_regions
+from ..scores.image_scores import softmin
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.integer[Any]]
+
+REHEARSED_KINDS: Final = ("drop_object", "add_object", "wrong_class", "erode", "dilate")
+"""Errors of one object each; see `rehearsal.ERROR_KINDS`."""
+
+NUM_REHEARSALS: Final = 256
+"""Altered labels that a dataset is judged from; more hardly changed the ranking on our tuning images."""
+
+MOST_PER_IMAGE: Final = 4
+HIT_OVERLAP: Final = 0.25
+"""Intersection over union with the error from which on a region has found it."""
+
+
+@dataclass(frozen=True, eq=False)
+class RegionRows:
+    """The regions of one label without their masks.
+
+    Attributes:
+        features: (R, F), see `FEATURE_NAMES`
+        given: (R,) most frequent given class
+        suggested: (R,) most frequent predicted class
+    """
+
+    features: FloatArray
+    given: IntArray
+    suggested: IntArray
+
+    @classmethod
+    def of(cls, regions: ImageRegions) -> RegionRows:
+        """Take the rows of an image's regions, in their order.
+
+        Args:
+            regions: of one image
+
+        Returns:
+            The rows.
+        """
+        given = np.array([region.given for region in regions], np.int64)
+        return cls(regions.features, given, np.array([region.suggested for region in regions], np.int64))
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+
+@dataclass(frozen=True, eq=False)
+class Rehearsal:
+    """A label with one error in it that was not there before.
+
+    Attributes:
+        rows: its regions
+        hits: (R,) bool, whether a region is the error
+        softmin: of the altered label
+    """
+
+    rows: RegionRows
+    hits: BoolArray
+    softmin: float
+
+
+def rehearsals_of(index: int, num_images: int) -> int:
+    """Return how many altered labels an image contributes, so that a dataset has about `NUM_REHEARSALS`.
+
+    Args:
+        index: of the image, from 0
+        num_images: of the dataset
+
+    Returns:
+        0 to `MOST_PER_IMAGE`.
+
+    Example:
+        >>> [rehearsals_of(i, 512) for i in range(4)], rehearsals_of(0, 10)
+        ([1, 0, 1, 0], 4)
+    """
+    if num_images <= NUM_REHEARSALS:
+        return min(MOST_PER_IMAGE, -(-NUM_REHEARSALS // num_images))
+    return -(-(index + 1) * NUM_REHEARSALS // num_images) - -(-index * NUM_REHEARSALS // num_images)
+
+
+def rehearse(
+    label: object,
+    pred_probs: object,
+    *,
+    count: int,
+    seed: int | Sequence[int],
+    ignore_index: int | None = 255,
+    temperature: float = 0.1,
+    from_logits: bool = False,
+    tolerance: float | None = None,
+    min_area: int | None = None,
+    max_per_image: int = MAX_PER_IMAGE,
+) -> list[Rehearsal]:
+    """Put one error of a random kind into copies of a label and measure them against the same prediction.
+
+    Args:
+        label: (H, W) class indices
+        pred_probs: (K, H, W) probabilities or logits
+        count: altered labels wanted
+        seed: of the errors
+        ignore_index: label value of pixels to leave out, or None
+        temperature: of softmin
+        from_logits: whether `pred_probs` are logits
+        tolerance: as for `image_regions`
+        min_area: as for `image_regions`
+        max_per_image: as for `image_regions`
+
+    Returns:
+        At most `count` altered labels; fewer where the label offers no object to alter.
+
+    Example:
+        >>> label = np.zeros((60, 80), int)
+        >>> label[10:25, 20:40] = 1
+        >>> probs = np.stack([np.where(label == 0, 0.9, 0.1), np.where(label == 1, 0.9, 0.1)])
+        >>> altered, = rehearse(label, probs, count=1, seed=0)
+        >>> bool(altered.hits.any())
+        True
+    """
+    from ..known_errors.errors import inject_error
+
+    original = check_label(label)
+    rng = np.random.default_rng(seed)
+    num_classes = len(cast(Any, pred_probs))
+    altered: list[Rehearsal] = []
+    for kind in rng.permutation(REHEARSED_KINDS):
+        if len(altered) == count:
+            break
+        error = inject_error(original, str(kind), rng, class_ids=range(num_classes), ignore_index=ignore_index)
+        if error is None:
+            continue
+        image = measure_image(error.mask, pred_probs, ignore_index=ignore_index, from_logits=from_logits)
+        regions = image_regions(
+            image.label, image.maps, tolerance=tolerance, min_area=min_area, max_per_image=max_per_image
+        )
+        hits = _hits(regions, error.changed)
+        altered.append(Rehearsal(RegionRows.of(regions), hits, softmin(image.maps.self_confidence, temperature)))
+    return altered
+
+
+def _hits(regions: ImageRegions, changed: BoolArray) -> BoolArray:
+    """Tell which regions overlap a connected part of the change well enough to have found it."""
+    parts, count = components(np.where(changed, 0, NOWHERE).astype(np.int32))
+    sizes = np.bincount(parts[changed], minlength=count)
+    hits = np.zeros(len(regions), np.bool_)
+    for row, region in enumerate(regions):
+        top, left, bottom, right = region.bbox
+        inside = parts[top:bottom, left:right][region.mask]
+        shared = np.bincount(inside[inside >= 0], minlength=count)
+        hits[row] = count > 0 and bool((shared / (region.area + sizes - shared)).max() >= HIT_OVERLAP)
+    return hits
+
+
+def save_rehearsals(rehearsals: Sequence[Rehearsal], path: str | Path) -> Path:
+    """Write the altered labels of one image, in one step.
+
+    Args:
+        rehearsals: of one image, possibly none
+        path: file to write, `*.npz`
+
+    Returns:
+        The path.
+    """
+    empty = np.zeros((0, len(FEATURE_NAMES)))
+    return write_arrays(
+        Path(path),
+        {
+            "lengths": np.array([len(one.rows) for one in rehearsals], np.int64),
+            "softmins": np.array([one.softmin for one in rehearsals], np.float64),
+            "features": np.concatenate([empty, *(one.rows.features for one in rehearsals)]),
+            "given": _joined(one.rows.given for one in rehearsals),
+            "suggested": _joined(one.rows.suggested for one in rehearsals),
+            "hits": _joined(one.hits for one in rehearsals).astype(np.bool_),
+        },
+    )
+
+
+def load_rehearsals(path: str | Path) -> list[Rehearsal]:
+    """Read what `save_rehearsals` wrote.
+
+    Args:
+        path: the file
+
+    Returns:
+        The altered labels.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        LabelQualityError: if it is damaged or was written for other features.
+    """
+    try:
+        arrays = read_arrays(Path(path))
+        if arrays["features"].shape[1] != len(FEATURE_NAMES):
+            raise ValueError(f"{arrays['features'].shape[1]} features instead of {len(FEATURE_NAMES)}")
+        ends = np.cumsum(arrays["lengths"])[:-1]
+        columns = (np.split(arrays[name], ends) for name in ("features", "given", "suggested", "hits"))
+        rows = zip(*columns, arrays["softmins"], strict=True) if len(arrays["lengths"]) else ()
+        return [Rehearsal(RegionRows(f, g, s), h, float(softmin)) for f, g, s, h, softmin in rows]
+    except (KeyError, IndexError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise LabelQualityError(
+            f"Expected rehearsed labels in {path}, but the file is damaged or of another version ({error}); delete it "
+            "and score the image again."
+        ) from error
+
+
+def _joined(columns: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return np.concatenate([np.zeros(0, np.int64), *columns])

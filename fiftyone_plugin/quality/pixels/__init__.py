@@ -1,0 +1,1 @@
+"""What one image's probabilities say pixel by pixel: checked inputs, compiled loops, maps, boundaries."""

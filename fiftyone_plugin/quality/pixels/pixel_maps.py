@@ -1,0 +1,390 @@
+"""The three maps that one image's probabilities leave behind, and the counts and sums that add up over images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import kernels
+from .inputs import (
+    check_ignore_index,
+    check_label,
+    check_probabilities,
+    is_tensor,
+    label_values_error,
+    probability_values_error,
+    sum_tolerance,
+)
+from .workers import run_in_parts
+
+if TYPE_CHECKING:
+    import torch
+
+Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.integer[Any]]
+
+THRESHOLD_GRID: npt.NDArray[np.float64] = np.arange(1, kernels.GRID_SIZE + 1) / (kernels.GRID_SIZE + 1)
+"""Thresholds that thresholded CCP chooses from: 0.05 to 0.95 in steps of 0.05. The paper does not give its grid."""
+
+
+@dataclass(frozen=True, eq=False)
+class PixelMaps:
+    """What is kept of an image's (K, H, W) probabilities.
+
+    Attributes:
+        self_confidence: (H, W) float, probability of the given class; NaN where the label is ignored
+        best_probability: (H, W) float, the largest probability of each pixel
+        predicted: (H, W) uint8 or uint16, the class that has it; the smallest such class where several do
+    """
+
+    self_confidence: FloatArray
+    best_probability: FloatArray
+    predicted: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class ClassSums:
+    """Statistics of one image by class; they add up over images.
+
+    Attributes:
+        given: (K,) int64, labelled pixels of each class
+        predicted: (K,) int64, labelled pixels predicted as each class
+        agreeing: (K,) int64, labelled pixels where both are this class
+        self_confidence: (K,) float64, sum of the self-confidence of the pixels given each class
+        num_suspects: pixels that confident learning may need, see `Suspects`
+        num_certain: pixels with a self-confidence of at least 0.99
+        histograms: (2, K, 20) int64 or None: probabilities of each class by the number of `THRESHOLD_GRID` steps below
+            them, over the pixels given another class [0] and given this class [1]
+    """
+
+    given: IntArray
+    predicted: IntArray
+    agreeing: IntArray
+    self_confidence: npt.NDArray[np.float64]
+    num_suspects: int
+    num_certain: int
+    histograms: IntArray | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return int(self.given.size)
+
+    @property
+    def num_valid(self) -> int:
+        """Number of pixels that are not ignored."""
+        return int(self.given.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredImage:
+    """One image after the pass over its probabilities.
+
+    Attributes:
+        label: (H, W) uint8 or int32, the label as given
+        ignore: value of ignored pixels
+        maps: the three maps
+        sums: statistics by class
+        suspects_per_chunk: how many suspects each chunk of pixels holds
+    """
+
+    label: IntArray
+    ignore: int
+    maps: PixelMaps
+    sums: ClassSums
+    suspects_per_chunk: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class _ChunkTables:
+    """Room for what each chunk of an image leaves; see `kernels.measure_chunks`."""
+
+    faults: IntArray
+    counts: IntArray
+    sums: npt.NDArray[np.float64]
+    others: IntArray
+
+    @classmethod
+    def empty(cls, num_chunks: int, num_classes: int) -> _ChunkTables:
+        return cls(
+            np.zeros((num_chunks, 2), np.int64),
+            np.zeros((num_chunks, 3, num_classes), np.int64),
+            np.zeros((num_chunks, num_classes)),
+            np.zeros((num_chunks, 3), np.int64),
+        )
+
+    def class_sums(self, histograms: IntArray | None) -> ClassSums:
+        counts = self.counts.sum(axis=0)
+        sums = np.zeros(self.sums.shape[1])
+        for chunk_sums in self.sums:  # one after the other: the order of np.sum is not promised
+            sums += chunk_sums
+        _, suspects, certain = self.others.sum(axis=0)
+        return ClassSums(counts[0], counts[1], counts[2], sums, int(suspects), int(certain), histograms)
+
+
+def measure_image(
+    label: object,
+    pred_probs: object,
+    *,
+    ignore_index: int | None = 255,
+    from_logits: bool = False,
+    with_histograms: bool = False,
+    num_threads: int | None = None,
+) -> MeasuredImage:
+    """Take the maps and statistics of one image in one pass over its probabilities.
+
+    Args:
+        label: (H, W) class indices
+        pred_probs: (K, H, W) probabilities or logits, NumPy or torch on any device
+        ignore_index: label value to leave out, or None
+        from_logits: whether to apply a softmax over the classes
+        with_histograms: whether to count probabilities by threshold, for thresholded CCP
+        num_threads: threads to use; None means the cores of this process
+
+    Returns:
+        The measured image.
+
+    Raises:
+        TypeError: if a type does not fit.
+        LabelQualityError: if shapes or values do not fit.
+
+    Example:
+        >>> probs = np.array([[[0.9, 0.2]], [[0.1, 0.8]]])
+        >>> measure_image([[0, 0]], probs).maps.self_confidence
+        array([[0.9, 0.2]])
+    """
+    given = check_label(label)
+    ignore = check_ignore_index(ignore_index)
+    probs = check_probabilities(pred_probs, given.shape)
+    tolerance = sum_tolerance(probs.dtype)
+    if is_tensor(probs) and probs.device.type != "cpu":
+        from .device_maps import measure_on_device
+
+        return measure_on_device(given, probs, ignore, tolerance, from_logits=from_logits, histograms=with_histograms)
+    array = _host_array(probs)
+    return _measure_on_host(
+        given, array, ignore, tolerance, from_logits=from_logits, histograms=with_histograms, num_threads=num_threads
+    )
+
+
+def _host_array(probs: Array | torch.Tensor) -> FloatArray:
+    """Return float32 or float64 in class-major order; no copy where the input is like that already."""
+    if is_tensor(probs):
+        import torch
+
+        narrow = probs.dtype in (torch.float16, torch.bfloat16)
+        probs = (probs.float() if narrow else probs).resolve_neg().numpy()
+    array = np.asarray(probs)
+    if array.dtype == np.float16:
+        array = array.astype(np.float32)
+    return np.ascontiguousarray(array)
+
+
+def _measure_on_host(
+    label: IntArray,
+    probs: FloatArray,
+    ignore: int,
+    tolerance: float,
+    *,
+    from_logits: bool,
+    histograms: bool,
+    num_threads: int | None,
+) -> MeasuredImage:
+    if from_logits:
+        reject_probabilities(probs)
+    num_classes, height, width = probs.shape
+    rows, given = _read_only(probs.reshape(num_classes, -1)), _read_only(label.reshape(-1))
+    maps = empty_maps((height, width), num_classes, probs.dtype)
+    num_chunks = count_chunks(given.size)
+    tables = _ChunkTables.empty(num_chunks, num_classes)
+    slots = np.zeros((num_chunks if histograms else 0, num_classes, 2 * (kernels.GRID_SIZE + 1)), np.int64)
+    outputs = (
+        *(values.reshape(-1) for values in (maps.self_confidence, maps.best_probability, maps.predicted)),
+        *(tables.faults, tables.counts, tables.sums, tables.others),
+    )
+
+    def measure(start: int, stop: int) -> None:
+        kernels.measure_chunks(rows, given, ignore, tolerance, start, stop, *outputs)
+        if histograms:
+            kernels.histogram_chunks(rows, given, ignore, start, stop, slots)
+
+    def measure_logits(start: int, stop: int) -> None:
+        for chunk in range(start, stop):
+            pixels, row = slice(chunk * kernels.CHUNK, (chunk + 1) * kernels.CHUNK), slice(chunk, chunk + 1)
+            part = given[pixels]
+            softmax = np.empty((num_classes, part.size), rows.dtype)
+            kernels.softmax_pixels(rows, pixels.start, softmax)
+            chunk_outputs = (*(output[pixels] for output in outputs[:3]), *(output[row] for output in outputs[3:]))
+            kernels.measure_chunks(_read_only(softmax), part, ignore, tolerance, 0, 1, *chunk_outputs)
+            if histograms:
+                kernels.histogram_chunks(_read_only(softmax), part, ignore, 0, 1, slots[row])
+
+    run_in_parts(measure_logits if from_logits else measure, num_chunks, num_threads)
+    _raise_faults(tables, label, probs, ignore, tolerance, from_logits=from_logits)
+    counted = _sum_slots(slots, given, ignore) if histograms else None
+    return MeasuredImage(label, ignore, maps, tables.class_sums(counted), tables.others[:, 1])
+
+
+def _sum_slots(slots: IntArray, given: IntArray, ignore: int) -> IntArray:
+    """Return (2, K, 20) histograms from the (chunks, K, 40) counts of `kernels.histogram_chunks`."""
+    halves = slots.sum(axis=0).reshape(slots.shape[1], 2, -1)
+    return complete_histograms(halves.transpose(1, 0, 2).copy(), given, ignore)
+
+
+def count_maps(
+    label: IntArray, ignore: int, maps: PixelMaps, num_classes: int, histograms: IntArray | None
+) -> MeasuredImage:
+    """Take the statistics of maps that were made elsewhere.
+
+    Args:
+        label: (H, W) uint8 or int32, contiguous
+        ignore: value of ignored pixels
+        maps: the maps of the image
+        num_classes: number of classes K
+        histograms: (2, K, 20) int64 if they were counted
+
+    Returns:
+        The measured image.
+
+    Raises:
+        LabelQualityError: if the label holds values that are neither classes nor ignored.
+
+    Example:
+        >>> label = np.array([[0, 1]], np.uint8)
+        >>> maps = PixelMaps(np.array([[0.9, 0.4]]), np.array([[0.9, 0.6]]), np.array([[0, 0]], np.uint8))
+        >>> count_maps(label, 255, maps, 2, None).sums.agreeing
+        array([1, 0])
+    """
+    num_chunks = count_chunks(label.size)
+    tables = _ChunkTables.empty(num_chunks, num_classes)
+    given = _read_only(label.reshape(-1))
+    confidence, predicted = maps.self_confidence.reshape(-1), maps.predicted.reshape(-1)
+
+    def count(start: int, stop: int) -> None:
+        kernels.count_chunks(
+            given, confidence, predicted, ignore, num_classes, start, stop,
+            tables.faults, tables.counts, tables.sums, tables.others,
+        )  # fmt: skip
+
+    run_in_parts(count, num_chunks)
+    if tables.faults[:, 0].any():
+        raise label_values_error(label, ignore, num_classes)
+    return MeasuredImage(label, ignore, maps, tables.class_sums(histograms), tables.others[:, 1])
+
+
+def count_chunks(num_pixels: int) -> int:
+    """Return in how many chunks an image of so many pixels is measured.
+
+    Args:
+        num_pixels: pixels of the image
+
+    Returns:
+        The number of chunks.
+
+    Example:
+        >>> count_chunks(1024 * 2048)
+        128
+    """
+    return -(-num_pixels // kernels.CHUNK)
+
+
+def empty_maps(shape: tuple[int, int], num_classes: int, dtype: npt.DTypeLike) -> PixelMaps:
+    """Return maps to be filled.
+
+    Args:
+        shape: (H, W)
+        num_classes: number of classes K
+        dtype: type of the probabilities
+
+    Returns:
+        Maps without content.
+
+    Example:
+        >>> empty_maps((2, 3), 300, np.float32).predicted.dtype
+        dtype('uint16')
+    """
+    return PixelMaps(np.empty(shape, dtype), np.empty(shape, dtype), np.empty(shape, class_dtype(num_classes)))
+
+
+def class_dtype(num_classes: int) -> type[np.uint8 | np.uint16]:
+    """Return the narrowest type that holds the class indices.
+
+    Args:
+        num_classes: number of classes K
+
+    Returns:
+        uint8 up to 256 classes, uint16 beyond.
+
+    Example:
+        >>> class_dtype(19).__name__
+        'uint8'
+    """
+    return np.uint8 if num_classes <= 256 else np.uint16
+
+
+def reject_probabilities(logits: Array) -> None:
+    """Refuse logits that are probabilities already, judged from up to 4,096 pixels.
+
+    Args:
+        logits: (K, H, W) or (K, P) values announced as logits
+
+    Raises:
+        LabelQualityError: if all of them are probabilities.
+
+    Example:
+        >>> reject_probabilities(np.array([[[2.0]], [[-1.0]]]))
+    """
+    from ...errors import LabelQualityError
+
+    flat = logits.reshape(logits.shape[0], -1)
+    sample = flat[:, :: max(1, flat.shape[1] // 4096)].astype(np.float64)
+    if (sample >= 0).all() and (np.abs(sample.sum(axis=0) - 1) <= 1e-3).all():
+        raise LabelQualityError(
+            "Expected logits because of `from_logits=True`, but got values that are at least 0 and sum to 1 at every "
+            "pixel, which are probabilities already; leave `from_logits` out."
+        )
+
+
+def complete_histograms(histograms: IntArray, given: IntArray, ignore: int) -> IntArray:
+    """Fill step 0 of threshold histograms: the pixels that are in no other step.
+
+    Args:
+        histograms: (2, K, 20) int64 with empty step 0; changed in place
+        given: label of the pixels, any shape
+        ignore: value of ignored pixels
+
+    Returns:
+        `histograms`.
+
+    Example:
+        >>> histograms = np.zeros((2, 2, 20), np.int64)
+        >>> complete_histograms(histograms, np.array([0, 0, 1]), 255)[:, :, 0]
+        array([[1, 2],
+               [2, 1]])
+    """
+    labelled = given[given != ignore]
+    pixels = np.bincount(labelled.reshape(-1), minlength=histograms.shape[1])
+    histograms[1, :, 0] = pixels - histograms[1, :, 1:].sum(axis=1)
+    histograms[0, :, 0] = labelled.size - pixels - histograms[0, :, 1:].sum(axis=1)
+    return histograms
+
+
+def _raise_faults(
+    tables: _ChunkTables, label: IntArray, probs: FloatArray, ignore: int, tolerance: float, *, from_logits: bool
+) -> None:
+    outside, invalid = tables.faults.sum(axis=0)
+    if outside:
+        raise label_values_error(label, ignore, probs.shape[0])
+    if invalid:
+        raise probability_values_error(probs, label != ignore, tolerance, from_logits=from_logits)
+
+
+def _read_only(array: Array) -> Array:
+    """Return a view that cannot be written, so that memory maps and arrays use the same compiled code."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,1 @@
+"""Where labels are wrong: typed regions, how surely they are errors, and what reviews say about the rest."""

@@ -1,0 +1,666 @@
+"""Issue regions: where label and prediction disagree, what kind of error that is, and how surely it is one.
+
+How one image is cut into regions. A pixel disagrees if its given class is not its predicted class.
+
+1. Each mask is cut into its objects: 8-connected components of one class. The wrong share of an object is the share of
+   its pixels that disagree.
+2. A disagreeing pixel goes to that one of its two objects, the predicted or the given one, that has the larger wrong
+   share; to the predicted one if they are equal. So an object that the label misses is one region, of its predicted
+   class, even if its surroundings are two classes: each of those is right almost everywhere else. In the same way, an
+   object that the label invents is one region, of its given class.
+3. Connected pixels that go to one object are a region. If at least half of them are displaced border (see
+   `boundaries.displaced_borders`) all of it is a `boundary` region; otherwise the displaced borders are cut off, as
+   `boundary` regions of their own, and what is left is, by component, one of:
+   - `wrong_class`: the region has an IoU of at least 0.5 both with a predicted and with a given object, so that both
+     masks hold about the same shape under two names;
+   - `missing`: it went to its predicted object; the given class is what surrounds it;
+   - `spurious`: it went to its given object; the predicted class is what surrounds it.
+   An object of which the label lacks, or adds, a part that is too wide for a displaced border is `missing` or
+   `spurious` too.
+
+The score is a logistic function of a few features of the region (see `FEATURE_NAMES`), most of them those of MetaSeg
+(Rottmann et al. 2020; Rottmann & Reese 2022, arXiv 2207.06104). Its coefficients are fixed, see `SCORE_WEIGHTS`; a
+`RegionVerifier` moves them to what a reviewer has accepted and rejected.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import LabelQualityError
+from ..pixels.boundaries import (
+    NOWHERE,
+    border_distances,
+    boundary_tolerance,
+    bounding_boxes,
+    class_maps,
+    components,
+    count_rims,
+    displaced_borders,
+    eroded,
+)
+from ..pixels.inputs import check_label
+from ..pixels.pixel_maps import PixelMaps
+from ..records.arrays_file import read_arrays, write_arrays
+from ..records.image_records import ImageRecord
+from ..scores.image_scores import divide
+from .alignment import IN_PLACE, Alignment, alignment
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.integer[Any]]
+Arrays = dict[str, npt.NDArray[Any]]
+
+KINDS: Final = ("missing", "spurious", "wrong_class", "boundary")
+"""Kinds of regions; their positions are how they are saved."""
+
+MAX_PER_IMAGE: Final = 200
+"""Regions kept of one image unless asked otherwise: more than anybody reviews, little enough to store."""
+
+SMALLEST_SHARE: Final = 20_000
+"""A region counts from one such part of the image on: 104 pixels of 1024 x 2048, 8 of 360 x 480, 1 of small images."""
+
+FEATURE_NAMES: Final = (
+    "margin",
+    "self_confidence",
+    "boundary_length",
+    "log_area",
+    "log_strength",
+    "tolerance_share",
+    "predicted_contact",
+    "given_contact",
+    "object_share",
+    "label_share",
+    "boundary",
+    "margin_spread",
+    "best_probability",
+    "thickness",
+    "solidity",
+    "at_edge",
+    "core_share",
+    "missing",
+    "wrong_class",
+)
+"""Features of a region, in the order of `region_features`:
+
+- margin: mean of best probability less self-confidence over the core (pixels with all 8 neighbours in the region;
+  over all pixels if none has)
+- self_confidence: mean probability of the given classes
+- boundary_length: edges between the region and other pixels, over four times its area; 1 for a lone pixel
+- log_area: decimal logarithm of the region's share of the image
+- log_strength: decimal logarithm of (1 + sum of the margin over the core) as a share of the image's pixels
+- tolerance_share: share of its pixels within the tolerance of a class border of either mask
+- predicted_contact: share of its edges to correct pixels of the predicted class
+- given_contact: share of its edges to correct pixels of the given class
+- object_share: wrong share of the predicted objects under it
+- label_share: wrong share of the given objects under it
+- boundary: 1 if its kind is `boundary`, 0 otherwise
+- margin_spread: standard deviation of the margin over all pixels
+- best_probability: largest best probability
+- thickness: decimal logarithm of how deep its deepest pixel lies, over the image's diagonal
+- solidity: share of its box that it fills
+- at_edge: 1 if it touches the edge of the image
+- core_share: share of its pixels that are core
+- missing, wrong_class: 1 if its kind is this one
+"""
+
+SCORE_WEIGHTS: Final = (8.231, 0.0, -5.648, 0.515, 0.398, 0.0, -0.456, 1.054, 1.131, 0.606, -0.531, *(0.0,) * 8)
+"""Coefficients of the score by feature.
+
+From `benchmarks/fit_region_score.py --scenes 80`: a logistic regression with limited signs on the regions of 160
+rendered scenes (seed 1,000,000) with simulated predictions, half of them with one error in the label. A region was an
+error if its IoU with the wrong pixels was at least 0.25. This score needs one image only; where there are enough
+images, `judging` learns coefficients for the dataset and its model instead, over the other features too.
+"""
+
+SCORE_BIAS: Final = -7.385
+"""Intercept of the score, from the same fit."""
+
+
+@dataclass(frozen=True, eq=False)
+class IssueRegion:
+    """Connected pixels of one image that are probably labelled wrongly.
+
+    Attributes:
+        image_index: which image, from 0
+        bbox: (top, left, bottom, right) in pixels, half open
+        mask: (bottom - top, right - left) bool, the pixels within the box
+        kind: one of `KINDS`
+        given: the most frequent given class
+        suggested: the most frequent predicted class
+        score: how surely it is an error, in [0, 1]
+        area: number of pixels
+    """
+
+    image_index: int
+    bbox: tuple[int, int, int, int]
+    mask: BoolArray
+    kind: str
+    given: int
+    suggested: int
+    score: float
+    area: int
+
+    def __repr__(self) -> str:
+        return (
+            f"IssueRegion(image_index={self.image_index}, bbox={self.bbox}, kind={self.kind!r}, given={self.given}, "
+            f"suggested={self.suggested}, score={self.score:.3f}, area={self.area})"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRegions:
+    """The issue regions of one image, worst first.
+
+    Attributes:
+        shape: (H, W)
+        regions: the regions
+        features: (R, F) float64, see `FEATURE_NAMES`
+        dropped: how many more there are beyond the limit, all with a lower score
+        too_small: how many were passed over for their size
+        tolerance: boundary tolerance in pixels
+        alignment: where the whole label would fit best
+    """
+
+    shape: tuple[int, int]
+    regions: tuple[IssueRegion, ...]
+    features: FloatArray
+    dropped: int
+    too_small: int
+    tolerance: int
+    alignment: Alignment = IN_PLACE
+
+    def __len__(self) -> int:
+        return len(self.regions)
+
+    def __iter__(self) -> Iterator[IssueRegion]:
+        return iter(self.regions)
+
+    def as_arrays(self) -> Arrays:
+        """Return everything as plain arrays, to be saved beside a record; masks take one bit per pixel of their box.
+
+        Returns:
+            Arrays by name.
+
+        Example:
+            >>> from .pixel_maps import measure_image
+            >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
+            >>> image_regions([[0, 0]], maps).as_arrays()["boxes"]
+            array([[0, 1, 1, 2]])
+        """
+        bits = [np.packbits(region.mask) for region in self.regions]
+
+        def column(name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
+            return np.array([getattr(region, name) for region in self.regions], dtype)
+
+        return {
+            "about": np.array([*self.shape, self.dropped, self.too_small, self.tolerance], np.int64),
+            "boxes": column("bbox", np.int64).reshape(-1, 4),
+            "kinds": np.array([KINDS.index(region.kind) for region in self.regions], np.uint8),
+            "image_index": column("image_index", np.int64),
+            "given": column("given", np.int32),
+            "suggested": column("suggested", np.int32),
+            "scores": column("score", np.float64),
+            "areas": column("area", np.int64),
+            "features": self.features,
+            "alignment": np.array(self.alignment, np.float64),
+            "masks": np.concatenate([np.zeros(0, np.uint8), *bits]),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ImageRegions:
+        """Return the regions that `as_arrays` has taken apart.
+
+        Args:
+            arrays: by name
+
+        Returns:
+            The regions.
+
+        Example:
+            >>> from .pixel_maps import measure_image
+            >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
+            >>> found = image_regions([[0, 0]], maps)
+            >>> ImageRegions.from_arrays(found.as_arrays()).regions[0].bbox
+            (0, 1, 1, 2)
+        """
+        height, width, dropped, too_small, tolerance = (int(value) for value in arrays["about"])
+        regions, start = [], 0
+        for row, box in enumerate(arrays["boxes"].tolist()):
+            top, left, bottom, right = box
+            size = (bottom - top) * (right - left)
+            stop = start + -(-size // 8)
+            mask = np.unpackbits(arrays["masks"][start:stop], count=size).astype(np.bool_)
+            regions.append(
+                IssueRegion(
+                    int(arrays["image_index"][row]),
+                    (top, left, bottom, right),
+                    mask.reshape(bottom - top, right - left),
+                    KINDS[arrays["kinds"][row]],
+                    int(arrays["given"][row]),
+                    int(arrays["suggested"][row]),
+                    float(arrays["scores"][row]),
+                    int(arrays["areas"][row]),
+                )
+            )
+            start = stop
+        gain, down, right = arrays["alignment"].tolist()
+        found = Alignment(gain, int(down), int(right))
+        return cls((height, width), tuple(regions), arrays["features"], dropped, too_small, tolerance, found)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the regions; a file that exists is replaced at once or not at all.
+
+        Args:
+            path: file to write, usually `*.npz`; its folder must exist
+
+        Returns:
+            The path.
+
+        Raises:
+            OSError: if the file cannot be written; nothing half-written stays.
+
+        Example:
+            >>> import tempfile
+            >>> from .pixel_maps import measure_image
+            >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     len(load_regions(image_regions([[0, 0]], maps).save(Path(folder) / "image.npz")))
+            1
+        """
+        return write_arrays(Path(path), self.as_arrays())
+
+    def rescored(self, scores: npt.ArrayLike) -> ImageRegions:
+        """Return the same regions with other scores, worst first again.
+
+        Args:
+            scores: (R,) in [0, 1], for instance of a `RegionVerifier`
+
+        Returns:
+            New regions.
+
+        Example:
+            >>> from .pixel_maps import measure_image
+            >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
+            >>> image_regions([[0, 0]], maps).rescored([0.25]).regions[0].score
+            0.25
+        """
+        values = np.asarray(scores, np.float64)
+        order = np.argsort(-values, kind="stable")
+        regions = tuple(replace(self.regions[i], score=float(values[i])) for i in order)
+        return replace(self, regions=regions, features=self.features[order])
+
+
+def load_regions(path: str | Path) -> ImageRegions:
+    """Read regions that `ImageRegions.save` wrote.
+
+    Args:
+        path: the file
+
+    Returns:
+        The regions.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        LabelQualityError: if the file is damaged or of another kind.
+
+    Example:
+        >>> load_regions("no_such.npz")
+        Traceback (most recent call last):
+            ...
+        FileNotFoundError: [Errno 2] No such file or directory: 'no_such.npz'
+    """
+    try:
+        return ImageRegions.from_arrays(read_arrays(Path(path)))
+    except (KeyError, EOFError, IndexError, ValueError, zipfile.BadZipFile) as error:
+        raise LabelQualityError(
+            f"Expected issue regions in {path}, but the file is damaged or of another kind ({error}); delete it and "
+            "find the regions again."
+        ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """What all regions of one image are measured on.
+
+    Attributes:
+        given, predicted: (H, W) int32 classes, `NOWHERE` where ignored
+        maps: of the image
+        tolerance: pixels
+        given_objects, predicted_objects: (H, W) int64 components
+        given_wrong, predicted_wrong: wrong share by component
+    """
+
+    given: IntArray
+    predicted: IntArray
+    maps: PixelMaps
+    tolerance: int
+    given_objects: IntArray
+    predicted_objects: IntArray
+    given_wrong: FloatArray
+    predicted_wrong: FloatArray
+
+    @property
+    def valid(self) -> BoolArray:
+        return self.given >= 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Regions of one image as columns, one row each."""
+
+    areas: IntArray
+    boxes: IntArray
+    given: IntArray
+    suggested: IntArray
+    kinds: IntArray
+    features: FloatArray
+
+
+def image_regions(
+    label: object,
+    maps: PixelMaps | ImageRecord,
+    *,
+    tolerance: float | None = None,
+    min_area: int | None = None,
+    max_per_image: int = MAX_PER_IMAGE,
+    image_index: int = 0,
+) -> ImageRegions:
+    """Find the issue regions of one image from its maps; see the module for how regions are cut and typed.
+
+    Args:
+        label: (H, W) class indices, as for `image_record`; ignored are the pixels without a self-confidence
+        maps: of this image; or its record, maps included
+        tolerance: pixels that a border may be off; None means 1 % of the diagonal, at least 1
+        min_area: pixels of the smallest region; None means a 20,000th of the image, at least 1
+        max_per_image: regions to keep, those with the highest scores
+        image_index: number of the image, written to its regions
+
+    Returns:
+        The regions, worst first, and how many were left out.
+
+    Raises:
+        TypeError: if `label` is not integer.
+        LabelQualityError: if shapes do not fit, the record has lost its maps, or an option is out of range.
+
+    Example:
+        >>> probs = np.full((2, 5, 6), 0.1)
+        >>> probs[0] = 0.9
+        >>> probs[:, 1:4, 2:5] = [[[0.1]], [[0.9]]]
+        >>> label = np.zeros((5, 6), int)
+        >>> from .pixel_maps import measure_image
+        >>> found = image_regions(label, measure_image(label, probs).maps)
+        >>> found.regions[0].kind, found.regions[0].bbox, found.regions[0].area
+        ('missing', (1, 2, 4, 5), 9)
+    """
+    scene = _scene(label, maps, tolerance)
+    shape = (scene.given.shape[0], scene.given.shape[1])
+    smallest = _check_count("min_area", max(1, scene.given.size // SMALLEST_SHARE) if min_area is None else min_area)
+    limit = _check_count("max_per_image", max_per_image)
+    ids, bounded, owned, num_regions = _cut(scene, smallest)
+    num_kept = int(bounded.size)
+    table = _measure(scene, ids, bounded, owned)
+    scores = region_scores(table.features)
+    order = np.lexsort((table.boxes[:, 1], table.boxes[:, 0], -table.areas, -scores))[:limit]
+    regions = tuple(_region(image_index, ids, table, int(row), float(scores[row])) for row in order)
+    return ImageRegions(
+        shape, regions, table.features[order], num_kept - len(regions), num_regions - num_kept, scene.tolerance,
+        alignment(scene.given, scene.predicted),
+    )  # fmt: skip
+
+
+def region_features(
+    label: object, maps: PixelMaps | ImageRecord, regions: Sequence[IssueRegion], *, tolerance: float | None = None
+) -> FloatArray:
+    """Return the features of regions of one image, for instance of regions that a reviewer has judged.
+
+    Args:
+        label: (H, W) class indices
+        maps: of this image; or its record, maps included
+        regions: of this image; they do not overlap
+        tolerance: as the regions were found with
+
+    Returns:
+        (R, F) float64 in the order of `FEATURE_NAMES`.
+
+    Raises:
+        LabelQualityError: if a region has no labelled pixel in this image.
+
+    Example:
+        >>> from .pixel_maps import measure_image
+        >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
+        >>> found = image_regions([[0, 0]], maps)
+        >>> bool((region_features([[0, 0]], maps, found.regions) == found.features).all())
+        True
+    """
+    scene = _scene(label, maps, tolerance)
+    ids = np.full(scene.given.shape, NOWHERE, np.int64)
+    for number, region in enumerate(regions):
+        top, left, bottom, right = region.bbox
+        window = ids[top:bottom, left:right]
+        if window.shape != region.mask.shape:
+            raise LabelQualityError(
+                f"Expected a region within an image of {scene.given.shape}, but got the box {region.bbox} with a mask "
+                f"of {region.mask.shape}; pass the image that the region was found in."
+            )
+        window[region.mask] = number
+    ids[~scene.valid] = NOWHERE
+    if np.unique(ids[ids >= 0]).size != len(regions):
+        raise LabelQualityError(
+            f"Expected {len(regions)} regions that do not overlap and hold labelled pixels, but some are covered or "
+            "ignored; pass regions of one `image_regions` call, and the label that it got."
+        )
+    kinds = np.array([KINDS.index(region.kind) for region in regions], np.int64)
+    boxes = np.array([region.bbox for region in regions], np.int64).reshape(-1, 4)
+    return _features(scene, ids, np.bincount(ids[ids >= 0], minlength=len(regions)), boxes, kinds)
+
+
+def region_scores(features: npt.ArrayLike) -> FloatArray:
+    """Return how surely regions are label errors, by the fixed coefficients.
+
+    Args:
+        features: (R, F), see `FEATURE_NAMES`
+
+    Returns:
+        (R,) float64 in [0, 1].
+
+    Example:
+        >>> region_scores(np.zeros((0, len(FEATURE_NAMES))))
+        array([], dtype=float64)
+    """
+    return logistic(np.asarray(features, np.float64) @ np.array(SCORE_WEIGHTS) + SCORE_BIAS)
+
+
+def logistic(values: FloatArray) -> FloatArray:
+    """Return 1 / (1 + exp(-x)), without overflow.
+
+    Args:
+        values: floats
+
+    Returns:
+        Numbers in [0, 1].
+
+    Example:
+        >>> logistic(np.array([-1e4, 0.0, 1e4]))
+        array([0. , 0.5, 1. ])
+    """
+    result: FloatArray = 0.5 * (1 + np.tanh(0.5 * values))
+    return result
+
+
+def _check_count(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise LabelQualityError(f"Expected `{name}` to be a whole number of at least 1, but got {value!r}.")
+    return int(value)
+
+
+def _scene(label: object, maps: PixelMaps | ImageRecord, tolerance: float | None) -> _Scene:
+    kept = maps.maps if isinstance(maps, ImageRecord) else maps
+    if kept is None:
+        raise LabelQualityError(
+            "Expected a record with its maps, but got one without; pass what `image_record` returned, before it is "
+            "saved or stripped."
+        )
+    array = check_label(label)
+    if array.shape != kept.predicted.shape:
+        raise LabelQualityError(
+            f"Expected label and maps of one image, but got shapes {array.shape} and {kept.predicted.shape}; pass the "
+            "label that the maps were made with."
+        )
+    given, predicted = class_maps(array, kept)
+    given_objects, num_given = components(given)
+    predicted_objects, num_predicted = components(predicted)
+    return _Scene(
+        given,
+        predicted,
+        kept,
+        boundary_tolerance((array.shape[0], array.shape[1]), tolerance),
+        given_objects,
+        predicted_objects,
+        _wrong_shares(given_objects, num_given, given != predicted),
+        _wrong_shares(predicted_objects, num_predicted, given != predicted),
+    )
+
+
+def _wrong_shares(objects: IntArray, count: int, wrong: BoolArray) -> FloatArray:
+    pixels = np.bincount(objects[objects >= 0], minlength=count)
+    return divide(np.bincount(objects[wrong], minlength=count), pixels)
+
+
+def _cut(scene: _Scene, smallest: int) -> tuple[IntArray, BoolArray, BoolArray, int]:
+    """Cut the disagreement into regions of at least `smallest` pixels.
+
+    Returns:
+        (H, W) region of each pixel; by region whether it is displaced border, and whether it belongs to its predicted
+        object; and how many regions there are with the smaller ones.
+    """
+    wrong = scene.given != scene.predicted
+    to_predicted = np.zeros(wrong.shape, np.bool_)
+    owners = np.full(wrong.shape, NOWHERE, np.int64)
+    mine, theirs = scene.predicted_objects[wrong], scene.given_objects[wrong]
+    to_predicted[wrong] = scene.predicted_wrong[mine] >= scene.given_wrong[theirs]
+    owners[wrong] = np.where(to_predicted[wrong], mine, scene.predicted_wrong.size + theirs)
+    displaced = displaced_borders(scene.given, scene.predicted, scene.tolerance) & wrong
+    wholes, count = components(owners)
+    mostly = _means(wholes[wrong], displaced[wrong], count) >= 0.5
+    bounded = displaced.copy()
+    bounded[wrong] |= mostly[wholes[wrong]]
+    ids, count = components(np.where(wrong, 2 * owners + bounded, NOWHERE))
+    keep = np.bincount(ids[wrong], minlength=count) >= smallest
+    renumbered = np.append(np.where(keep, np.cumsum(keep) - 1, NOWHERE), NOWHERE)[ids]
+    _, firsts = np.unique(renumbered, return_index=True)
+    firsts = firsts[-int(keep.sum()) :] if keep.any() else firsts[:0]
+    return renumbered, bounded.reshape(-1)[firsts], to_predicted.reshape(-1)[firsts], count
+
+
+def _means(groups: IntArray, values: npt.NDArray[Any], count: int) -> FloatArray:
+    return divide(np.bincount(groups, values, minlength=count), np.bincount(groups, minlength=count))
+
+
+def _measure(scene: _Scene, ids: IntArray, bounded: BoolArray, owned: BoolArray) -> _Table:
+    count, inside = int(bounded.size), ids >= 0
+    at = ids[inside]
+    areas = np.bincount(at, minlength=count)
+    boxes = np.tile(np.array([*ids.shape, 0, 0], np.int64), (count, 1))
+    bounding_boxes(ids, boxes)
+    overlaps = [
+        _best_overlaps(at, objects[inside], areas, np.bincount(objects[objects >= 0]))
+        for objects in (scene.predicted_objects, scene.given_objects)
+    ]
+    same_shape = (overlaps[0] >= 0.5) & (overlaps[1] >= 0.5)
+    kinds = np.select([bounded, same_shape, owned], [3, 2, 0], 1)
+    return _Table(
+        areas,
+        boxes,
+        _most_common(at, scene.given[inside], count),
+        _most_common(at, scene.predicted[inside], count),
+        kinds,
+        _features(scene, ids, areas, boxes, kinds),
+    )
+
+
+def _best_overlaps(groups: IntArray, objects: IntArray, areas: IntArray, sizes: IntArray) -> FloatArray:
+    """Return the intersection over union of each region with the object that it shares most pixels with."""
+    count = int(areas.size)
+    chosen = _most_common(groups, objects, count)
+    if not count:
+        return np.zeros(0)
+    shared = np.bincount(groups, objects == chosen[groups], minlength=count)
+    return divide(shared, areas + sizes[chosen] - shared)
+
+
+def _most_common(groups: IntArray, values: IntArray, count: int) -> IntArray:
+    """Return the most frequent value of each group, the smallest of those that are equally frequent."""
+    if not count:
+        return np.zeros(0, np.int64)
+    span = int(values.max()) + 1
+    keys, counts = np.unique(groups.astype(np.int64) * span + values, return_counts=True)
+    order = np.lexsort((-keys, counts, keys // span))
+    last = np.flatnonzero(np.diff(keys[order] // span, append=count))
+    return keys[order][last] % span
+
+
+def _features(scene: _Scene, ids: IntArray, areas: IntArray, boxes: IntArray, kinds: IntArray) -> FloatArray:
+    count, inside = int(areas.size), ids >= 0
+    if not count:
+        return np.zeros((0, len(FEATURE_NAMES)))
+    at = ids[inside]
+    confidence = scene.maps.self_confidence[inside].astype(np.float64)
+    margins = scene.maps.best_probability[inside].astype(np.float64) - confidence
+    core = eroded(ids, scene.valid)[inside]
+    margin = _means(at[core], margins[core], count)
+    near = border_distances(scene.given, scene.predicted)[inside] <= scene.tolerance
+    rims = np.zeros((count, 3), np.int64)
+    count_rims(ids, scene.given, scene.predicted, rims)
+    edges = np.maximum(rims[:, 0], 1)
+    depths = border_distances(ids.astype(np.int32), ids.astype(np.int32))[inside]
+    deepest = np.zeros(count)
+    np.maximum.at(deepest, at, np.minimum(depths, max(ids.shape)))
+    best = np.zeros(count)
+    np.maximum.at(best, at, scene.maps.best_probability[inside].astype(np.float64))
+    mean, square = _means(at, margins, count), _means(at, margins**2, count)
+    heights, widths = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    columns = (
+        np.where(np.isnan(margin), mean, margin),
+        _means(at, confidence, count),
+        rims[:, 0] / (4 * areas),
+        np.log10(areas / ids.size),
+        np.log10((1 + np.bincount(at[core], margins[core], minlength=count)) / ids.size),
+        _means(at, near, count),
+        rims[:, 1] / edges,
+        rims[:, 2] / edges,
+        _means(at, scene.predicted_wrong[scene.predicted_objects[inside]], count),
+        _means(at, scene.given_wrong[scene.given_objects[inside]], count),
+        kinds == KINDS.index("boundary"),
+        np.sqrt(np.maximum(square - mean**2, 0)),
+        best,
+        np.log10(deepest / math.hypot(*ids.shape)),
+        areas / (heights * widths),
+        (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == ids.shape).any(axis=1),
+        _means(at, core, count),
+        kinds == KINDS.index("missing"),
+        kinds == KINDS.index("wrong_class"),
+    )
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def _region(image_index: int, ids: IntArray, table: _Table, row: int, score: float) -> IssueRegion:
+    top, left, bottom, right = (int(edge) for edge in table.boxes[row])
+    return IssueRegion(
+        image_index,
+        (top, left, bottom, right),
+        ids[top:bottom, left:right] == row,
+        KINDS[int(table.kinds[row])],
+        int(table.given[row]),
+        int(table.suggested[row]),
+        score,
+        int(table.areas[row]),
+    )

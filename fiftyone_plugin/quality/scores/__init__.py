@@ -1,0 +1,1 @@
+"""Scores of one image and of its classes, and the names of the methods."""

@@ -1,0 +1,1 @@
+"""Ask, answer, and derive corrected labels."""

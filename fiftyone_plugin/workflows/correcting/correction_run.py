@@ -1,0 +1,194 @@
+"""What is being corrected: the run that planned the queries, its classes, its folder and the labels that it saw."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...dataset.door.classes import ClassMap, classes_of_field
+from ...dataset.door.masks import mask_digest, read_mask, read_mask_file
+from ...dataset.door.scan import file_stamp, mask_targets_of
+from ...dataset.fields.queries import CorrectionFields
+from ...dataset.journals.answers import Answer
+from ...dataset.runs import files, run_records
+from ...errors import LabelQualityError
+
+_LABELS_KEPT = 3
+LABELS_PLANNED = Path("corrected") / "labels.json"
+"""In a run's folder: the digest of each label that the answers are about."""
+
+
+@dataclass(frozen=True)
+class CorrectionRun:
+    """The correction of one label field.
+
+    Attributes:
+        dataset: the `fiftyone.Dataset`
+        record: of the run
+        fields: names of what it leaves on the dataset
+        folder: of its files
+    """
+
+    dataset: Any
+    record: run_records.RunRecord
+    fields: CorrectionFields
+    folder: Path
+
+    @property
+    def label_field(self) -> str:
+        """The field that is corrected."""
+        return self.record.label_field
+
+    def classes(self) -> ClassMap:
+        """The classes as they are now: those that were planned with, and those added to `mask_targets` since."""
+        summary = self.record.summary
+        planned = {int(value): name for value, name in zip(summary["values"], summary["classes"], strict=True)}
+        ignored = [int(value) for value in summary["ignored"]]
+        targets = mask_targets_of(self.dataset, self.label_field)
+        named: Mapping[int | str, str] = targets or dict(planned.items())
+        return classes_of_field(named, dict.fromkeys(planned, 1), ignored or None, self.label_field)
+
+    def filepath(self, sample_id: str) -> str:
+        """The image of a sample, as it is in the database now.
+
+        Raises:
+            LabelQualityError: if the sample was deleted
+        """
+        return str(self._row(sample_id, "filepath")["filepath"])
+
+    def read_label(self, sample_id: str) -> np.ndarray:
+        """The original label of a sample, as it is now.
+
+        Args:
+            sample_id: of the sample
+
+        Returns:
+            (H, W) or (H, W, 3) mask values
+
+        Raises:
+            LabelQualityError: if the sample or its label was deleted
+            OSError: if the file cannot be read
+        """
+        label = self._row(sample_id, self.label_field).get(self.label_field)
+        if not label:
+            raise LabelQualityError(f"sample {sample_id} has no label in `{self.label_field}` any more")
+        if label.get("mask") is None and label.get("mask_path"):
+            return read_mask_file(label["mask_path"])
+        return read_mask(self.dataset[sample_id][self.label_field])
+
+    def label_state(self, sample_id: str) -> tuple[Any, ...] | None:
+        """What tells whether a label's file has changed; None where the label is in the database.
+
+        Raises:
+            LabelQualityError: if the sample was deleted
+        """
+        label = self._row(sample_id, self.label_field).get(self.label_field) or {}
+        path = None if label.get("mask") is not None else label.get("mask_path")
+        stamp = file_stamp(path) if path else None
+        return None if stamp is None else (path, *stamp)
+
+    def _row(self, sample_id: str, name: str) -> dict[str, Any]:
+        from bson import ObjectId
+
+        row = self.dataset._sample_collection.find_one({"_id": ObjectId(sample_id)}, {name: 1})
+        if row is None:
+            raise LabelQualityError(f"sample {sample_id} was deleted")
+        return dict(row)
+
+    def digests(self) -> dict[str, str]:
+        """Sample id to digest of the label that was planned with."""
+        return dict((files.read_json(self.folder / LABELS_PLANNED) or {}).get("digests", {}))
+
+    def accept_labels(self, digests: Mapping[str, str]) -> None:
+        """Note that these are the labels that the answers are about from now on."""
+        files.write_json(self.folder / LABELS_PLANNED, {"digests": {**self.digests(), **digests}})
+
+    def corrected_path(self, sample_id: str, digest: str, answers: list[Answer]) -> Path:
+        """PNG of the corrected label of a sample: of a label with this digest after these answers, and no others."""
+        state = files.digest_of([digest, *(answer.key for answer in answers)])[:12]
+        return self.folder / "corrected" / f"{sample_id}-{state}.png"
+
+
+class LabelShelf:
+    """The original labels of the last samples, read again only when their files have changed."""
+
+    def __init__(self) -> None:
+        self._labels: OrderedDict[str, tuple[Any, np.ndarray, str]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, run: CorrectionRun, sample_id: str) -> tuple[np.ndarray, str]:
+        """Read a label.
+
+        Args:
+            run: of the correction
+            sample_id: of the sample
+
+        Returns:
+            (H, W) or (H, W, 3) mask values, and their digest
+
+        Raises:
+            LabelQualityError: if the sample or its label was deleted
+            OSError: if the file cannot be read
+        """
+        state = run.label_state(sample_id)
+        with self._lock:
+            known = self._labels.get(sample_id)
+        if known is not None and state is not None and known[0] == state:
+            return known[1], known[2]
+        raw = run.read_label(sample_id)
+        digest = mask_digest(raw)
+        with self._lock:
+            self._labels[sample_id] = (state, raw, digest)
+            self._labels.move_to_end(sample_id)
+            while len(self._labels) > _LABELS_KEPT:
+                self._labels.popitem(last=False)
+        return raw, digest
+
+
+def planned_fields(dataset: Any) -> list[str]:
+    """Label fields that are being corrected.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+
+    Returns:
+        their names
+    """
+    listed = [run.label_field for run in run_records.list_runs(dataset, run_records.CORRECTION) if owns(dataset, run)]
+    return [name for name in listed if dataset.has_field(CorrectionFields(name).corrected)]
+
+
+def owns(dataset: Any, record: run_records.RunRecord) -> bool:
+    """Whether a run's files were written for this dataset; a clone must not change those of the dataset it is of."""
+    return record.dataset_id in ("", run_records.dataset_id(dataset))
+
+
+def open_correction(samples: Any, label_field: str) -> CorrectionRun:
+    """Find the correction of a label field.
+
+    Args:
+        samples: the `fiftyone` dataset or a view of it
+        label_field: the field that is corrected
+
+    Returns:
+        the run
+
+    Raises:
+        LabelQualityError: if no queries were planned for it
+    """
+    dataset, fields = samples._root_dataset, CorrectionFields(label_field)
+    record = run_records.find_run(dataset, fields.run)
+    begun = record is not None and record.method == run_records.CORRECTION and owns(dataset, record)
+    if record is None or not begun or not dataset.has_field(fields.queries):
+        raise LabelQualityError(
+            f"Expected a label field that is being corrected, but {label_field!r} is not; there are "
+            f"{planned_fields(dataset) or 'none'}. Run `plan_correction_queries` first"
+        )
+    return CorrectionRun(dataset, record, fields, Path(record.output_dir or os.devnull))

@@ -1,0 +1,190 @@
+"""What answers tell about superpixels that nobody was asked about.
+
+It is kept as answers of their own kind, which never lie over what a person said.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...correction.answers.propagation import Answer as SuperpixelAnswer
+from ...correction.answers.propagation import AnswerModel, Proposal, certain_proposals, doubtful_answers
+from ...correction.questions.candidates import Candidates
+from ...dataset.door.classes import ClassMap
+from ...dataset.fields.regions import utc_now
+from ...dataset.journals import answers as answer_log
+from ...dataset.journals.answers import PROPAGATED, Answer
+from ...dataset.journals.append_log import new_key
+from .correction_run import CorrectionRun
+
+if TYPE_CHECKING:
+    from ...dataset.door.scan import LabelledImage
+    from .query_planning import Found
+
+CONFIDENCE = 0.95
+"""Probability of a class from which a superpixel like the answered ones is relabelled."""
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """What is believed after the answers.
+
+    Attributes:
+        posterior: for each image the (n, K) probabilities of the true classes; None if nothing was answered yet
+        num_propagated: superpixels that were relabelled
+        candidates: of each image, with the new given classes
+        doubtful: (image, row) of superpixels whose only answer everything else speaks against
+    """
+
+    posterior: list[np.ndarray] | None
+    num_propagated: int
+    candidates: list[Candidates]
+    doubtful: list[tuple[int, int]] = field(default_factory=list)
+
+
+def withdraw_propagated(run: CorrectionRun, sample_ids: Sequence[str]) -> int:
+    """Take back what earlier answers were thought to tell about other superpixels.
+
+    Args:
+        run: of the correction
+        sample_ids: of the samples that are planned anew; what was told about others stays
+
+    Returns:
+        how many
+    """
+    about = answer_log.read_answers(run.dataset, run.label_field, sample_ids=sample_ids)
+    found = answer_log.answers_that_count(about)
+    old = [answer for answer in found if answer.source == PROPAGATED]
+    taken = [replace(answer, status="pending", key=new_key(), time=utc_now()) for answer in old]
+    return answer_log.add_answers(run.dataset, taken)
+
+
+def propagate_answers(
+    run: CorrectionRun,
+    classes: ClassMap,
+    found: Found,
+    relabel: bool,
+    segments_of: Callable[[LabelledImage], np.ndarray],
+) -> Beliefs:
+    """Learn from all answers what superpixels are.
+
+    Args:
+        run: of the correction
+        classes: of the label field
+        found: candidates of all images and answers about them
+        relabel: whether to relabel superpixels that are certain enough
+        segments_of: image to its superpixels
+
+    Returns:
+        what is believed
+    """
+    said, times = said_of_superpixels(found, classes, segments_of)
+    if not said:
+        return Beliefs(None, 0, found.candidates)
+    model = AnswerModel.fit(found.candidates, said)
+    posterior = model.posterior(found.candidates, said)
+    doubtful = [(one.image, one.row) for one in doubtful_answers(said, posterior) if times[one.image, one.row] == 1]
+    if not relabel:
+        return Beliefs(posterior, 0, found.candidates, doubtful)
+    proposals = certain_proposals(found.candidates, said, posterior, CONFIDENCE)
+    open_ones = [
+        one for one in proposals
+        if not found.asked[one.image][one.row] and classes.values[one.answer] is not None
+    ]  # fmt: skip
+    _keep(run, classes, found, open_ones, segments_of)
+    return Beliefs(posterior, len(open_ones), _relabelled(found.candidates, open_ones), doubtful)
+
+
+def _relabelled(candidates: Sequence[Candidates], proposals: Sequence[Proposal]) -> list[Candidates]:
+    """Candidates whose given class is what answers made of it; questions are about the label as it is now."""
+    given = [one.given.copy() for one in candidates]
+    for proposal in proposals:
+        given[proposal.image][proposal.row] = proposal.answer
+    return [replace(one, given=classes) for one, classes in zip(candidates, given, strict=True)]
+
+
+def said_of_superpixels(
+    found: Found, classes: ClassMap, segments_of: Callable[[LabelledImage], np.ndarray]
+) -> tuple[list[SuperpixelAnswer], Counter[tuple[int, int]]]:
+    """People's answers as classes of the superpixels of this round, and how often each superpixel was answered about.
+
+    Args:
+        found: candidates of all images and answers about them
+        classes: of the label field
+        segments_of: image to its superpixels
+
+    Returns:
+        the newest answer about each superpixel; (image, row) to number of answers
+    """
+    index_of = {name: index for index, name in enumerate(classes.names)}
+    said: dict[tuple[int, int], SuperpixelAnswer] = {}
+    times: Counter[tuple[int, int]] = Counter()
+    for place, image in enumerate(found.images):
+        given = [a for a in found.answers[image.sample_id] if a.status in ("confirmed", "corrected")]
+        if not given:
+            continue
+        segments, candidates = segments_of(image), found.candidates[place]
+        row_of = {int(segment): row for row, segment in enumerate(candidates.segment)}
+        for answer in given:
+            truth = index_of.get(answer.answer if answer.status == "corrected" else answer.given)  # type: ignore[arg-type]
+            row = _row_of(answer, segments, row_of)
+            if truth is None or row is None:
+                continue
+            before = index_of.get(answer.given, -1)
+            times[place, row] += 1
+            said[place, row] = SuperpixelAnswer(place, row, before, truth)
+    return list(said.values()), times
+
+
+def _row_of(answer: Answer, segments: np.ndarray, row_of: dict[int, int]) -> int | None:
+    """The superpixel in which most of what was answered about lies."""
+    top, left, bottom, right = answer.bbox
+    part = segments[top:bottom, left:right]
+    if part.shape != answer.mask.shape or not answer.mask.any():
+        return None
+    counts = np.bincount(part[answer.mask])
+    counts[0] = 0
+    return row_of.get(int(counts.argmax()))
+
+
+def _keep(
+    run: CorrectionRun,
+    classes: ClassMap,
+    found: Found,
+    proposals: Sequence[Proposal],
+    segments_of: Callable[[LabelledImage], np.ndarray],
+) -> None:
+    rows: list[Answer] = []
+    last, segments = -1, np.zeros((0, 0), np.int32)
+    for one in sorted(proposals, key=lambda proposal: proposal.image):
+        image, candidates = found.images[one.image], found.candidates[one.image]
+        if one.image != last:
+            last, segments = one.image, segments_of(image)
+        top, left, bottom, right = (int(edge) for edge in candidates.bbox[one.row])
+        mask = segments[top:bottom, left:right] == int(candidates.segment[one.row])
+        given = int(candidates.given[one.row])
+        key = new_key()
+        rows.append(
+            Answer(
+                label_field=run.label_field,
+                sample_id=image.sample_id,
+                query_id=f"propagated-{key}",
+                status="corrected",
+                given=classes.names[given] if given >= 0 else "no class",
+                answer=classes.names[one.answer],
+                value=classes.values[one.answer],
+                bbox=(top, left, bottom, right),
+                mask=mask,
+                source=PROPAGATED,
+                repaired=int(mask.sum()),
+                key=key,
+                shape=image.size,
+                digest=image.digest,
+            )
+        )
+    answer_log.add_answers(run.dataset, rows)

@@ -1,0 +1,610 @@
+"""What to ask next: superpixels of all images, compared by what an answer is expected to repair, as pending queries."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from ...correction.answers.replay import replay, tight
+from ...correction.questions.acquisition import ACQUISITIONS, DEFAULT_ACQUISITION, acquisition_values, choose_queries
+from ...correction.questions.candidates import Candidates, find_candidates
+from ...correction.questions.expansion import EXPANSIONS, expand
+from ...correction.questions.query_costs import AnswerSeconds
+from ...correction.superpixels.methods import add_missed_objects, fill_gaps, image_superpixels, split_by_label
+from ...dataset.door.classes import ClassMap, classes_of_field
+from ...dataset.door.masks import read_mask_file, resize_nearest
+from ...dataset.door.scan import LabelledImage, mask_targets_of, require_label_field, scan_labels
+from ...dataset.fields import queries
+from ...dataset.fields.queries import CorrectionFields
+from ...dataset.fields.regions import draw_mask
+from ...dataset.journals import answers as answer_log
+from ...dataset.journals.answers import Answer
+from ...dataset.runs import files, run_records
+from ...errors import LabelQualityError
+from ...models.files.images import read_image
+from ...progress import Progress, terminal_bar
+from ..scoring.sources import MaskSource, ProbabilitySource, fit_classes, open_source
+from .correction_run import CorrectionRun
+from .correction_start import begin, keep, next_round, write_all
+from .propagation import propagate_answers, withdraw_propagated
+
+DEFAULT_BUDGET = 500
+DEFAULT_AUDITS = 0.1
+DEFAULT_EXPANSION = "superpixel"
+PROPAGATE = True
+RECHECK = True
+REMEMBERED = (
+    "superpixels", "superpixel_method", "superpixel_size", "acquisition", "audits", "propagate", "recheck", "expansion",
+    "similarity", "missed_objects",
+)  # fmt: skip
+"""Options that the next round takes over unless told otherwise."""
+
+_ALTERNATIVES = 5
+_ASKED = 0.5
+"""Share of a superpixel that was answered about from which on it is not asked about again."""
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """What will be asked.
+
+    Attributes:
+        label_field: the field in question
+        round: number of the plan, from 1
+        num_queries: questions that are pending now
+        num_images: images with questions
+        num_audits: questions that were drawn at random
+        by_class: given class to number of questions
+        num_superpixels: parts that could be asked about
+        reachable: share of the labelled pixels that some question could be about
+        num_answered: answers that earlier rounds gave
+        num_propagated: superpixels that were relabelled because the answers make it certain
+        acquisition: how the questions were chosen
+        skipped: (sample id, file, reason) of images that cannot be asked about
+        seconds: time taken
+        warnings: what the user should know
+    """
+
+    label_field: str
+    round: int
+    num_queries: int
+    num_images: int
+    num_audits: int
+    by_class: dict[str, int]
+    num_superpixels: int
+    reachable: float
+    num_answered: int
+    num_propagated: int
+    acquisition: str
+    skipped: list[tuple[str, str, str]]
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+    def markdown(self) -> str:
+        """The report as a person reads it."""
+        lines = [
+            f"**Round {self.round}: {self.num_queries:,} questions about {self.num_images:,} images** are waiting in "
+            f"`{CorrectionFields(self.label_field).queries}`; open the panel 'Label correction' to answer them",
+            f"- Chosen from {self.num_superpixels:,} superpixels, which cover {self.reachable:.1%} of the labelled "
+            f"pixels, by {self.acquisition}; {self.num_audits:,} of them at random, to estimate what is still wrong",
+        ]
+        most = sorted(self.by_class.items(), key=lambda row: -row[1])[:8]
+        if most:
+            lines.append("- Labelled as " + ", ".join(f"{name} {number:,}" for name, number in most))
+        if self.num_answered:
+            lines.append(f"- {self.num_answered:,} answers of earlier rounds are not asked again")
+        if self.num_propagated:
+            lines.append(f"- {self.num_propagated:,} superpixels like the answered ones were relabelled")
+        lines += [f"- **{warning}**" for warning in self.warnings]
+        if self.skipped:
+            _, filepath, reason = self.skipped[0]
+            lines.append(f"- **{len(self.skipped):,} images were left out**, for instance {filepath}: {reason}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The arguments of one plan."""
+
+    label_field: str
+    superpixels: str | None
+    superpixel_method: str
+    superpixel_size: int | None
+    budget: int
+    acquisition: str
+    audits: float
+    propagate: bool
+    recheck: bool
+    missed_objects: bool
+    expansion: str
+    similarity: float
+    ignore_index: Any
+    class_mapping: Any
+    on_edited: str
+    seed: int
+
+
+def plan_correction_queries(
+    samples: Any,
+    label_field: str = "ground_truth",
+    *,
+    model: Any = None,
+    probabilities: str | Sequence[str] | None = None,
+    predictions: str | None = None,
+    superpixels: str | None = None,
+    superpixel_method: str = "slic",
+    superpixel_size: int | None = None,
+    budget: int = DEFAULT_BUDGET,
+    acquisition: str = DEFAULT_ACQUISITION,
+    audits: float = DEFAULT_AUDITS,
+    propagate: bool = PROPAGATE,
+    recheck: bool = RECHECK,
+    missed_objects: bool = False,
+    expansion: str = DEFAULT_EXPANSION,
+    similarity: float = 0.9,
+    ignore_index: Any = "auto",
+    class_mapping: Mapping[int | str, int | str] | None = None,
+    on_edited: str = "refuse",
+    output_dir: str | Path | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **model_options: Any,
+) -> PlanReport:
+    """Plan the questions whose answers repair most.
+
+    Each superpixel is one possible question, "is this label right?". Probabilities stream by; of each image only what
+    is known of its superpixels stays. A later call plans the next round: what was answered is not asked again, and its
+    labels are the corrected ones. The given labels are never written.
+
+    Args:
+        samples: a `fiftyone` dataset or view of images
+        label_field: its `Segmentation` field whose masks are in question
+        model: where probabilities come from, as in `score_label_quality`
+        probabilities: instead of a model, likewise
+        predictions: instead of either, likewise
+        superpixels: a field of `compute_superpixels`, or any Segmentation field of ids; cut on the fly if None. What no
+            superpixel covers is cut on the fly, too
+        superpixel_method: on the fly: "slic" or "felzenszwalb"
+        superpixel_size: on the fly: pixels per superpixel; a 175th of the image if None
+        budget: number of questions
+        acquisition: one of `correction.ACQUISITIONS`
+        audits: share of the questions that is drawn at random, which tells how much is still wrong; 0 for none
+        propagate: whether superpixels that nobody was asked about are relabelled where the answers make it certain
+        recheck: whether a superpixel is asked about a second time where everything else speaks against its answer
+        missed_objects: whether what the model sees where no superpixel is becomes a superpixel of its shape, to be
+            asked about as one object; otherwise such gaps are cut up by colour
+        expansion: which part of a superpixel a question is about: "superpixel" for all of it, "similar" for the pixels
+            whose prediction is like that of the representative one, "doubted" for the part that is not predicted as it
+            is labelled
+        similarity: for "similar": least cosine between the probabilities of two pixels
+        ignore_index: as in `score_label_quality`
+        class_mapping: likewise
+        on_edited: what to do with earlier answers about labels that were edited since, see `apply_corrections`
+        output_dir: folder of the files; beside FiftyOne's dataset files if None
+        batch_size: images per forward pass; chosen by itself if None
+        seed: of what is drawn at random
+        progress: told how far the job is; a bar in the terminal if None
+        model_options: further options of `models.load_segmenter`
+
+    Returns:
+        what will be asked
+
+    Raises:
+        LabelQualityError: if the arguments or the data cannot be used
+
+    Example:
+        >>> plan_correction_queries(dataset, "ground_truth", model="cross_validation", budget=200)  # doctest: +SKIP
+    """
+    if acquisition not in ACQUISITIONS:
+        raise LabelQualityError(f"Expected `acquisition` to be one of {list(ACQUISITIONS)}, but got {acquisition!r}")
+    if expansion not in EXPANSIONS:
+        raise LabelQualityError(f"Expected `expansion` to be one of {list(EXPANSIONS)}, but got {expansion!r}")
+    if budget < 1:
+        raise LabelQualityError(f"Expected `budget` to be at least 1 question, but got {budget}")
+    plan = _Plan(
+        label_field, superpixels, superpixel_method, superpixel_size, int(budget), acquisition, float(audits),
+        propagate, recheck, missed_objects, expansion, float(similarity),
+        ignore_index, class_mapping, on_edited, seed,
+    )  # fmt: skip
+    require_label_field(samples, label_field)
+    dataset, names = samples._root_dataset, CorrectionFields(label_field)
+    if superpixels is not None:
+        _require_superpixels(samples, superpixels, label_field)
+    run_records.require_free_key(
+        dataset, names.run, [names.queries, names.corrected], overwrite=True, method=run_records.CORRECTION
+    )
+    source = open_source(
+        samples, label_field=label_field, model=model, probabilities=probabilities, predictions=predictions,
+        batch_size=batch_size, **model_options,
+    )  # fmt: skip
+    if progress is not None:
+        return _run(samples, plan, source, output_dir, progress)
+    with terminal_bar("checking labels") as bar:
+        return _run(samples, plan, source, output_dir, bar)
+
+
+def _require_superpixels(samples: Any, name: str, label_field: str) -> None:
+    import fiftyone as fo
+
+    choices = [one for one in samples.get_field_schema(embedded_doc_type=fo.Segmentation) if one != label_field]
+    if name not in choices:
+        raise LabelQualityError(
+            f"Expected `superpixels` to be one of the Segmentation fields {choices}, but got {name!r}; run "
+            "`compute_superpixels` first, or leave it out"
+        )
+    if len(samples.exists(f"{name}.mask")):
+        raise LabelQualityError(
+            f"Expected superpixels in `{name}` as files, but some are in the database; write them to files with "
+            f"`fiftyone.utils.labels.export_segmentations(dataset, {name!r}, folder, update=True)`"
+        )
+
+
+def _run(
+    samples: Any, plan: _Plan, source: ProbabilitySource, output_dir: str | Path | None, progress: Progress
+) -> PlanReport:
+    started = time.monotonic()
+    dataset = samples._root_dataset
+    scan = scan_labels(samples, plan.label_field, progress=progress)
+    seen = {**(source.values if isinstance(source, MaskSource) else {}), **scan.values}
+    classes = classes_of_field(mask_targets_of(samples, plan.label_field), seen, plan.ignore_index, plan.label_field)
+    classes = fit_classes(classes, source, scan.images, plan.class_mapping)
+    run = begin(dataset, plan.label_field, scan, classes, output_dir=output_dir, on_edited=plan.on_edited)
+    begun, run = run, next_round(run)
+    stage = _Stage(run, plan, classes, source.description)
+    failed = stage.look(source, scan.images, progress)
+    images = [image for image in scan.images if image.sample_id not in failed]
+    if not images:
+        raise LabelQualityError(f"No image can be asked about: {next(iter(failed.values()))}")
+    found = stage.load(images)
+    withdraw_propagated(run, [image.sample_id for image in images])
+    beliefs = propagate_answers(run, classes, found, plan.propagate, stage.segments)
+    found = replace(found, candidates=beliefs.candidates)
+    for place, row in beliefs.doubtful if plan.recheck else ():
+        found.asked[place][row] = False
+    values = acquisition_values(
+        found.candidates, plan.acquisition, seed=plan.seed + run.record.summary["round"], asked=found.asked,
+        beliefs=beliefs.posterior, seconds=found.seconds(),
+    )  # fmt: skip
+    chosen = choose_queries(
+        found.candidates, values, plan.budget, audits=plan.audits, seed=plan.seed + run.record.summary["round"]
+    )
+    keep(begun)
+    written = stage.write(images, found, chosen, progress)
+    write_all(run, images, progress)
+    skipped = [(skip.sample_id, skip.filepath, skip.reason) for skip in scan.skipped]
+    skipped += [(i.sample_id, i.filepath, failed[i.sample_id]) for i in scan.images if i.sample_id in failed]
+    report = PlanReport(
+        label_field=plan.label_field,
+        round=run.record.summary["round"],
+        num_queries=len(chosen),
+        num_images=written,
+        num_audits=sum(one.audit for one in chosen),
+        by_class=dict(Counter(_given_name(classes, found, one) for one in chosen)),
+        num_superpixels=sum(len(one) for one in found.candidates),
+        reachable=found.reachable(),
+        num_answered=found.num_answered,
+        num_propagated=beliefs.num_propagated,
+        acquisition=ACQUISITIONS[plan.acquisition],
+        skipped=skipped,
+        seconds=round(time.monotonic() - started, 2),
+        warnings=_warnings(source, images, chosen, plan),
+    )
+    _finish(run, plan, source, report, found)
+    return report
+
+
+def _warnings(
+    source: ProbabilitySource, images: Sequence[LabelledImage], chosen: Sequence[Any], plan: _Plan
+) -> list[str]:
+    found = []
+    trained = source.seen_in_training(images)
+    if trained:
+        found.append(
+            f"The model was trained on {trained:,} of these images with these labels, so it will not doubt them; plan "
+            "with out-of-sample predictions: `train_cross_validated`"
+        )
+    if len(chosen) < plan.budget:
+        found.append(f"Only {len(chosen):,} of {plan.budget:,} questions can be asked; everything else was answered")
+    return found
+
+
+def _given_name(classes: ClassMap, found: Found, one: Any) -> str:
+    given = int(found.candidates[one.image].given[one.row])
+    return classes.names[given] if given >= 0 else "no class"
+
+
+# --- the run --------------------------------------------------------------------------------------------------
+
+
+def _finish(run: CorrectionRun, plan: _Plan, source: ProbabilitySource, report: PlanReport, found: Found) -> None:
+    summary = dict(run.record.summary)
+    this = {
+        "round": report.round,
+        "queries": report.num_queries,
+        "audits": report.num_audits,
+        "population": found.population(),
+    }
+    history = [*summary.get("rounds", []), this]
+    summary["labelled"] = found.labelled
+    record = run_records.RunRecord(
+        run.record.key, run_records.CORRECTION, plan.label_field,
+        {"source": source.description, "budget": plan.budget, "seed": plan.seed,
+         **{name: getattr(plan, name) for name in REMEMBERED}},
+        run.record.fields, output_dir=str(run.folder),
+        summary=summary | {"rounds": history, "report": report.markdown()},
+    )  # fmt: skip
+    run_records.register_run(run.dataset, record)
+
+
+# --- images ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The candidates of all images, and what was asked before.
+
+    Attributes:
+        images: in the order of everything else
+        candidates: of each image
+        asked: (n,) bool of each image
+        answers: answers that people gave, by sample id
+        labelled: pixels that have a class
+    """
+
+    images: list[LabelledImage]
+    candidates: list[Candidates]
+    asked: list[np.ndarray]
+    answers: dict[str, list[Answer]]
+    labelled: int
+
+    @property
+    def num_answered(self) -> int:
+        """Answers that people gave."""
+        return sum(len(found) for found in self.answers.values())
+
+    def seconds(self) -> AnswerSeconds:
+        """What an answer takes, as measured so far."""
+        given = [answer for found in self.answers.values() for answer in found if answer.seconds and answer.sitting]
+        times = {
+            status: [float(answer.seconds or 0) for answer in given if answer.status == status]
+            for status in ("confirmed", "corrected")
+        }
+        return AnswerSeconds.fit(times["confirmed"], times["corrected"])
+
+    def population(self) -> int:
+        """Pixels that a question can be about now."""
+        open_rows = (one.area[(one.given >= 0) & ~rows] for one, rows in zip(self.candidates, self.asked, strict=True))
+        return sum(int(areas.sum()) for areas in open_rows)
+
+    def reachable(self) -> float:
+        """Share of the labelled pixels that lie in some superpixel with a class."""
+        area = sum(int(one.area[one.given >= 0].sum()) for one in self.candidates)
+        return min(area / max(self.labelled, 1), 1.0)
+
+
+class _Stage:
+    """What is done image by image."""
+
+    def __init__(self, run: CorrectionRun, plan: _Plan, classes: ClassMap, source: str) -> None:
+        self._run, self._plan, self._classes = run, plan, classes
+        cut = (plan.superpixels, plan.superpixel_method, plan.superpixel_size)
+        self._how = repr((source, *cut, plan.expansion, plan.similarity, plan.missed_objects, classes))
+        self._answers: dict[str, list[Answer]] = defaultdict(list)
+        counting = answer_log.answers_that_count(answer_log.read_answers(run.dataset, run.label_field))
+        for answer in counting:
+            if answer.source == answer_log.PROPAGATED:  # follows from the others, anew in each plan
+                continue
+            self._answers[answer.sample_id].append(answer)
+        self._superpixel_paths: dict[str, str | None] = {}
+        if plan.superpixels is not None:
+            name = plan.superpixels
+            rows = run.dataset._sample_collection.find({}, {f"{name}.mask_path": 1})  # of all slices
+            self._superpixel_paths = {str(row["_id"]): (row.get(name) or {}).get("mask_path") for row in rows}
+
+    def _path(self, image: LabelledImage) -> Path:
+        """File of an image's candidates: another name where anything that decides them is different."""
+        keys = [answer.key for answer in self._answers.get(image.sample_id, ())]
+        stamp = self._superpixel_paths.get(image.sample_id)
+        state = repr((self._how, image.digest, keys, _change_time(stamp)))
+        name = f"{image.sample_id}-{hashlib.blake2b(state.encode(), digest_size=8).hexdigest()}.npz"
+        return self._run.folder / "candidates" / name
+
+    def segments(self, image: LabelledImage) -> np.ndarray:
+        """The superpixels that an image was cut into."""
+        with np.load(self._path(image).with_suffix(".segments.npz")) as arrays:
+            return arrays["segments"]
+
+    def _num_labelled(self, image: LabelledImage) -> int:
+        with np.load(self._path(image).with_suffix(".segments.npz")) as arrays:
+            return int(arrays["labelled"])
+
+    def labels(self, image: LabelledImage) -> np.ndarray:
+        """Class indices of the label as people have corrected it."""
+        raw = self._classes.mask_values(self._run.read_label(image.sample_id))
+        parts = answer_log.repaints(self._answers.get(image.sample_id, ()))
+        return self._classes.value_indices(replay(raw, parts))
+
+    def look(self, source: ProbabilitySource, images: Sequence[LabelledImage], progress: Progress) -> dict[str, str]:
+        """Find the candidates of all images that have none yet.
+
+        Returns:
+            sample id to reason for those that could not be looked at
+        """
+        (self._run.folder / "candidates").mkdir(parents=True, exist_ok=True)
+        waiting = [image for image in images if not self._path(image).is_file()]
+        failed: dict[str, str] = {}
+        for done, (image, result) in enumerate(source.stream(waiting), start=1):
+            try:
+                if isinstance(result, Exception):
+                    raise LabelQualityError(str(result))
+                self._look_at(image, result)
+            except (OSError, ValueError) as error:
+                failed[image.sample_id] = str(error)
+            progress(done, len(waiting), "predicting")
+        return failed
+
+    def _look_at(self, image: LabelledImage, probabilities: Any) -> None:
+        labels = self.labels(image)
+        segments = self._cut(image, labels, probabilities)
+        # Hard masks give NaN where they say nothing: all classes are as likely there.
+        found = find_candidates(labels, _without_gaps(probabilities), segments)
+        path = self._path(image)
+        for old in path.parent.glob(f"{image.sample_id}-*"):
+            old.unlink(missing_ok=True)
+        np.savez_compressed(
+            path.with_suffix(".segments.npz"),
+            segments=segments,
+            part=self._parts(labels, probabilities, segments, found),
+            labelled=int((labels >= 0).sum()),
+        )
+        found.save(path)
+
+    def _parts(self, labels: np.ndarray, probabilities: Any, segments: np.ndarray, found: Candidates) -> np.ndarray:
+        """Of each superpixel the part that a question is about, all in one (H, W) bool map."""
+        mode: Any = self._plan.expansion
+        part = np.ones(segments.shape, bool)
+        if mode == "superpixel":
+            return part
+        values = np.asarray(probabilities.detach().cpu() if hasattr(probabilities, "detach") else probabilities)
+        for row in range(len(found)):
+            top, left, bottom, right = (int(edge) for edge in found.bbox[row])
+            window = (slice(top, bottom), slice(left, right))
+            region = segments[window] == found.segment[row]
+            place = (int(found.row[row]) - top, int(found.column[row]) - left)
+            asked = expand(
+                region, labels[window], values[:, top:bottom, left:right], place, mode, threshold=self._plan.similarity
+            )
+            part[window] &= asked | ~region
+        return part
+
+    def _part(self, image: LabelledImage) -> np.ndarray:
+        with np.load(self._path(image).with_suffix(".segments.npz")) as arrays:
+            return arrays["part"]
+
+    def _cut(self, image: LabelledImage, labels: np.ndarray, probabilities: Any) -> np.ndarray:
+        path = self._superpixel_paths.get(image.sample_id)
+        pixels = resize_image(read_image(image.filepath), labels.shape)
+        if path is None:
+            method: Any = self._plan.superpixel_method
+            segments = image_superpixels(pixels, method=method, size=self._plan.superpixel_size)
+        else:
+            segments = resize_nearest(read_mask_file(path).astype(np.int32), (labels.shape[0], labels.shape[1]))
+            if self._plan.missed_objects:
+                segments = add_missed_objects(segments, labels, probabilities.argmax(0))
+            segments = fill_gaps(segments, pixels, size=self._plan.superpixel_size)
+        # What somebody made a superpixel of stays one question, also where other objects lie in front of it.
+        return split_by_label(segments, labels, connected=path is None)
+
+    def load(self, images: Sequence[LabelledImage]) -> Found:
+        """Read the candidates of all images."""
+        candidates, asked, labelled = [], [], 0
+        people: dict[str, list[Answer]] = {}
+        for image in images:
+            one = Candidates.load(self._path(image))
+            given = [a for a in self._answers.get(image.sample_id, ()) if a.source != answer_log.UNREVIEWED]
+            people[image.sample_id] = given
+            candidates.append(one)
+            asked.append(_asked(one, self.segments(image), given) if given else np.zeros(len(one), bool))
+            labelled += self._num_labelled(image)
+        return Found(list(images), candidates, asked, people, labelled)
+
+    def write(self, images: Sequence[LabelledImage], found: Found, chosen: Sequence[Any], progress: Progress) -> int:
+        """Write the chosen questions, and take the old pending ones away.
+
+        Returns:
+            number of images with questions
+        """
+        name, round_number = self._run.fields.queries, int(self._run.record.summary["round"])
+        queries.declare_queries(self._run.dataset, name)
+        per_image: dict[int, list[tuple[int, Any]]] = defaultdict(list)
+        for rank, one in enumerate(chosen):
+            per_image[one.image].append((rank, one))
+        documents: dict[str, list[dict[str, Any]]] = {}
+        for place, image in enumerate(images):
+            documents[image.sample_id] = []
+            if place not in per_image:
+                continue
+            segments = np.where(self._part(image), self.segments(image), 0)
+            candidates = found.candidates[place]
+            for rank, one in per_image[place]:
+                path = self._run.folder / "queries" / image.sample_id / f"{round_number}-{rank}-{uuid4().hex[:8]}.png"
+                documents[image.sample_id].append(
+                    self._document(image, segments, candidates, one, rank, round_number, path)
+                )
+            progress(len(documents), len(images), "writing questions")
+        queries.replace_pending(self._run.dataset, name, documents)
+        return len(per_image)
+
+    def _document(
+        self, image: LabelledImage, segments: np.ndarray, found: Any, one: Any, rank: int, round_number: int, path: Path
+    ) -> dict[str, Any]:
+        top, left, bottom, right = (int(edge) for edge in found.bbox[one.row])
+        (dy, dx, below, beside), mask = tight(segments[top:bottom, left:right] == int(found.segment[one.row]))
+        top, left, bottom, right = top + dy, left + dx, top + below, left + beside
+        files.write_png(path, draw_mask(mask))
+        given = int(found.given[one.row])
+        likely = [int(index) for index in found.alternatives(one.row)]
+        named = [self._classes.names[index] for index in likely if self._classes.values[index] is not None]
+        return queries.query_document(
+            bbox=(top, left, bottom, right),
+            shape=image.size,
+            mask_path=str(path),
+            given=self._classes.names[given] if given >= 0 else "no class",
+            alternatives=named[:_ALTERNATIVES],
+            suggested=self._classes.names[int(found.suggested[one.row])],
+            value=one.value,
+            rank=rank,
+            point=(int(found.row[one.row]), int(found.column[one.row])),
+            area=int(mask.sum()),
+            audit=one.audit,
+            round_number=round_number,
+        )
+
+
+def _change_time(path: str | None) -> int:
+    try:
+        return Path(path).stat().st_mtime_ns if path else 0
+    except OSError:
+        return 0
+
+
+def _without_gaps(probabilities: Any) -> Any:
+    if isinstance(probabilities, np.ndarray) and np.isnan(probabilities).any():
+        return np.where(np.isnan(probabilities), np.float32(1 / len(probabilities)), probabilities)
+    return probabilities
+
+
+def resize_image(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Bring an image to the size of its label.
+
+    Args:
+        image: (h, w, 3) uint8
+        shape: (H, W)
+
+    Returns:
+        (H, W, 3) uint8
+    """
+    if image.shape[:2] == tuple(shape[:2]):
+        return image
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(image).resize((int(shape[1]), int(shape[0])), Image.Resampling.BILINEAR))
+
+
+def _asked(found: Any, segments: np.ndarray, given: Sequence[Answer]) -> np.ndarray:
+    """Superpixels of which half and more lies in what was answered about."""
+    covered = np.zeros(segments.shape, bool)
+    for answer in given:
+        top, left, bottom, right = answer.bbox
+        covered[top:bottom, left:right] |= answer.mask[: segments.shape[0] - top, : segments.shape[1] - left]
+    counts = np.bincount(segments[covered].ravel(), minlength=int(segments.max()) + 1)
+    return counts[found.segment] >= _ASKED * found.area

@@ -1,0 +1,1 @@
+"""Rehearse with errors that are known."""

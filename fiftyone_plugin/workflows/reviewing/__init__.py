@@ -1,0 +1,1 @@
+"""Look at a run, accept or reject its regions, and see how much is wrong."""

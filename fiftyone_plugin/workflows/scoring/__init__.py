@@ -1,0 +1,1 @@
+"""Score labels: from probabilities to scores, flags and regions in the dataset."""

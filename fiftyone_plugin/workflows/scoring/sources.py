@@ -1,0 +1,395 @@
+"""Where the probabilities of a scoring run come from, behind one face."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ... import models, quality
+from ...dataset.door.classes import IGNORED, ClassMap, match_channels
+from ...dataset.door.masks import resize_nearest
+from ...dataset.door.scan import (
+    LabelledImage,
+    mask_reader,
+    mask_targets_of,
+    require_same_shape,
+    scan_labels,
+    segmentation_fields,
+    string_fields,
+)
+from ...dataset.door.zoo import zoo_segmenter
+from ...errors import LabelQualityError
+
+
+class ProbabilitySource(Protocol):
+    """Gives (K, H, W) probabilities at label size for each image."""
+
+    @property
+    def description(self) -> str:
+        """Tells one source from another, also between two states of a model."""
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """Names of the channels, if they are known."""
+
+    def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
+        """Yield each image with its probabilities, or with the exception that kept it from having any."""
+
+    def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
+        """How many of the images the model is known to have been trained on."""
+
+
+@dataclass
+class MaskSource:
+    """Another mask of each image, by another annotator or by a model that gives classes only.
+
+    Its mask values are those of the labels, so the classes of the labels are its channels.
+
+    Attributes:
+        read_prediction: sample id to mask values
+        description: names the field
+        values: mask values that occur, where no `mask_targets` name them; each with the number of its images
+        classes: set when the classes are settled, before anything is read
+    """
+
+    read_prediction: Callable[[str], np.ndarray]
+    description: str
+    values: dict[int, int] = field(default_factory=dict)
+    classes: ClassMap | None = None
+    class_names: Sequence[str] | None = None
+
+    def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
+        """Read one mask per image; a missing or broken one yields its exception.
+
+        The probabilities are NaN where the prediction is ignored: nothing is known of the label there.
+        """
+        for image in images:
+            try:
+                yield image, self._probabilities(image)
+            except (OSError, ValueError) as error:
+                yield image, LabelQualityError(f"no usable prediction for {image.filepath}: {error}")
+
+    def _probabilities(self, image: LabelledImage) -> np.ndarray:
+        if self.classes is None:
+            raise RuntimeError("The classes must be settled before predictions are read")
+        mask = self.read_prediction(image.sample_id)
+        require_same_shape(mask.shape[:2], image.size, image.filepath)
+        predicted = resize_nearest(self.classes.indices(mask), image.size)
+        probabilities = quality.hard_mask_probabilities(predicted, len(self.classes), ignore_index=IGNORED)
+        probabilities[:, predicted == IGNORED] = np.nan
+        return probabilities
+
+    def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
+        """Masks say nothing about training."""
+        return 0
+
+
+@dataclass
+class ModelSource:
+    """Probabilities by a model, computed in batches."""
+
+    segmenter: Any
+    description: str
+    batch_size: int | None = None
+    trained_on: Callable[[str], bool] = field(default=lambda filepath: False)
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """The model's own class names, if it knows them."""
+        return self.segmenter.class_names
+
+    def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
+        """Predict image by image; a failing image yields its exception."""
+        items = [models.ImageItem(name=image.filepath, path=image.filepath, size=image.size) for image in images]
+        image_of = {id(item): image for item, image in zip(items, images, strict=True)}
+        for item, result in self.segmenter.stream(items, batch_size=self.batch_size):
+            yield image_of[id(item)], result
+
+    def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
+        """Count the images that are recorded as having been trained on."""
+        return sum(self.trained_on(image.filepath) for image in images)
+
+
+@dataclass
+class FileSource:
+    """Probabilities that are on disk already."""
+
+    path_of: dict[str, str | None]
+    description: str
+    class_names: Sequence[str] | None = None
+
+    def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
+        """Read one file per image; a missing or broken one yields its exception."""
+        for image in images:
+            path = self.path_of.get(image.sample_id)
+            if not path:
+                yield image, LabelQualityError(f"no probability file for {image.filepath}")
+                continue
+            try:
+                yield image, models.probability_file(path)
+            except Exception as error:
+                yield image, LabelQualityError(f"unreadable probabilities {path}: {error}")
+
+    def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
+        """Files say nothing about training."""
+        return 0
+
+
+@dataclass
+class MeanSource:
+    """Several sources as one: the mean of their probabilities, so that what they do not agree on is unsure.
+
+    Attributes:
+        sources: at least one
+    """
+
+    sources: Sequence[ProbabilitySource]
+
+    @property
+    def description(self) -> str:
+        """Names all sources."""
+        return " + ".join(source.description for source in self.sources)
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """Names of the channels, if any source knows them."""
+        return next((source.class_names for source in self.sources if source.class_names), None)
+
+    def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
+        """Predict a few images by each source in turn; an image that one source fails on yields its exception."""
+        for chunk in _chunks(images, _PIXELS_AT_ONCE):
+            results: dict[str, list[Any]] = {image.sample_id: [] for image in chunk}
+            for source in self.sources:
+                for image, result in source.stream(chunk):
+                    results[image.sample_id].append(result)
+            for image in chunk:
+                yield image, self._mean(image, results[image.sample_id])
+
+    def _mean(self, image: LabelledImage, results: Sequence[Any]) -> Any:
+        failure = next((result for result in results if isinstance(result, Exception)), None)
+        if failure is not None:
+            return failure
+        arrays = [np.asarray(result.detach().cpu() if hasattr(result, "detach") else result) for result in results]
+        shapes = [array.shape for array in arrays]
+        if len(set(shapes)) > 1:
+            return LabelQualityError(
+                f"Expected all models to give the same classes and size for {image.filepath}, but got shapes {shapes}; "
+                "map the channels of each model to the label's classes first (`models.load_segmenter(channel_map=)`)"
+            )
+        return np.mean(arrays, axis=0, dtype=np.float32)
+
+    def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
+        """The most that any source has been trained on."""
+        return max(source.seen_in_training(images) for source in self.sources)
+
+
+_PIXELS_AT_ONCE = 1 << 22
+_PROBES = 5
+
+
+def _chunks(images: Sequence[LabelledImage], pixels: int) -> Iterator[list[LabelledImage]]:
+    """Yield runs of images of about so many pixels, at least one image each."""
+    chunk: list[LabelledImage] = []
+    for image in images:
+        chunk.append(image)
+        if sum(one.size[0] * one.size[1] for one in chunk) >= pixels:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def open_source(
+    samples: Any,
+    *,
+    label_field: str = "ground_truth",
+    model: Any = None,
+    probabilities: str | Sequence[str] | None = None,
+    predictions: str | None = None,
+    batch_size: int | None = None,
+    **options: Any,
+) -> ProbabilitySource:
+    """Open where probabilities come from.
+
+    Args:
+        samples: the dataset or view
+        label_field: the Segmentation field that is to be judged
+        model: anything `models.load_segmenter` takes, `"zoo:<name>"` for FiftyOne's model zoo, or the key of a
+            cross-validated training run on the dataset; a list of them for the mean of their probabilities
+        probabilities: instead of a model, a sample field with the paths of npy, npz or zarr files, or a folder
+            with one such file per image, named like it; a list of them for their mean
+        predictions: instead of either, a second Segmentation field with the same mask values
+        batch_size: images per forward pass; chosen by itself if None
+        options: further options of `models.load_segmenter` (device, flips, scales, tile, ...)
+
+    Returns:
+        the source
+
+    Raises:
+        LabelQualityError: if not exactly one of `model`, `probabilities` and `predictions` is given, or it cannot be
+            opened
+    """
+    named = {"model": model, "probabilities": probabilities, "predictions": predictions}
+    given = [f"`{name}`" for name, value in named.items() if value is not None]
+    if len(given) != 1:
+        raise LabelQualityError(
+            f"Expected one of `model`, `probabilities` and `predictions`, but got {' and '.join(given) or 'none'}; for "
+            "a dataset without a model run `train_cross_validated` first and pass its key as `model`"
+        )
+    if predictions is not None:
+        return mask_source(samples, label_field, predictions)
+    several = [value for value in (model, probabilities) if isinstance(value, list | tuple)]
+    if several:
+        name = "model" if model is not None else "probabilities"
+        if not several[0]:
+            raise LabelQualityError(f"Expected at least one entry in `{name}`, but got an empty list")
+        rest: dict[str, Any] = {"label_field": label_field, "batch_size": batch_size, **options}
+        return MeanSource([open_source(samples, **{name: one}, **rest) for one in several[0]])
+    if probabilities is not None:
+        return _file_source(samples, str(probabilities))
+    segmenter, description = _segmenter(samples, model, options)
+    return ModelSource(segmenter, description, batch_size, _trained_on(model))
+
+
+def _trained_on(model: Any) -> Callable[[str], bool]:
+    """Whether an image was trained on, as far as that is recorded: one fold's model saw all folds but its own."""
+    folder = Path(model).expanduser() if isinstance(model, str | Path) else None
+    if folder is None or not (folder.parent / "folds.json").is_file() or not folder.name.startswith("fold_"):
+        return lambda filepath: False
+    own = int(folder.name.removeprefix("fold_"))
+    fold_of = models.read_cross_validation(folder.parent).fold_of
+    return lambda filepath: fold_of.get(filepath, own) != own
+
+
+def _segmenter(samples: Any, model: Any, options: dict[str, Any]) -> tuple[Any, str]:
+    from ...dataset.runs.run_records import find_run
+
+    if isinstance(model, str) and model.startswith("zoo:"):
+        return zoo_segmenter(model[4:], **options), model
+    if isinstance(model, str) and (run := find_run(samples._dataset, model)) is not None:
+        if "model_folder" not in run.parameters:
+            raise LabelQualityError(
+                f"Expected the key of a training run as `model`, but {model!r} has no out-of-fold models; pass that of "
+                "a cross-validated training, or of a noise-robust one with `out_of_fold=True`"
+            )
+        model = str(run.parameters["model_folder"])
+    segmenter = models.load_segmenter(model, **options)
+    return segmenter, f"{segmenter.description}#{_fingerprint(model)}"
+
+
+def _fingerprint(model: Any) -> str:
+    """Tells two states of the same model apart, so that an interrupted run never goes on with another one."""
+    digest = hashlib.blake2b(digest_size=6)
+    if isinstance(model, str | Path):
+        path = Path(str(model).split(":", 1)[-1]).expanduser()
+        files = [path] if path.is_file() else sorted(path.glob("**/*")) if path.is_dir() else []
+        for file in files:
+            stat = file.stat()
+            digest.update(f"{file}{stat.st_size}{stat.st_mtime_ns}".encode())
+    elif hasattr(model, "state_dict"):
+        for name, tensor in model.state_dict().items():
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def mask_source(samples: Any, label_field: str, predictions: str) -> MaskSource:
+    """Open a second Segmentation field as a source; its classes are settled later.
+
+    Args:
+        samples: the dataset or view
+        label_field: the Segmentation field that is to be judged
+        predictions: the other one
+
+    Returns:
+        the source
+
+    Raises:
+        LabelQualityError: if there is no such field, or it names a mask value otherwise than the labels do
+    """
+    choices = [name for name in segmentation_fields(samples) if name != label_field]
+    if predictions not in choices:
+        raise LabelQualityError(
+            f"Expected `predictions` to be one of the Segmentation fields {choices} beside {label_field!r}, but got "
+            f"{predictions!r}; for files of probabilities pass `probabilities`"
+        )
+    targets = mask_targets_of(samples, label_field)
+    own = dict(samples.mask_targets.get(predictions) or {})
+    different = {value: (targets[value], name) for value, name in own.items() if targets.get(value, name) != name}
+    if different:
+        value, (label, name) = next(iter(different.items()))
+        raise LabelQualityError(
+            f"Expected {predictions!r} and {label_field!r} to have the same mask values, but {value} is {name!r} in "
+            f"the first and {label!r} in the second; rewrite one of them, or correct `dataset.mask_targets`"
+        )
+    values = {} if targets else scan_labels(samples, predictions).values
+    return MaskSource(mask_reader(samples, predictions), f"masks:{predictions}", values)
+
+
+_SUFFIXES = (".npy", ".npz", ".zarr")
+
+
+def _file_source(samples: Any, probabilities: str) -> FileSource:
+    dataset = samples._dataset
+    ids = samples.values("id")
+    if dataset.has_field(probabilities):
+        paths = samples.values(probabilities)
+        wrong = next((path for path in paths if path is not None and not isinstance(path, str)), None)
+        if wrong is not None:
+            raise LabelQualityError(
+                f"Expected the field {probabilities!r} to hold paths of npy, npz or zarr files, "
+                f"but it holds {type(wrong).__name__}"
+            )
+        return FileSource(dict(zip(ids, paths, strict=True)), f"field:{probabilities}")
+    folder = Path(probabilities).expanduser()
+    if not folder.is_dir():
+        raise LabelQualityError(
+            f"Expected `probabilities` to be a folder or one of the string fields {string_fields(dataset)}, "
+            f"but got {probabilities!r}"
+        )
+    found = {file.stem: str(file) for file in folder.iterdir() if file.suffix in _SUFFIXES}
+    stems = [Path(path).stem for path in samples.values("filepath")]
+    return FileSource({i: found.get(stem) for i, stem in zip(ids, stems, strict=True)}, f"folder:{folder}")
+
+
+def fit_classes(
+    classes: ClassMap,
+    source: ProbabilitySource,
+    images: Sequence[LabelledImage],
+    class_mapping: Mapping[int | str, int | str] | None = None,
+) -> ClassMap:
+    """Predict one image to learn how many channels there are, and try everything on it once.
+
+    Args:
+        classes: of the label field
+        source: of probabilities
+        images: the first few are tried
+        class_mapping: channel number or name to mask value or class name
+
+    Returns:
+        the classes in the order of the channels
+
+    Raises:
+        LabelQualityError: if no image gives probabilities, or classes and channels do not fit
+    """
+    if isinstance(source, MaskSource):
+        source.classes = classes
+    failure: Exception | None = None
+    for image, result in source.stream(images[:_PROBES]):
+        if isinstance(result, Exception):
+            failure = failure or result
+            continue
+        if result.ndim != 3:
+            raise LabelQualityError(
+                f"Expected probabilities of shape (K, H, W), but got {tuple(result.shape)} for {image.filepath}"
+            )
+        if isinstance(source, MaskSource):
+            return classes
+        return match_channels(classes, int(result.shape[0]), source.class_names, class_mapping)
+    if isinstance(failure, LabelQualityError):
+        raise failure
+    raise LabelQualityError(f"The first {min(_PROBES, len(images))} images gave no probabilities: {failure}")

@@ -1,0 +1,1 @@
+"""Start from nothing: pseudo labels, superpixels, embeddings."""

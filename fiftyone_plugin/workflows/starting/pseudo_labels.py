@@ -1,0 +1,569 @@
+"""Labels from nothing but class names: boxes by GroundingDINO, masks by SAM, composed into one label map per image.
+
+The preparation of "Active Label Correction" (Kim et al., ICML 2024), without a hand-written table of tokens, and with
+superpixel ids that do not wrap. Boxes and instance masks that are on the dataset already will do, too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ...correction.superpixels.composition import Composition, compose_masks
+from ...dataset.door.instance_masks import instance_mask
+from ...dataset.fields import appearance
+from ...dataset.fields import schema as fields
+from ...dataset.runs import files, run_records
+from ...errors import LabelQualityError
+from ...models.files.images import read_image
+from ...models.foundation.grounding_prompt import class_phrases
+from ...progress import Progress, terminal_bar
+from .sam_embeddings import known_embeddings
+from .superpixels import write_superpixels
+from .zoo_checkpoints import find_checkpoint
+
+DEFAULT_KEY: Final = "pseudo_labels"
+BOX_THRESHOLD: Final = 0.2
+UNPAINTED: Final = ("background", "ignore")
+"""What pixels become that no mask covers: class 0, or pixels without a label."""
+
+_BACKGROUND = 0
+
+
+@dataclass(frozen=True)
+class PseudoLabelReport:
+    """What was generated.
+
+    Attributes:
+        key: the field
+        classes: names by mask value
+        num_images: images with pseudo labels
+        num_resumed: of those, images that an interrupted run had finished
+        num_boxes: boxes or instances that were painted
+        by_class: class to boxes or instances
+        painted_share: share of the pixels that some mask covers
+        empty: (sample id, file) of images without any detection
+        unknown: label of boxes on the dataset that is none of the classes, to number
+        skipped: (sample id, file, reason) of images that could not be read
+        fields: the fields that were written
+        output_dir: folder of the files
+        seconds: time taken
+    """
+
+    key: str
+    classes: dict[int, str]
+    num_images: int
+    num_resumed: int
+    num_boxes: int
+    by_class: dict[str, int]
+    painted_share: float
+    empty: list[tuple[str, str]]
+    unknown: dict[str, int]
+    skipped: list[tuple[str, str, str]]
+    fields: list[str]
+    output_dir: str
+    seconds: float
+
+    def markdown(self) -> str:
+        """The report as a person reads it."""
+        lines = [
+            f"**{self.num_images:,} images have pseudo labels in `{self.key}`**: {self.num_boxes:,} objects, which "
+            f"cover {self.painted_share:.0%} of the pixels ({self.seconds:.0f} s)"
+        ]
+        most = sorted(self.by_class.items(), key=lambda row: -row[1])[:10]
+        if most:
+            lines.append("- " + ", ".join(f"{name} {number:,}" for name, number in most))
+        missing = [name for name in self.classes.values() if name not in self.by_class and name != "background"]
+        if missing:
+            lines.append(f"- **Never found:** {', '.join(missing[:12])}")
+        if self.empty:
+            lines.append(
+                f"- **{len(self.empty):,} images have no detection**, for instance {self.empty[0][1]}; they are in the "
+                f"saved view '{self.key} empty'"
+            )
+        if self.unknown:
+            listed = ", ".join(f"{name} ({number:,})" for name, number in list(self.unknown.items())[:5])
+            lines.append(f"- **Boxes of other classes were left out:** {listed}")
+        if self.skipped:
+            _, filepath, reason = self.skipped[0]
+            lines.append(f"- **{len(self.skipped):,} images were skipped**, for instance {filepath}: {reason}")
+        return "\n".join(lines)
+
+
+def generate_pseudo_labels(
+    samples: Any,
+    classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    *,
+    detector: str | None = None,
+    boxes: str | None = None,
+    instances: str | None = None,
+    checkpoint: str | None = None,
+    key: str = DEFAULT_KEY,
+    box_threshold: float = BOX_THRESHOLD,
+    unpainted: str = "background",
+    nms_iou: float | None = None,
+    min_area: int = 1,
+    write_confidence: bool = False,
+    batch_size: int = 4,
+    half: bool | None = None,
+    device: Any = None,
+    output_dir: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = True,
+    progress: Progress | None = None,
+) -> PseudoLabelReport:
+    """Label images from class names: boxes for the names, a mask for each box, smaller masks over larger ones.
+
+    An interrupted run goes on where it stopped when it is started again with the same arguments.
+
+    Args:
+        samples: a `fiftyone` dataset or view of images
+        classes: class names, or {name: [wordings to look for]}; for `boxes` and `instances` the labels that occur if
+            None. Every box has the class of its single most likely token
+        detector: where boxes come from: a GroundingDINO checkpoint of transformers, a folder or a name on the hub
+        boxes: instead, a Detections field with boxes of any detector
+        instances: instead of boxes and SAM, a Detections field with instance masks
+        checkpoint: of segment-anything, which turns boxes into masks: a .pth file or a model of FiftyOne's zoo
+        key: the field, and the name of the run; superpixels are in `{key}_superpixels`
+        box_threshold: least probability of a box, itself excluded
+        unpainted: what pixels without a mask become: "background" (mask value 0) or "ignore" (255)
+        nms_iou: of two boxes that overlap by more than this, of whatever class, only the better one stays; None for all
+        min_area: pixels of the smallest mask
+        write_confidence: whether to write `{key}_confidence`, a heatmap of how probable each pixel's label is
+        batch_size: images in one pass of the detector; halved where memory runs out
+        half: whether to compute in half precision; where that is faster if None
+        device: to run on; chosen by itself if None
+        output_dir: folder of the PNGs; beside FiftyOne's dataset files if None
+        overwrite: whether to replace a run under the same key
+        resume: whether to go on with an interrupted run
+        progress: told how far the job is; a bar in the terminal if None
+
+    Returns:
+        what was generated
+
+    Raises:
+        LabelQualityError: if the arguments cannot be used; the dataset is then unchanged
+
+    Example:
+        >>> generate_pseudo_labels(                                                     # doctest: +SKIP
+        ...     dataset, {"person": ["person", "pedestrian"], "car": ["car", "van"]},
+        ...     detector="IDEA-Research/grounding-dino-base", checkpoint="sam_vit_h_4b8939.pth",
+        ... )
+    """
+    dataset = samples._root_dataset
+    source = _source(samples, classes, detector, boxes, instances, checkpoint)
+    if unpainted not in UNPAINTED:
+        raise LabelQualityError(f"Expected `unpainted` to be one of {list(UNPAINTED)}, but got {unpainted!r}")
+    if not 0 <= box_threshold < 1:
+        raise LabelQualityError(f"Expected `box_threshold` in [0, 1), but got {box_threshold}; 0.2 is usual")
+    if nms_iou is not None and not 0 <= nms_iou <= 1:
+        raise LabelQualityError(f"Expected `nms_iou` in [0, 1] or None, but got {nms_iou}")
+    plan = _Plan(
+        key, source, dict(source.prompts), box_threshold, unpainted, nms_iou, min_area, write_confidence,
+        max(int(batch_size), 1), half, device, checkpoint,
+    )  # fmt: skip
+    run_records.require_free_key(
+        dataset, key, plan.field_names(), overwrite=overwrite, method=run_records.PSEUDO_LABELS
+    )
+    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset.name, key)
+    files.require_writable(base.parent if not base.exists() else base, 1)
+    if progress is not None:
+        return _run(samples, plan, base, resume, progress)
+    with terminal_bar("pseudo labels") as bar:
+        return _run(samples, plan, base, resume, bar)
+
+
+# --- where objects come from ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where boxes or instances come from, and the classes they can have."""
+
+    kind: str
+    name: str
+    prompts: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    key: str
+    source: _Source
+    prompts: Mapping[str, Sequence[str]]
+    box_threshold: float
+    unpainted: str
+    nms_iou: float | None
+    min_area: int
+    write_confidence: bool
+    batch_size: int
+    half: bool | None
+    device: Any
+    checkpoint: str | None
+
+    def field_names(self) -> list[str]:
+        """Every field that the run writes."""
+        names = [self.key, f"{self.key}_superpixels", f"{self.key}_num_objects"]
+        return names + ([f"{self.key}_confidence"] if self.write_confidence else [])
+
+    def targets(self) -> dict[int, str]:
+        """Mask value to class name."""
+        named = dict(enumerate(self.prompts, start=1))
+        return {_BACKGROUND: "background", **named} if self.unpainted == "background" else named
+
+    @property
+    def unpainted_value(self) -> int:
+        """Mask value of what no mask covers."""
+        if self.unpainted == "background":
+            return _BACKGROUND
+        return 255 if len(self.prompts) < 255 else 65_535
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything that decides the results."""
+        return {
+            "source": [self.source.kind, self.source.name],
+            "classes": [[name, list(wordings)] for name, wordings in self.prompts.items()],
+            "box_threshold": self.box_threshold,
+            "unpainted": self.unpainted,
+            "nms_iou": self.nms_iou,
+            "min_area": self.min_area,
+            "confidence": self.write_confidence,
+            "checkpoint": Path(self.checkpoint).name if self.checkpoint else None,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Objects:
+    """What was found in one image: masks, or boxes that still need one."""
+
+    class_index: np.ndarray
+    score: np.ndarray
+    boxes: np.ndarray | None = None
+    masks: list[np.ndarray] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+
+def _source(
+    samples: Any,
+    classes: Sequence[str] | Mapping[str, Sequence[str]] | None,
+    detector: str | None,
+    boxes: str | None,
+    instances: str | None,
+    checkpoint: str | None,
+) -> _Source:
+    named = {"detector": detector, "boxes": boxes, "instances": instances}
+    given = [name for name, value in named.items() if value]
+    if len(given) != 1:
+        raise LabelQualityError(
+            f"Expected one of `detector`, `boxes` and `instances`, but got {' and '.join(given) or 'none'}"
+        )
+    kind = given[0]
+    name = str(named[kind])
+    if kind != "instances" and not checkpoint:
+        raise LabelQualityError(
+            "Expected a `checkpoint` of segment-anything, which turns boxes into masks, but got none; pass a .pth "
+            "file, or masks that there are already as `instances`"
+        )
+    if kind != "detector":
+        _require_detections(samples, kind, name)
+    prompts = _prompts(samples, classes, kind, name)
+    class_phrases(prompts)  # names that cannot be used are refused before anything is loaded
+    if "background" in (one.lower() for one in prompts):
+        raise LabelQualityError(
+            "Expected names of things that can be found, but got 'background'; leave it out: what no mask covers "
+            'becomes background by itself (`unpainted="background"`)'
+        )
+    return _Source(kind, name, prompts)
+
+
+def _require_detections(samples: Any, argument: str, name: str) -> None:
+    import fiftyone as fo
+
+    choices = list(samples.get_field_schema(embedded_doc_type=fo.Detections))
+    if name not in choices:
+        raise LabelQualityError(f"Expected `{argument}` to be one of the Detections fields {choices}, but got {name!r}")
+
+
+def _prompts(
+    samples: Any, classes: Sequence[str] | Mapping[str, Sequence[str]] | None, kind: str, name: str
+) -> dict[str, list[str]]:
+    if classes is None and kind == "detector":
+        raise LabelQualityError("Expected `classes` to look for, but got none; pass a list of names")
+    if classes is None:
+        found = sorted(str(label) for label in samples.distinct(f"{name}.detections.label") if label)
+        classes = list({label.lower(): label for label in reversed(found)}.values())[::-1]  # however it is spelt
+    if isinstance(classes, str):
+        raise LabelQualityError(f"Expected `classes` to be a list of names, but got the text {classes!r}")
+    if isinstance(classes, Mapping):
+        return {
+            str(one): [str(w) for w in ([words] if isinstance(words, str) else words)] for one, words in classes.items()
+        }
+    names = [str(one) for one in classes]
+    class_phrases(names)  # notices duplicates, which a mapping would swallow
+    return {one: [one] for one in names}
+
+
+# --- image by image -------------------------------------------------------------------------------------------
+
+
+def _run(samples: Any, plan: _Plan, base: Path, resume: bool, progress: Progress) -> PseudoLabelReport:
+    started = time.monotonic()
+    dataset = samples._root_dataset
+    existing = run_records.find_run(dataset, plan.key)
+    folder = files.claim_folder(
+        base,
+        f"{run_records.dataset_id(dataset)}/{plan.key}",
+        plan.fingerprint(),
+        in_use=existing.output_dir if existing else None,
+        resume=resume,
+    )
+    rows = list(zip(*samples.values(["id", "filepath"]), strict=True))
+    stage = _Stage(plan, folder.path, dataset)
+    stage.load_models()
+    waiting = [row for row in rows if not stage.is_done(row[0])]
+    skipped: list[tuple[str, str, str]] = []
+    done = len(rows) - len(waiting)
+    for sample_id, filepath, failure in stage.label(waiting):
+        done += 1
+        if failure is not None:
+            skipped.append((sample_id, filepath, failure))
+        progress(done, len(rows), "pseudo labels")
+    failed = {sample_id for sample_id, _, _ in skipped}
+    kept = [(sample_id, filepath) for sample_id, filepath in rows if sample_id not in failed]
+    if not kept:
+        raise LabelQualityError(f"No image could be labelled: {skipped[0][2] if skipped else 'no samples'}")
+    report = _report(plan, stage, kept, len(rows) - len(waiting), skipped, folder.path, time.monotonic() - started)
+    if existing is not None:
+        run_records.remove_results(dataset, existing)
+    _write(dataset, plan, stage, kept, report)
+    folder.finish()
+    return report
+
+
+class _Stage:
+    """What is done image by image, in one folder."""
+
+    def __init__(self, plan: _Plan, folder: Path, dataset: Any) -> None:
+        self._plan, self._folder, self._dataset = plan, folder, dataset
+        self._detector: Any = None
+        self._sam: Any = None
+        self._cache: Any = None
+
+    def load_models(self) -> None:
+        """Load what will be needed, so that a checkpoint that cannot be used is noticed before the first image.
+
+        Raises:
+            LabelQualityError: if there is one
+        """
+        from ...models.foundation.grounding import cached_detector
+        from ...models.foundation.sam import cached_sam
+        from ...models.foundation.sam_embeddings import EmbeddingCache
+
+        plan = self._plan
+        if plan.source.kind == "detector":
+            self._detector = cached_detector(plan.source.name, plan.device, plan.half)
+            self._detector.prompts(plan.prompts)
+        if plan.source.kind != "instances":
+            self._sam = cached_sam(find_checkpoint(str(plan.checkpoint)), plan.device, plan.half)
+            _, embeddings = known_embeddings(self._dataset)
+            self._cache = EmbeddingCache(embeddings, self._sam) if embeddings else None
+
+    def path(self, kind: str, sample_id: str) -> Path:
+        """PNG of one of the fields."""
+        return self._folder / kind / f"{sample_id}.png"
+
+    def notes(self, sample_id: str) -> dict[str, Any] | None:
+        """What was counted in an image; written last."""
+        return files.read_json(self._folder / "records" / f"{sample_id}.json")
+
+    def is_done(self, sample_id: str) -> bool:
+        """Whether an interrupted run has finished an image."""
+        return self.notes(sample_id) is not None
+
+    def label(self, rows: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str, str | None]]:
+        """Label images; yields each with the reason if it failed."""
+        waiting = iter(rows)
+        while chunk := list(islice(waiting, self._plan.batch_size)):
+            readable, failures = self._read(chunk)
+            yield from failures
+            for (sample_id, filepath, image), objects in zip(readable, self._find(readable), strict=True):
+                try:
+                    if isinstance(objects, Exception):
+                        raise objects
+                    self._compose(sample_id, filepath, image, objects)
+                except (OSError, LabelQualityError) as error:
+                    if "memory" in str(error):  # it would be the same for all others
+                        raise
+                    yield sample_id, filepath, str(error)
+                    continue
+                yield sample_id, filepath, None
+
+    def _read(
+        self, chunk: Sequence[tuple[str, str]]
+    ) -> tuple[list[tuple[str, str, np.ndarray]], list[tuple[str, str, str]]]:
+        readable, failures = [], []
+        for sample_id, filepath in chunk:
+            try:
+                readable.append((sample_id, filepath, read_image(filepath)))
+            except (OSError, SyntaxError, ValueError) as error:
+                failures.append((sample_id, filepath, f"unreadable image: {error}"))
+        return readable, failures
+
+    def _find(self, images: Sequence[tuple[str, str, np.ndarray]]) -> list[_Objects | Exception]:
+        if not images:
+            return []
+        if self._plan.source.kind != "detector":
+            return [self._on_dataset(sample_id, image.shape) for sample_id, _, image in images]
+        found = self._detector.detect([image for _, _, image in images], self._plan.prompts, self._plan.box_threshold)
+        return [_Objects(boxes.class_index, boxes.score, boxes.xyxy) for boxes in found]
+
+    def _on_dataset(self, sample_id: str, shape: tuple[int, ...]) -> _Objects | Exception:
+        label = self._dataset[sample_id][self._plan.source.name]
+        index_of = {
+            wording.lower(): index
+            for index, (name, wordings) in enumerate(self._plan.prompts.items())
+            for wording in (name, *wordings)
+        }
+        classes, scores, boxes, masks, unknown = [], [], [], [], Counter[str]()
+        for detection in label.detections if label is not None else []:
+            index = index_of.get(str(detection.label).lower())
+            score = 1.0 if detection.confidence is None else float(detection.confidence)
+            if index is None:
+                unknown[str(detection.label)] += 1
+                continue
+            if score <= self._plan.box_threshold and detection.confidence is not None:
+                continue
+            x, y, width, height = detection.bounding_box
+            corners = np.clip([x, y, x + width, y + height], 0, 1) * [shape[1], shape[0], shape[1], shape[0]]
+            if self._plan.source.kind == "instances":
+                mask = instance_mask(detection, (int(shape[0]), int(shape[1])))
+                if mask is None:
+                    return LabelQualityError(
+                        f"an object in `{self._plan.source.name}` has no mask; pass the field as `boxes`"
+                    )
+                masks.append(mask)
+            classes.append(index)
+            scores.append(min(max(score, 0.0), 1.0))
+            boxes.append(corners)
+        corners_of = np.array(boxes, np.float32).reshape(-1, 4)
+        return _Objects(np.array(classes, np.int64), np.array(scores, np.float32), corners_of, masks, unknown)
+
+    def _compose(self, sample_id: str, filepath: str, image: np.ndarray, objects: _Objects) -> None:
+        shape = (int(image.shape[0]), int(image.shape[1]))
+        boxes = objects.boxes if objects.boxes is not None else np.zeros((0, 4), np.float32)
+        if self._plan.source.kind == "instances":
+            masks: Any = objects.masks
+        elif len(boxes):
+            masks = (mask for mask, _ in self._masks(filepath, boxes))
+        else:
+            masks = []
+        composed = compose_masks(
+            masks,
+            objects.class_index + 1,
+            objects.score,
+            shape,
+            unpainted=self._plan.unpainted_value,
+            min_area=self._plan.min_area,
+            nms_iou=self._plan.nms_iou,
+            boxes=None if self._plan.source.kind == "instances" else boxes,
+        )
+        self._write(sample_id, composed, objects)
+
+    def _masks(self, filepath: str, boxes: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
+        known = self._cache is not None and self._cache.has(filepath)
+        embedding = self._cache.get(filepath) if known else self._sam.embed(filepath)
+        return self._sam.each_mask_from_boxes(embedding, boxes)
+
+    def _write(self, sample_id: str, composed: Composition, objects: _Objects) -> None:
+        files.write_png(self.path("masks", sample_id), composed.labels)
+        write_superpixels(self.path("superpixels", sample_id), composed.segments)
+        if self._plan.write_confidence:
+            confidence = np.rint(np.clip(composed.confidence, 0, 1) * 255).astype(np.uint8)
+            files.write_png(self.path("confidence", sample_id), confidence)
+        names = list(self._plan.prompts)
+        classes = Counter(names[int(objects.class_index[index])] for index in composed.kept)
+        notes = {
+            "by_class": dict(classes),
+            "painted": int((composed.segments > 0).sum()),
+            "pixels": int(composed.segments.size),
+            "unknown": dict(objects.unknown),
+        }
+        files.write_json(self._folder / "records" / f"{sample_id}.json", notes)
+
+
+def _report(
+    plan: _Plan,
+    stage: _Stage,
+    kept: Sequence[tuple[str, str]],
+    resumed: int,
+    skipped: list[tuple[str, str, str]],
+    folder: Path,
+    seconds: float,
+) -> PseudoLabelReport:
+    by_class: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    painted = pixels = 0
+    empty = []
+    for sample_id, filepath in kept:
+        notes = stage.notes(sample_id) or {}
+        by_class.update(notes.get("by_class", {}))
+        unknown.update(notes.get("unknown", {}))
+        painted += notes.get("painted", 0)
+        pixels += notes.get("pixels", 0)
+        if not notes.get("by_class"):
+            empty.append((sample_id, filepath))
+    return PseudoLabelReport(
+        key=plan.key,
+        classes=plan.targets(),
+        num_images=len(kept),
+        num_resumed=resumed,
+        num_boxes=sum(by_class.values()),
+        by_class=dict(by_class),
+        painted_share=painted / max(pixels, 1),
+        empty=empty,
+        unknown=dict(unknown),
+        skipped=skipped,
+        fields=plan.field_names(),
+        output_dir=str(folder),
+        seconds=round(seconds, 2),
+    )
+
+
+def _write(
+    dataset: Any, plan: _Plan, stage: _Stage, kept: Sequence[tuple[str, str]], report: PseudoLabelReport
+) -> None:
+    ids = [sample_id for sample_id, _ in kept]
+
+    def paths(kind: str) -> dict[str, str]:
+        return {sample_id: str(stage.path(kind, sample_id)) for sample_id in ids}
+
+    how = f"from {plan.source.kind} {plan.source.name}"
+    fields.write_segmentations(dataset, plan.key, paths("masks"), f"Pseudo labels {how}", plan.targets())
+    fields.write_segmentations(
+        dataset, f"{plan.key}_superpixels", paths("superpixels"), "The visible part of each object", {}
+    )
+    if plan.write_confidence:
+        text = "How probable each pixel's pseudo label is"
+        fields.write_heatmaps(dataset, f"{plan.key}_confidence", paths("confidence"), text)
+    counts = {i: sum((stage.notes(i) or {}).get("by_class", {}).values()) for i in ids}
+    fields.write_numbers(dataset, f"{plan.key}_num_objects", counts, "Objects that were painted", integer=True)
+    views = []
+    if report.empty:
+        from fiftyone import ViewField
+
+        name = f"{plan.key} empty"
+        view = dataset.match(ViewField(f"{plan.key}_num_objects") == 0)
+        appearance.save_view(dataset, name, view, "Images in which nothing was found")
+        views.append(name)
+    appearance.color_classes(dataset, [plan.key], plan.targets())
+    record = run_records.RunRecord(
+        plan.key, run_records.PSEUDO_LABELS, plan.key, plan.fingerprint(), plan.field_names(), views,
+        output_dir=report.output_dir, summary={"report": report.markdown(), "num_images": report.num_images},
+    )  # fmt: skip
+    run_records.register_run(dataset, record)

@@ -1,0 +1,154 @@
+"""Embeddings of segment-anything, computed beforehand, so that a click is answered at once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from ...dataset.runs import files, run_records
+from ...errors import LabelQualityError
+from ...progress import Progress, terminal_bar
+from .zoo_checkpoints import find_checkpoint
+
+KEY: Final = "sam_embeddings"
+"""Key of the run, of which a dataset has one."""
+
+_BYTES_PER_IMAGE = 2_200_000
+"""256 x 64 x 64 numbers in half precision."""
+
+
+@dataclass(frozen=True)
+class EmbeddingReport:
+    """What was computed.
+
+    Attributes:
+        num_images: images with an embedding
+        num_computed: of those, embeddings that were not there before
+        checkpoint: file
+        output_dir: folder of the embeddings
+        skipped: (sample id, file, reason) of images without
+        seconds: time taken
+    """
+
+    num_images: int
+    num_computed: int
+    checkpoint: str
+    output_dir: str
+    skipped: list[tuple[str, str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def markdown(self) -> str:
+        """The report as a person reads it."""
+        lines = [
+            f"**{self.num_images:,} images have a SAM embedding**, {self.num_computed:,} of them new "
+            f"({self.seconds:.0f} s); clicks in the panel 'Label correction' refine regions with "
+            f"{Path(self.checkpoint).name} now"
+        ]
+        if self.skipped:
+            _, filepath, reason = self.skipped[0]
+            lines.append(f"- **{len(self.skipped):,} images were skipped**, for instance {filepath}: {reason}")
+        return "\n".join(lines)
+
+
+def precompute_sam_embeddings(
+    samples: Any,
+    checkpoint: str,
+    *,
+    output_dir: str | Path | None = None,
+    device: Any = None,
+    half: bool | None = None,
+    progress: Progress | None = None,
+) -> EmbeddingReport:
+    """Run SAM's image encoder on all images and keep the results on disk, found again by an image's content.
+
+    Images that have one already are passed over, so an interrupted call goes on where it was.
+
+    Args:
+        samples: a `fiftyone` dataset or view of images
+        checkpoint: of segment-anything: a .pth file, or a model of FiftyOne's zoo, "segment-anything-vitb-torch"
+        output_dir: folder; about 2 MB per image; beside FiftyOne's dataset files if None
+        device: to run on; chosen by itself if None
+        half: whether to compute in half precision; where that is faster if None
+        progress: told how many images are done; a bar in the terminal if None
+
+    Returns:
+        what was computed
+
+    Raises:
+        LabelQualityError: if the checkpoint cannot be loaded or the folder not be written
+
+    Example:
+        >>> precompute_sam_embeddings(dataset, "sam_vit_b_01ec64.pth")  # doctest: +SKIP
+    """
+    dataset = samples._root_dataset
+    existing = run_records.find_run(dataset, KEY)
+    run_records.require_free_key(dataset, KEY, [], overwrite=True, method=run_records.SAM_EMBEDDINGS)
+    kept = existing.output_dir if existing and existing.dataset_id == run_records.dataset_id(dataset) else None
+    base = Path(output_dir or kept or files.default_output_dir(dataset.name, KEY)).expanduser()
+    files.require_writable(base.parent if not base.exists() else base, _BYTES_PER_IMAGE)
+    path = find_checkpoint(str(checkpoint))
+    if progress is not None:
+        return _run(samples, path, base, existing, device, half, progress)
+    with terminal_bar("SAM embeddings") as bar:
+        return _run(samples, path, base, existing, device, half, bar)
+
+
+def _run(
+    samples: Any,
+    checkpoint: str,
+    base: Path,
+    existing: run_records.RunRecord | None,
+    device: Any,
+    half: bool | None,
+    progress: Progress,
+) -> EmbeddingReport:
+    from ...models.foundation.sam import cached_sam
+    from ...models.foundation.sam_embeddings import EmbeddingCache
+
+    started = time.monotonic()
+    dataset = samples._root_dataset
+    sam = cached_sam(checkpoint, device, half)
+    folder = base
+    if existing is None or existing.output_dir != str(base):
+        folder = files.claim_folder(base, f"{run_records.dataset_id(dataset)}/{KEY}", {"kind": "embeddings"}).path
+    cache = EmbeddingCache(folder / "embeddings", sam)
+    rows = list(zip(*samples.values(["id", "filepath"]), strict=True))
+    done_before, skipped = 0, []
+    for done, (sample_id, filepath) in enumerate(rows, start=1):
+        try:
+            done_before += cache.has(filepath)
+            cache.get(filepath)
+        except (OSError, LabelQualityError) as error:
+            if any(word in str(error) for word in ("memory", "disk", "write")):  # it would be the same for all others
+                raise
+            skipped.append((sample_id, filepath, str(error)))
+        progress(done, len(rows), "SAM embeddings")
+    if len(skipped) == len(rows):
+        raise LabelQualityError(f"No image has an embedding: {skipped[0][2] if skipped else 'no samples'}")
+    record = run_records.RunRecord(
+        KEY, run_records.SAM_EMBEDDINGS, "", {"checkpoint": checkpoint}, [], output_dir=str(folder),
+        summary={"num_images": len(rows) - len(skipped)},
+    )  # fmt: skip
+    run_records.register_run(dataset, record)
+    files.RunFolder(folder, resumed=False).finish()
+    number = len(rows) - len(skipped)
+    return EmbeddingReport(
+        number, number - done_before, checkpoint, str(folder), skipped, round(time.monotonic() - started, 2)
+    )
+
+
+def known_embeddings(dataset: Any) -> tuple[str | None, str | None]:
+    """Checkpoint and folder of the embeddings that were computed for a dataset.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+
+    Returns:
+        both None if there are none
+    """
+    record = run_records.find_run(dataset, KEY)
+    if record is None or not record.output_dir:
+        return None, None
+    return str(record.parameters["checkpoint"]), str(Path(record.output_dir) / "embeddings")

@@ -1,0 +1,1 @@
+"""Train models on the dataset: cross-validated, or robust to noise."""

@@ -1,0 +1,267 @@
+"""Train a segmenter on a dataset so that each image is predicted by a model that has not seen it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ... import models
+from ...dataset.door.classes import IGNORED, ClassMap, classes_of_field
+from ...dataset.door.scan import (
+    LabelledImage,
+    LabelScan,
+    mask_reader,
+    mask_targets_of,
+    require_label_field,
+    scan_labels,
+)
+from ...dataset.fields import schema as sample_fields
+from ...dataset.runs import files, run_records
+from ...progress import Progress, terminal_bar
+
+_BYTES_PER_FOLD = 250_000_000
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What a cross-validated training left.
+
+    Attributes:
+        key: the run's key; pass it as `model` to `score_label_quality`
+        fold_field: field with the fold of each image: the model of that fold has not seen it
+        model_folder: the folder of all folds, usable as a model anywhere
+        num_trained: images that took part
+        skipped: (sample id, file, reason) of the others
+        metrics: per fold, on the images it has not seen, against the given labels
+        classes: class names
+    """
+
+    key: str
+    fold_field: str
+    model_folder: str
+    num_trained: int
+    skipped: list[tuple[str, str, str]]
+    metrics: list[dict[str, float]]
+    classes: list[str]
+
+    def markdown(self) -> str:
+        """The report as a person reads it."""
+        lines = [
+            f"**{len(self.metrics)} models trained** on {self.num_trained:,} images and {len(self.classes)} classes; "
+            f"the fold of each image is in `{self.fold_field}`.",
+            "- on images they had not seen, against the given labels:",
+        ]
+        for fold, row in enumerate(self.metrics):
+            listed = ", ".join(f"{name} {value:.3f}" for name, value in row.items())
+            lines.append(f"  - fold {fold}: {listed}")
+        if self.skipped:
+            lines.append(f"- {len(self.skipped):,} samples were left out: {self.skipped[0][1]}: {self.skipped[0][2]}")
+        lines.append(f"- next: score the labels with `{self.key}` as the model")
+        return "\n".join(lines)
+
+
+def train_cross_validated(
+    samples: Any,
+    label_field: str = "ground_truth",
+    *,
+    key: str = "cross_validation",
+    folds: int = 4,
+    architecture: str = "unet",
+    encoder: str = "resnet18",
+    weights: str | None = "imagenet",
+    epochs: int = 20,
+    group_field: str | None = None,
+    ignore_index: int | str | Sequence[int | str] | None = "auto",
+    output_dir: str | None = None,
+    overwrite: bool = False,
+    resume: bool = True,
+    progress: Progress | None = None,
+    **training_options: Any,
+) -> TrainingReport:
+    """Train one model per fold and record the fold of each image on the dataset.
+
+    Args:
+        samples: a `fiftyone` dataset or view of images
+        label_field: its `Segmentation` field
+        key: name of the run; its fold field is `{key}_fold`
+        folds: number of models; each image is left out of one
+        architecture: of segmentation-models-pytorch: unet, fpn, deeplabv3plus, ...
+        encoder: of segmentation-models-pytorch: resnet18, mobilenet_v2, ...
+        weights: of the encoder: "imagenet", a file with a state dict, or None for random ones
+        epochs: passes over the training images of a fold
+        group_field: images with equal values of this field (a video, a patient) stay in one fold
+        ignore_index: as in `score_label_quality`
+        output_dir: folder for the models; beside FiftyOne's dataset files if None
+        overwrite: whether to replace a run under the same key
+        resume: whether to go on with an interrupted training
+        progress: told how far the job is; a bar in the terminal if None
+        training_options: further options of `models.cross_validate`: batch_size, crop_size, lr, seed, device, ...
+
+    Returns:
+        what was trained and how well it does on unseen images
+
+    Raises:
+        LabelQualityError: if the arguments or the data cannot be used
+
+    Example:
+        >>> train_cross_validated(dataset, "ground_truth", folds=4)             # doctest: +SKIP
+        >>> score_label_quality(dataset, "ground_truth", model="cross_validation")  # doctest: +SKIP
+    """
+    require_label_field(samples, label_field)
+    dataset = samples._dataset
+    fold_field = f"{key}_fold"
+    run_records.require_free_key(dataset, key, [fold_field], overwrite=overwrite, method=run_records.TRAINING)
+    options = {
+        "folds": folds, "arch": architecture, "encoder": encoder, "weights": weights, "epochs": epochs,
+        **training_options,
+    }  # fmt: skip
+    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset.name, key)
+    files.require_writable(base.parent if not base.exists() else base, folds * _BYTES_PER_FOLD)
+
+    def run(report: Progress) -> TrainingReport:
+        scan = scan_labels(samples, label_field, progress=report)
+        classes = classes_of_field(mask_targets_of(samples, label_field), scan.values, ignore_index, label_field)
+        folder = claim_training_folder(dataset, key, label_field, classes, scan.images, options, base, resume)
+        examples = training_examples(samples, label_field, classes, scan.images, group_field)
+        trained = models.cross_validate(
+            examples,
+            folder.path / "model",
+            num_classes=len(classes),
+            class_names=list(classes.names),
+            ignore_index=IGNORED,
+            resume=resume,
+            progress=report,
+            **options,
+        )
+        fold_of = {image.sample_id: trained.fold_of.get(image.filepath) for image in scan.images}
+        existing = run_records.find_run(dataset, key)
+        if existing is not None:
+            run_records.remove_results(dataset, existing)
+        text = "Fold of the image: the model of this fold has not seen it"
+        sample_fields.write_numbers(dataset, fold_field, fold_of, text, integer=True)
+        result = TrainingReport(
+            key=key,
+            fold_field=fold_field,
+            model_folder=str(folder.path / "model"),
+            num_trained=sum(fold is not None for fold in fold_of.values()),
+            skipped=left_out(scan, trained.skipped),
+            metrics=[fold_numbers(row) for row in trained.metrics],
+            classes=list(classes.names),
+        )
+        run_records.register_run(dataset, _record(result, label_field, folder.path, options))
+        folder.finish()
+        return result
+
+    if progress is not None:
+        return run(progress)
+    with terminal_bar("checking labels") as bar:
+        return run(bar)
+
+
+def claim_training_folder(
+    dataset: Any,
+    key: str,
+    label_field: str,
+    classes: ClassMap,
+    images: Sequence[LabelledImage],
+    options: Mapping[str, Any],
+    base: Path,
+    resume: bool,
+) -> files.RunFolder:
+    """Find the folder of a training: that of an interrupted one of the same data and options, or a fresh one.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        key: of the run
+        label_field: trained on
+        classes: its classes
+        images: trained on
+        options: all that decides the result beside them
+        base: the wanted folder
+        resume: whether to go on with an interrupted training
+
+    Returns:
+        the folder, marked as this run's own
+    """
+    existing = run_records.find_run(dataset, key)
+    fingerprint = {
+        "label_field": label_field,
+        "classes": [[value, name] for value, name in zip(classes.values, classes.names, strict=True)],
+        "images": files.digest_of(f"{image.filepath}:{image.digest}" for image in images),
+        "options": {name: str(value) for name, value in options.items()},
+    }
+    owner = f"{run_records.dataset_id(dataset)}/{key}"
+    return files.claim_folder(base, owner, fingerprint, in_use=existing.output_dir if existing else None, resume=resume)
+
+
+def training_examples(
+    samples: Any, label_field: str, classes: ClassMap, images: Sequence[LabelledImage], group_field: str | None
+) -> list[Any]:
+    """Images with their labels as `models` trains on them, `IGNORED` where a label counts for nothing.
+
+    Args:
+        samples: the dataset or view
+        label_field: its `Segmentation` field
+        classes: of the field
+        images: to train on
+        group_field: images with equal values of this field stay together; None = each by itself
+
+    Returns:
+        a `models.Example` per image, its key the image's path
+    """
+    read = mask_reader(samples, label_field)
+    groups = dict(zip(*samples.values(["id", group_field]), strict=True)) if group_field else {}
+
+    def mask_of(sample_id: str) -> Callable[[], np.ndarray]:
+        return lambda: classes.indices(read(sample_id))
+
+    return [
+        models.Example(
+            key=image.filepath,
+            image=image.filepath,
+            mask=mask_of(image.sample_id),
+            group=None if groups.get(image.sample_id) is None else str(groups[image.sample_id]),
+        )
+        for image in images
+    ]
+
+
+def left_out(scan: LabelScan, in_training: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """The samples that were not trained on.
+
+    Args:
+        scan: of the labels
+        in_training: (path, reason) of the images that the training left out
+
+    Returns:
+        (sample id, file, reason)
+    """
+    id_of = {image.filepath: image.sample_id for image in scan.images}
+    early = [(skip.sample_id, skip.filepath, skip.reason) for skip in scan.skipped]
+    return early + [(id_of.get(path, ""), path, reason) for path, reason in in_training]
+
+
+def fold_numbers(metrics: models.FoldMetrics) -> dict[str, float]:
+    """What reports say of a fold."""
+    return {"mean IoU": round(metrics.mean_iou, 4), "pixel accuracy": round(metrics.pixel_accuracy, 4)}
+
+
+def _record(
+    report: TrainingReport, label_field: str, folder: Path, options: Mapping[str, Any]
+) -> run_records.RunRecord:
+    plain = {
+        name: value if isinstance(value, int | float | bool | None) else str(value) for name, value in options.items()
+    }
+    return run_records.RunRecord(
+        key=report.key,
+        method=run_records.TRAINING,
+        label_field=label_field,
+        parameters={**plain, "model_folder": report.model_folder},
+        fields=[report.fold_field],
+        output_dir=str(folder),
+        summary={"metrics": report.metrics, "classes": report.classes, "num_trained": report.num_trained},
+    )
