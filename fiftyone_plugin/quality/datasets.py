@@ -16,7 +16,8 @@ from ..progress import Progress, silent
 from .flags.confident_learning import class_error_shares, confident_learning_cut, record_flags, record_scores
 from .pixels.image_pairs import image_pairs, named
 from .pixels.inputs import check_temperature
-from .pixels.pixel_maps import MeasuredImage, measure_image
+from .pixels.measurement import measure_image
+from .pixels.pixel_maps import MeasuredImage
 from .records.image_records import ImageRecord, record_of_measured
 from .records.spool import RecordSpool
 from .records.totals import Totals, class_agreements

@@ -8,7 +8,8 @@ import torch
 
 from fiftyone_plugin.quality.pixels.device_maps import measure_on_device
 from fiftyone_plugin.quality.pixels.kernels import CHUNK
-from fiftyone_plugin.quality.pixels.pixel_maps import THRESHOLD_GRID, measure_image
+from fiftyone_plugin.quality.pixels.measurement import measure_image
+from fiftyone_plugin.quality.pixels.pixel_maps import THRESHOLD_GRID
 
 SHAPES = [(1, 1), (3, 5), (64, 32), (128, 129), (200, 300)]
 

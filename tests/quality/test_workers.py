@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from fiftyone_plugin.quality.pixels.pixel_maps import measure_image
+from fiftyone_plugin.quality.pixels.measurement import measure_image
 from fiftyone_plugin.quality.pixels.workers import run_in_parts
 
 

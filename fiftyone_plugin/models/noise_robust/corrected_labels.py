@@ -38,8 +38,8 @@ class CorrectedLabels:
 
     Example:
         >>> import tempfile
-        >>> from .items import Example
-        >>> from .training_data import LabelSpace, check_examples
+        >>> from ..files.items import Example
+        >>> from ..training.training_data import LabelSpace, check_examples
         >>> example = Example("a", np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint8))
         >>> labels = CorrectedLabels(Path(tempfile.mkdtemp()), check_examples([example], LabelSpace(2, 255), 1 << 20))
         >>> change = LabelChange("a", labels.given(0), np.eye(2, dtype=np.uint8), np.eye(2), np.eye(2))

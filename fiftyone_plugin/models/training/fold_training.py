@@ -425,8 +425,8 @@ def train_fold(
     Example:
         >>> import tempfile
         >>> import numpy as np
-        >>> from .items import Example
-        >>> from .sources import build_smp
+        >>> from ..files.items import Example
+        >>> from ..segmenters.sources import build_smp
         >>> from .training_data import LabelSpace, check_examples
         >>> examples = [Example(key, np.zeros((32, 32, 3), np.uint8), np.eye(32, dtype=int)) for key in "ab"]
         >>> data = check_examples(examples, LabelSpace(2, 255), memory_budget=1 << 20)

@@ -75,7 +75,7 @@ def confident_learning_cut(records: Iterable[ImageRecord], totals: Totals, *, pr
         LabelQualityError: if `records` and `totals` are not of the same images.
 
     Example:
-        >>> from .records import image_record
+        >>> from ..records.image_records import image_record
         >>> record = image_record([[0, 0, 1]], np.array([[[0.9, 0.1, 0.4]], [[0.1, 0.9, 0.6]]]))
         >>> totals = Totals(2)
         >>> totals.add(record)
@@ -165,7 +165,7 @@ def flagged_suspects(record: ImageRecord, cut: Cut) -> BoolArray:
         (S,) bool.
 
     Example:
-        >>> from .records import image_record
+        >>> from ..records.image_records import image_record
         >>> record = image_record([[0, 0, 1]], np.array([[[0.9, 0.1, 0.4]], [[0.1, 0.9, 0.6]]]))
         >>> flagged_suspects(record, Cut(np.array([0.5, 0.6]), 1, 0.1))
         array([ True])
@@ -200,7 +200,7 @@ def record_flags(record: ImageRecord, cut: Cut) -> BoolArray:
         LabelQualityError: if the number of classes differs.
 
     Example:
-        >>> from .records import image_record
+        >>> from ..records.image_records import image_record
         >>> record = image_record([[0, 0, 1]], np.array([[[0.9, 0.1, 0.4]], [[0.1, 0.9, 0.6]]]))
         >>> record_flags(record, Cut(np.array([0.5, 0.6]), 1, 0.1))
         array([[False,  True, False]])
@@ -228,7 +228,7 @@ def class_pairs(record: ImageRecord, cut: Cut) -> npt.NDArray[np.int64]:
         LabelQualityError: if the number of classes differs.
 
     Example:
-        >>> from .records import image_record
+        >>> from ..records.image_records import image_record
         >>> record = image_record([[0, 0, 1]], np.array([[[0.9, 0.1, 0.4]], [[0.1, 0.9, 0.6]]]))
         >>> class_pairs(record, Cut(np.array([0.5, 0.6]), 1, 0.1))
         array([[0, 1],
@@ -251,7 +251,7 @@ def confident_learning_counts(record: ImageRecord, cut: Cut) -> float:
         A number in [0, 1]; NaN where every pixel is ignored.
 
     Example:
-        >>> from .records import image_record
+        >>> from ..records.image_records import image_record
         >>> record = image_record([[0, 0, 1, 1]], np.array([[[0.9, 0.1, 0.4, 0]], [[0.1, 0.9, 0.6, 1]]]))
         >>> confident_learning_counts(record, Cut(np.array([0.5, 0.8]), 1, 0.1))
         0.75
@@ -271,7 +271,7 @@ def class_error_shares(record: ImageRecord, cut: Cut) -> FloatArray:
         (K,) shares in [0, 1]; NaN for classes that the label does not hold.
 
     Example:
-        >>> from .records import image_record
+        >>> from ..records.image_records import image_record
         >>> record = image_record([[0, 0, 1]], np.array([[[0.9, 0.1, 0.4]], [[0.1, 0.9, 0.6]]]))
         >>> class_error_shares(record, Cut(np.array([0.5, 0.6]), 1, 0.1))
         array([0.5, 0. ])
@@ -292,7 +292,7 @@ def record_scores(record: ImageRecord, totals: Totals, cut: Cut | None = None) -
         Score by method, in [0, 1], higher = better label; NaN where every pixel is ignored.
 
     Example:
-        >>> from .records import image_record
+        >>> from ..records.image_records import image_record
         >>> record = image_record([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]]), methods="iou")
         >>> totals = Totals(2, "iou")
         >>> totals.add(record)

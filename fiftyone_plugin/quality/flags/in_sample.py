@@ -28,7 +28,7 @@ def in_sample_suspicion(totals: Totals) -> str | None:
 
     Example:
         >>> import numpy as np
-        >>> from .records import image_record
+        >>> from ..records.image_records import image_record
         >>> totals = Totals(2)
         >>> totals.add(image_record(np.zeros((9, 9), int), np.stack([np.ones((9, 9)), np.zeros((9, 9))])))
         >>> print(in_sample_suspicion(totals))

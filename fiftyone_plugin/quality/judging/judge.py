@@ -246,9 +246,9 @@ class Evidence:
 
     Example:
         >>> rng = np.random.default_rng(0)
-        >>> from .records import image_record
-        >>> from .regions import image_regions
-        >>> from .rehearsing import rehearse
+        >>> from ..records.image_records import image_record
+        >>> from ..regions.issue_regions import image_regions
+        >>> from .rehearsed_labels import rehearse
         >>> evidence = Evidence(2)
         >>> for name in range(12):
         ...     label = np.zeros((40, 60), int)
@@ -371,7 +371,7 @@ def expected_disagreement(record: ImageRecord) -> float:
         A number of pixels.
 
     Example:
-        >>> from .records import image_record
+        >>> from ..records.image_records import image_record
         >>> round(expected_disagreement(image_record([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]]))), 6)
         0.3
     """

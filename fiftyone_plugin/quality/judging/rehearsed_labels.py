@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ...errors import LabelQualityError
 from ..pixels.boundaries import NOWHERE, components
 from ..pixels.inputs import check_label
-from ..pixels.pixel_maps import measure_image
+from ..pixels.measurement import measure_image
 from ..records.arrays_file import read_arrays, write_arrays
 from ..regions.issue_regions import FEATURE_NAMES, MAX_PER_IMAGE, ImageRegions, image_regions
 from ..scores.image_scores import softmin

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...progress import Progress, silent
 from ..pixels.image_pairs import image_pairs, named
 from ..pixels.inputs import check_temperature
-from ..pixels.pixel_maps import measure_image
+from ..pixels.measurement import measure_image
 from ..records.image_records import record_of_measured
 from ..regions.issue_regions import MAX_PER_IMAGE, ImageRegions, IssueRegion, image_regions
 from .judge import FEWEST_IMAGES, Evidence, Judge

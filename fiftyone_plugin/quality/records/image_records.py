@@ -15,7 +15,8 @@ import numpy.typing as npt
 from ...errors import LabelQualityError
 from ..pixels import kernels
 from ..pixels.inputs import check_temperature
-from ..pixels.pixel_maps import ClassSums, MeasuredImage, PixelMaps, class_dtype, measure_image
+from ..pixels.measurement import measure_image
+from ..pixels.pixel_maps import ClassSums, MeasuredImage, PixelMaps, class_dtype
 from ..pixels.workers import run_in_parts
 from ..scores.image_scores import scores_of_image
 from ..scores.methods import check_methods

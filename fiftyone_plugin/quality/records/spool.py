@@ -19,7 +19,7 @@ class RecordSpool:
 
     Example:
         >>> import numpy as np
-        >>> from .records import image_record
+        >>> from .image_records import image_record
         >>> with RecordSpool() as spool:
         ...     spool.append(image_record([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])))
         ...     [record.num_valid for record in spool]

@@ -39,7 +39,7 @@ class Totals:
         class_pixels: (K,) int64, pixels given each class
 
     Example:
-        >>> from .records import image_record
+        >>> from .image_records import image_record
         >>> totals = Totals(2)
         >>> totals.add(image_record([[0, 0, 1]], np.array([[[0.9, 0.7, 0.4]], [[0.1, 0.3, 0.6]]])))
         >>> totals.class_thresholds
@@ -175,7 +175,7 @@ def class_agreements(record: ImageRecord, thresholds: FloatArray) -> FloatArray:
         LabelQualityError: if the record holds no histograms.
 
     Example:
-        >>> from .records import image_record
+        >>> from .image_records import image_record
         >>> probs = np.array([[[0.9, 0.2]], [[0.1, 0.8]]])
         >>> record = image_record([[0, 0]], probs, methods="thresholded_ccp")
         >>> class_agreements(record, np.array([0.5, 0.5]))
@@ -205,7 +205,7 @@ def thresholded_ccp(record: ImageRecord, totals: Totals) -> float:
         A number in [0, 1]; NaN where every pixel is ignored.
 
     Example:
-        >>> from .records import image_record
+        >>> from .image_records import image_record
         >>> probs = np.array([[[0.9, 0.2]], [[0.1, 0.8]]])
         >>> record = image_record([[0, 1]], probs, methods="thresholded_ccp")
         >>> totals = Totals(2, "thresholded_ccp")

@@ -191,7 +191,7 @@ class ImageRegions:
             Arrays by name.
 
         Example:
-            >>> from .pixel_maps import measure_image
+            >>> from ..pixels.measurement import measure_image
             >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
             >>> image_regions([[0, 0]], maps).as_arrays()["boxes"]
             array([[0, 1, 1, 2]])
@@ -226,7 +226,7 @@ class ImageRegions:
             The regions.
 
         Example:
-            >>> from .pixel_maps import measure_image
+            >>> from ..pixels.measurement import measure_image
             >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
             >>> found = image_regions([[0, 0]], maps)
             >>> ImageRegions.from_arrays(found.as_arrays()).regions[0].bbox
@@ -270,7 +270,7 @@ class ImageRegions:
 
         Example:
             >>> import tempfile
-            >>> from .pixel_maps import measure_image
+            >>> from ..pixels.measurement import measure_image
             >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     len(load_regions(image_regions([[0, 0]], maps).save(Path(folder) / "image.npz")))
@@ -288,7 +288,7 @@ class ImageRegions:
             New regions.
 
         Example:
-            >>> from .pixel_maps import measure_image
+            >>> from ..pixels.measurement import measure_image
             >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
             >>> image_regions([[0, 0]], maps).rescored([0.25]).regions[0].score
             0.25
@@ -396,7 +396,7 @@ def image_regions(
         >>> probs[0] = 0.9
         >>> probs[:, 1:4, 2:5] = [[[0.1]], [[0.9]]]
         >>> label = np.zeros((5, 6), int)
-        >>> from .pixel_maps import measure_image
+        >>> from ..pixels.measurement import measure_image
         >>> found = image_regions(label, measure_image(label, probs).maps)
         >>> found.regions[0].kind, found.regions[0].bbox, found.regions[0].area
         ('missing', (1, 2, 4, 5), 9)
@@ -435,7 +435,7 @@ def region_features(
         LabelQualityError: if a region has no labelled pixel in this image.
 
     Example:
-        >>> from .pixel_maps import measure_image
+        >>> from ..pixels.measurement import measure_image
         >>> maps = measure_image([[0, 0]], np.array([[[0.9, 0.2]], [[0.1, 0.8]]])).maps
         >>> found = image_regions([[0, 0]], maps)
         >>> bool((region_features([[0, 0]], maps, found.regions) == found.features).all())

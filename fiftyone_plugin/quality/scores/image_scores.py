@@ -68,7 +68,7 @@ def class_ious(sums: ClassSums) -> FloatArray:
         (K,) float in [0, 1]; NaN for classes that occur in neither mask.
 
     Example:
-        >>> from .pixel_maps import measure_image
+        >>> from ..pixels.measurement import measure_image
         >>> probs = np.array([[[0.9, 0.2]], [[0.1, 0.8]], [[0.0, 0.0]]])
         >>> class_ious(measure_image([[0, 0]], probs).sums)
         array([0.5, 0. , nan])
@@ -151,7 +151,7 @@ def scores_of_image(image: MeasuredImage, methods: Iterable[str], temperature: f
         Score by method, in [0, 1]; NaN where every pixel is ignored.
 
     Example:
-        >>> from .pixel_maps import measure_image
+        >>> from ..pixels.measurement import measure_image
         >>> probs = np.array([[[0.9, 0.2]], [[0.1, 0.8]]])
         >>> scores_of_image(measure_image([[0, 0]], probs), ["confidence_in_label", "iou"], 0.1)
         {'confidence_in_label': 0.55, 'iou': 0.25}
@@ -207,7 +207,7 @@ def class_scores_of_image(image: MeasuredImage, methods: Iterable[str], temperat
         (K,) scores by method; NaN for classes that the label does not hold.
 
     Example:
-        >>> from .pixel_maps import measure_image
+        >>> from ..pixels.measurement import measure_image
         >>> probs = np.array([[[0.9, 0.2]], [[0.1, 0.8]]])
         >>> class_scores_of_image(measure_image([[0, 0]], probs), ["iou"], 0.1)
         {'iou': array([0.5, nan])}

@@ -42,7 +42,7 @@ def interior(image: MeasuredImage) -> npt.NDArray[np.floating[Any]]:
         (H, W) float; the self-confidence of all pixels if none is away from them.
 
     Example:
-        >>> from .pixel_maps import measure_image
+        >>> from ..pixels.measurement import measure_image
         >>> probs = np.array([[[0.9, 0.8, 0.7, 0.2, 0.1]]])
         >>> interior(measure_image([[0, 0, 0, 1, 1]], np.concatenate([probs, 1 - probs])))
         array([[0.9, 0.8, nan, nan, 0.9]])
@@ -64,7 +64,7 @@ def worst_component(image: MeasuredImage) -> float:
         A number in (0, 1]; NaN where every pixel is ignored.
 
     Example:
-        >>> from .pixel_maps import measure_image
+        >>> from ..pixels.measurement import measure_image
         >>> probs = np.stack([np.full((20, 50), 0.75), np.full((20, 50), 0.25)])
         >>> label = np.zeros((20, 50), int)
         >>> label[4:7, 8:12] = 1
@@ -90,7 +90,7 @@ def class_worst_components(image: MeasuredImage) -> FloatArray:
         (K,) float64; NaN for classes that the label does not hold.
 
     Example:
-        >>> from .pixel_maps import measure_image
+        >>> from ..pixels.measurement import measure_image
         >>> probs = np.stack([np.full((20, 50), 0.75), np.full((20, 50), 0.25)])
         >>> label = np.zeros((20, 50), int)
         >>> label[4:7, 8:12] = 1

@@ -21,10 +21,10 @@ from ...dataset.journals import answers as answer_log
 from ...dataset.journals.answers import PROPAGATED, Answer
 from ...dataset.journals.append_log import new_key
 from .correction_run import CorrectionRun
+from .found_candidates import Found
 
 if TYPE_CHECKING:
     from ...dataset.door.scan import LabelledImage
-    from .query_planning import Found
 
 CONFIDENCE = 0.95
 """Probability of a class from which a superpixel like the answered ones is relabelled."""

@@ -17,7 +17,6 @@ from ...correction.answers.replay import replay, tight
 from ...correction.questions.acquisition import ACQUISITIONS, DEFAULT_ACQUISITION, acquisition_values, choose_queries
 from ...correction.questions.candidates import Candidates, find_candidates
 from ...correction.questions.expansion import EXPANSIONS, expand
-from ...correction.questions.query_costs import AnswerSeconds
 from ...correction.superpixels.methods import add_missed_objects, fill_gaps, image_superpixels, split_by_label
 from ...dataset.door.classes import ClassMap, classes_of_field
 from ...dataset.door.masks import read_mask_file, resize_nearest
@@ -34,6 +33,7 @@ from ...progress import Progress, terminal_bar
 from ..scoring.sources import MaskSource, ProbabilitySource, fit_classes, open_source
 from .correction_run import CorrectionRun
 from .correction_start import begin, keep, next_round, write_all
+from .found_candidates import Found
 from .propagation import propagate_answers, withdraw_propagated
 
 DEFAULT_BUDGET = 500
@@ -346,49 +346,6 @@ def _finish(run: CorrectionRun, plan: _Plan, source: ProbabilitySource, report: 
 
 
 # --- images ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """The candidates of all images, and what was asked before.
-
-    Attributes:
-        images: in the order of everything else
-        candidates: of each image
-        asked: (n,) bool of each image
-        answers: answers that people gave, by sample id
-        labelled: pixels that have a class
-    """
-
-    images: list[LabelledImage]
-    candidates: list[Candidates]
-    asked: list[np.ndarray]
-    answers: dict[str, list[Answer]]
-    labelled: int
-
-    @property
-    def num_answered(self) -> int:
-        """Answers that people gave."""
-        return sum(len(found) for found in self.answers.values())
-
-    def seconds(self) -> AnswerSeconds:
-        """What an answer takes, as measured so far."""
-        given = [answer for found in self.answers.values() for answer in found if answer.seconds and answer.sitting]
-        times = {
-            status: [float(answer.seconds or 0) for answer in given if answer.status == status]
-            for status in ("confirmed", "corrected")
-        }
-        return AnswerSeconds.fit(times["confirmed"], times["corrected"])
-
-    def population(self) -> int:
-        """Pixels that a question can be about now."""
-        open_rows = (one.area[(one.given >= 0) & ~rows] for one, rows in zip(self.candidates, self.asked, strict=True))
-        return sum(int(areas.sum()) for areas in open_rows)
-
-    def reachable(self) -> float:
-        """Share of the labelled pixels that lie in some superpixel with a class."""
-        area = sum(int(one.area[one.given >= 0].sum()) for one in self.candidates)
-        return min(area / max(self.labelled, 1), 1.0)
 
 
 class _Stage:
