@@ -8,12 +8,14 @@ from importlib import import_module
 
 import pytest
 
+import demo
 import fiftyone_plugin
 
 MODULES = [
     module.name
-    for module in pkgutil.walk_packages(fiftyone_plugin.__path__, "fiftyone_plugin.")
-    if not module.name.startswith("fiftyone_plugin.plugin")
+    for package in (fiftyone_plugin, demo)
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if not module.name.startswith("fiftyone_plugin.plugin.") and not module.name.endswith("__main__")
 ]
 
 

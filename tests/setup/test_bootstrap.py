@@ -22,10 +22,10 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stubs are s
 def clone(tmp_path, monkeypatch):
     """A clone with an environment that is there, and a uv that only writes down what it is asked for."""
     folder = tmp_path / "clone"
-    (folder / "fiftyone_plugin").mkdir(parents=True)
+    (folder / "demo").mkdir(parents=True)
     shutil.copy(ROOT / "bootstrap.py", folder)
-    (folder / "fiftyone_plugin" / "cli.py").write_text("import sys; print('demo', sys.argv[1:]); sys.exit(7)")
-    (folder / "fiftyone_plugin" / "mongod.py").write_text("print('/bin/mongod')")
+    (folder / "demo" / "__main__.py").write_text("import sys; print('demo', sys.argv[1:]); sys.exit(7)")
+    (folder / "demo" / "mongod.py").write_text("print('/bin/mongod')")
     (folder / "pyproject.toml").write_text("[project]\nname = 'x'\n")
     binaries = tmp_path / "bin"
     binaries.mkdir()
@@ -67,7 +67,7 @@ def asked(clone: Path) -> list[str]:
 def test_the_first_call_installs_and_the_second_does_not(clone):
     first = call(clone, "demo", "--no-app", "--images", "3")
     assert first.returncode == 7, first.stderr
-    assert "demo ['demo', '--no-app', '--images', '3']" in first.stdout
+    assert "demo ['--no-app', '--images', '3']" in first.stdout
     assert [" ".join(line.split()[:2]) for line in asked(clone)] == ["venv --quiet", "pip install"]
 
     second = call(clone, "demo")
@@ -77,8 +77,8 @@ def test_the_first_call_installs_and_the_second_does_not(clone):
 
 
 def test_it_runs_the_code_of_its_own_clone_wherever_it_is_called(clone, tmp_path):
-    (tmp_path / "other" / "fiftyone_plugin").mkdir(parents=True)
-    (tmp_path / "other" / "fiftyone_plugin" / "cli.py").write_text("raise SystemExit(8)")
+    (tmp_path / "other" / "demo").mkdir(parents=True)
+    (tmp_path / "other" / "demo" / "__main__.py").write_text("raise SystemExit(8)")
     assert call(clone, "demo", cwd=tmp_path / "other").returncode == 7
 
 
@@ -147,7 +147,7 @@ def test_an_incomplete_clone_is_said(clone):
 
 
 def test_a_missing_database_program_is_said_unless_the_user_has_a_server(clone):
-    (clone / "fiftyone_plugin" / "mongod.py").write_text("raise SystemExit('no mongod for this system')")
+    (clone / "demo" / "mongod.py").write_text("raise SystemExit('no mongod for this system')")
     ran = call(clone, "demo")
     assert ran.returncode == 1
     assert "no mongod for this system" in ran.stderr
@@ -157,7 +157,7 @@ def test_a_missing_database_program_is_said_unless_the_user_has_a_server(clone):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_for_the_command(clone, number):
-    (clone / "fiftyone_plugin" / "cli.py").write_text(
+    (clone / "demo" / "__main__.py").write_text(
         "import signal, sys\n"
         "for number in (signal.SIGINT, signal.SIGTERM):\n"
         "    signal.signal(number, lambda n, f: sys.exit(40 + n))\n"

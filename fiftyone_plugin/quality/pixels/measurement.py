@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +18,12 @@ from .inputs import (
     sum_tolerance,
 )
 from .pixel_maps import (
-    ClassSums,
+    ChunkTables,
     MeasuredImage,
     complete_histograms,
     count_chunks,
     empty_maps,
+    read_only,
     reject_probabilities,
 )
 from .workers import run_in_parts
@@ -81,33 +81,6 @@ def measure_image(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _ChunkTables:
-    """Room for what each chunk of an image leaves; see `kernels.measure_chunks`."""
-
-    faults: IntArray
-    counts: IntArray
-    sums: npt.NDArray[np.float64]
-    others: IntArray
-
-    @classmethod
-    def empty(cls, num_chunks: int, num_classes: int) -> _ChunkTables:
-        return cls(
-            np.zeros((num_chunks, 2), np.int64),
-            np.zeros((num_chunks, 3, num_classes), np.int64),
-            np.zeros((num_chunks, num_classes)),
-            np.zeros((num_chunks, 3), np.int64),
-        )
-
-    def class_sums(self, histograms: IntArray | None) -> ClassSums:
-        counts = self.counts.sum(axis=0)
-        sums = np.zeros(self.sums.shape[1])
-        for chunk_sums in self.sums:  # one after the other: the order of np.sum is not promised
-            sums += chunk_sums
-        _, suspects, certain = self.others.sum(axis=0)
-        return ClassSums(counts[0], counts[1], counts[2], sums, int(suspects), int(certain), histograms)
-
-
 def _host_array(probs: Array | torch.Tensor) -> FloatArray:
     """Return float32 or float64 in class-major order; no copy where the input is like that already."""
     if is_tensor(probs):
@@ -134,10 +107,10 @@ def _measure_on_host(
     if from_logits:
         reject_probabilities(probs)
     num_classes, height, width = probs.shape
-    rows, given = _read_only(probs.reshape(num_classes, -1)), _read_only(label.reshape(-1))
+    rows, given = read_only(probs.reshape(num_classes, -1)), read_only(label.reshape(-1))
     maps = empty_maps((height, width), num_classes, probs.dtype)
     num_chunks = count_chunks(given.size)
-    tables = _ChunkTables.empty(num_chunks, num_classes)
+    tables = ChunkTables.empty(num_chunks, num_classes)
     slots = np.zeros((num_chunks if histograms else 0, num_classes, 2 * (kernels.GRID_SIZE + 1)), np.int64)
     outputs = (
         *(values.reshape(-1) for values in (maps.self_confidence, maps.best_probability, maps.predicted)),
@@ -156,9 +129,9 @@ def _measure_on_host(
             softmax = np.empty((num_classes, part.size), rows.dtype)
             kernels.softmax_pixels(rows, pixels.start, softmax)
             chunk_outputs = (*(output[pixels] for output in outputs[:3]), *(output[row] for output in outputs[3:]))
-            kernels.measure_chunks(_read_only(softmax), part, ignore, tolerance, 0, 1, *chunk_outputs)
+            kernels.measure_chunks(read_only(softmax), part, ignore, tolerance, 0, 1, *chunk_outputs)
             if histograms:
-                kernels.histogram_chunks(_read_only(softmax), part, ignore, 0, 1, slots[row])
+                kernels.histogram_chunks(read_only(softmax), part, ignore, 0, 1, slots[row])
 
     run_in_parts(measure_logits if from_logits else measure, num_chunks, num_threads)
     _raise_faults(tables, label, probs, ignore, tolerance, from_logits=from_logits)
@@ -173,17 +146,10 @@ def _sum_slots(slots: IntArray, given: IntArray, ignore: int) -> IntArray:
 
 
 def _raise_faults(
-    tables: _ChunkTables, label: IntArray, probs: FloatArray, ignore: int, tolerance: float, *, from_logits: bool
+    tables: ChunkTables, label: IntArray, probs: FloatArray, ignore: int, tolerance: float, *, from_logits: bool
 ) -> None:
     outside, invalid = tables.faults.sum(axis=0)
     if outside:
         raise label_values_error(label, ignore, probs.shape[0])
     if invalid:
         raise probability_values_error(probs, label != ignore, tolerance, from_logits=from_logits)
-
-
-def _read_only(array: Array) -> Array:
-    """Return a view that cannot be written, so that memory maps and arrays use the same compiled code."""
-    view = array.view()
-    view.flags.writeable = False
-    return view

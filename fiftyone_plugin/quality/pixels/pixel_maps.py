@@ -93,6 +93,35 @@ class MeasuredImage:
     suspects_per_chunk: IntArray
 
 
+@dataclass(frozen=True, eq=False)
+class ChunkTables:
+    """Room for what each chunk of an image leaves; see `kernels.measure_chunks`."""
+
+    faults: IntArray
+    counts: IntArray
+    sums: npt.NDArray[np.float64]
+    others: IntArray
+
+    @classmethod
+    def empty(cls, num_chunks: int, num_classes: int) -> ChunkTables:
+        """Tables of zeros."""
+        return cls(
+            np.zeros((num_chunks, 2), np.int64),
+            np.zeros((num_chunks, 3, num_classes), np.int64),
+            np.zeros((num_chunks, num_classes)),
+            np.zeros((num_chunks, 3), np.int64),
+        )
+
+    def class_sums(self, histograms: IntArray | None) -> ClassSums:
+        """Add the chunks up, in their order."""
+        counts = self.counts.sum(axis=0)
+        sums = np.zeros(self.sums.shape[1])
+        for chunk_sums in self.sums:  # one after the other: the order of np.sum is not promised
+            sums += chunk_sums
+        _, suspects, certain = self.others.sum(axis=0)
+        return ClassSums(counts[0], counts[1], counts[2], sums, int(suspects), int(certain), histograms)
+
+
 def count_maps(
     label: IntArray, ignore: int, maps: PixelMaps, num_classes: int, histograms: IntArray | None
 ) -> MeasuredImage:
@@ -118,8 +147,8 @@ def count_maps(
         array([1, 0])
     """
     num_chunks = count_chunks(label.size)
-    tables = _ChunkTables.empty(num_chunks, num_classes)
-    given = _read_only(label.reshape(-1))
+    tables = ChunkTables.empty(num_chunks, num_classes)
+    given = read_only(label.reshape(-1))
     confidence, predicted = maps.self_confidence.reshape(-1), maps.predicted.reshape(-1)
 
     def count(start: int, stop: int) -> None:
@@ -229,3 +258,10 @@ def complete_histograms(histograms: IntArray, given: IntArray, ignore: int) -> I
     histograms[1, :, 0] = pixels - histograms[1, :, 1:].sum(axis=1)
     histograms[0, :, 0] = labelled.size - pixels - histograms[0, :, 1:].sum(axis=1)
     return histograms
+
+
+def read_only(array: Array) -> Array:
+    """Return a view that cannot be written, so that memory maps and arrays use the same compiled code."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -17,7 +17,7 @@ from fiftyone_plugin.models.foundation.random_checkpoints import save_random_det
 from fiftyone_plugin.progress import silent
 from fiftyone_plugin.workflows.starting import pseudo_labels
 
-VOC = Path(__file__).parents[3] / "shared" / "data" / "voc_grounded_sam"
+VOC = Path(__file__).parents[4] / "shared" / "data" / "voc_grounded_sam"
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ SMALL = np.array([[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]])  # area 2, inside t
 
 @pytest.fixture
 def pseudo_labels():
-    beside = Path(__file__).parents[2].parent / "shared" / "data"
+    beside = Path(__file__).parents[3].parent / "shared" / "data"
     folder = Path(os.environ.get("LABEL_QUALITY_DATA", beside)) / "voc_grounded_sam"
     if not (folder / "superpixels_sam").is_dir():
         pytest.skip(f"no published pseudo labels in {folder}")

@@ -9,10 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from demo import isolation, mongod
-from fiftyone_plugin.errors import LabelQualityError
+from fiftyone_plugin import plugin_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -127,7 +125,7 @@ def test_fiftyone_sees_nothing_of_the_user(tmp_path):
     assert "user" not in backends
     assert seen == ["mine"]
     assert do_not_track
-    assert found == [isolation.PLUGIN_NAME]
+    assert found == [plugin_folder.PLUGIN_NAME]
     assert sorted(str(path) for path in home.rglob("*")) == before
 
 
@@ -138,63 +136,3 @@ def test_a_port_where_somebody_listens_is_not_offered():
         port = taken.getsockname()[1]
         assert isolation.free_port(port) != port
     assert isolation.free_port(port) == port
-
-
-class TestPlugin:
-    def test_it_is_a_link_to_the_clone(self, tmp_path):
-        plugin = tmp_path / "plugins" / "ours"
-        isolation.link_plugin(plugin)
-        isolation.link_plugin(plugin)
-        assert plugin.is_symlink()
-        assert plugin.resolve() == ROOT
-
-    def test_it_is_a_copy_where_links_are_refused(self, tmp_path, monkeypatch):
-        def refuse(*_args, **_kwargs):
-            raise OSError("a required privilege is not held by the client")
-
-        monkeypatch.setattr(Path, "symlink_to", refuse)
-        isolation.link_plugin(tmp_path / "ours")
-        assert (tmp_path / "ours" / "fiftyone.yml").is_file()
-        assert (tmp_path / "ours" / "__init__.py").is_file()
-        assert (tmp_path / "ours" / "fiftyone_plugin" / "isolation.py").is_file()
-        assert not (tmp_path / "ours" / ".git").exists()
-
-    def test_an_installed_package_is_put_together(self, tmp_path, monkeypatch):
-        package = tmp_path / "site-packages" / "fiftyone_plugin"
-        for name in (
-            "isolation.py",
-            "plugin/fiftyone.yml",
-            "plugin/__init__.py",
-            "plugin/operators/__init__.py",
-        ):
-            path = package / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("name: '@label-quality/segmentation'" if name.endswith("yml") else "")
-        monkeypatch.setattr(isolation, "_PACKAGE", package)
-
-        made = isolation.install_plugin(tmp_path / "plugins")
-
-        files = sorted(str(path.relative_to(made)) for path in made.rglob("*") if path.is_file())
-        assert files == [
-            "__init__.py",
-            "fiftyone.yml",
-            "fiftyone_plugin/isolation.py",
-            "operators/__init__.py",
-        ]
-
-    def test_it_is_not_replaced_unasked(self, tmp_path):
-        made = isolation.install_plugin(tmp_path)
-        assert made == tmp_path / "@label-quality" / "segmentation"
-        with pytest.raises(LabelQualityError, match="pass `overwrite`"):
-            isolation.install_plugin(tmp_path)
-        assert isolation.install_plugin(tmp_path, overwrite=True) == made
-
-    def test_an_older_copy_elsewhere_is_replaced(self, tmp_path):
-        old, other = tmp_path / "downloaded", tmp_path / "other"
-        for folder, name in ((old, isolation.PLUGIN_NAME), (other, "@somebody/else")):
-            folder.mkdir()
-            (folder / "fiftyone.yml").write_text(f"name: '{name}'")
-        with pytest.raises(LabelQualityError, match="downloaded"):
-            isolation.install_plugin(tmp_path)
-        isolation.install_plugin(tmp_path, overwrite=True)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["@label-quality", "other"]
