@@ -43,7 +43,7 @@ def test_ruff_is_content(command, tmp_path):
 
 def test_types_are_right(tmp_path):
     clone = tmp_path / "clone"  # the root is a package to mypy, so its name must be a name in Python
-    for name in (*LOADED, "demo"):
+    for name in LOADED:
         shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     for name in ("__init__.py", "bootstrap.py", "pyproject.toml"):
         shutil.copy(ROOT / name, clone / name)
