@@ -48,7 +48,7 @@ class PlanCorrectionQueries(Job):
         """Call the workflow."""
         arguments = given(
             params, "label_field", "superpixels", "superpixel_method", "superpixel_size", "budget", "acquisition",
-            "audits", "propagate", "recheck", "missed_objects", "expansion", "similarity", "class_mapping",
+            "audits", "propagate", "recheck", "missed_objects", "expansion", "similarity", "class_mapping", "unmatched",
             "on_edited", "output_dir", "batch_size", "seed", "device", "flips", "scales", "tile",
         )  # fmt: skip
         return query_planning.plan_correction_queries(

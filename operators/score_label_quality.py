@@ -166,8 +166,8 @@ def _more_input(inputs: types.Object) -> None:
 
 
 _PASSED_ON = (
-    "label_field", "key", "class_mapping", "write_map", "write_issues", "write_regions", "overwrite", "resume",
-    "from_logits", "flips", "scales", "tile", "input_size",
+    "label_field", "key", "class_mapping", "unmatched", "write_map", "write_issues", "write_regions", "overwrite",
+    "resume", "from_logits", "flips", "scales", "tile", "input_size",
 )  # fmt: skip
 
 

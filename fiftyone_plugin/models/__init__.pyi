@@ -21,7 +21,8 @@ from .noise_robust.robust_training import NoiseRobustResult as NoiseRobustResult
 from .noise_robust.robust_training import published_method as published_method
 from .noise_robust.robust_training import read_noise_robust as read_noise_robust
 from .noise_robust.robust_training import train_noise_robust as train_noise_robust
-from .segmenters.channels import match_class_names as match_class_names
+from .segmenters.channels import sum_channels as sum_channels
+from .segmenters.class_names import match_class_names as match_class_names
 from .segmenters.network import NetworkSegmenter as NetworkSegmenter
 from .segmenters.probability_files import ProbabilityFiles as ProbabilityFiles
 from .segmenters.probability_files import probability_file as probability_file

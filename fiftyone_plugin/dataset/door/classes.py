@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 
 from ...errors import LabelQualityError
+from ...models.segmenters.class_names import (
+    ChannelMatch,
+    are_names,
+    closest_names,
+    match_by_name,
+    match_by_number,
+    plain_name,
+)
 from .masks import pack_rgb
 
 IGNORED = -1
@@ -17,6 +27,9 @@ IGNORED = -1
 VOID_NAMES = frozenset({"void", "ignore", "ignored", "ignore_index"})
 """Class names that mean "no label here" in the datasets in use (CamVid's `void`, for instance)."""
 
+UNMATCHED: Final = ("error", "ignore")
+"""What to do about classes of the labels that no channel predicts."""
+
 
 @dataclass(frozen=True)
 class ClassMap:
@@ -24,15 +37,19 @@ class ClassMap:
 
     Attributes:
         values: mask value of each class index; None for a model channel that no mask value stands for
-        names: name of each class
+        names: name of each class; no two are equal
         ignored: mask values that count for nothing
         rgb: whether mask values are packed RGB colours
+        channels: the model's channels that predict each class, once they are settled; those of one class are summed
+        further: more mask values, each with its class index, where several values are one class
     """
 
     values: tuple[int | None, ...]
     names: tuple[str, ...]
     ignored: frozenset[int]
     rgb: bool = False
+    channels: tuple[tuple[int, ...], ...] = ()
+    further: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -93,9 +110,18 @@ class ClassMap:
     @cached_property
     def _lookup(self) -> tuple[np.ndarray, np.ndarray]:
         pairs = {value: index for index, value in enumerate(self.values) if value is not None}
+        pairs.update(self.further)
         pairs.update({value: IGNORED for value in self.ignored})
         keys = sorted(pairs)
         return np.array(keys, np.int64), np.array([pairs[key] for key in keys], np.int16)
+
+    @property
+    def listed_names(self) -> tuple[str, ...]:
+        """The names as the labels' `mask_targets` list them, where several values may have one."""
+        return tuple(
+            name if value is None else name.removesuffix(f" ({self.format_values([value])})")
+            for value, name in zip(self.values, self.names, strict=True)
+        )
 
     def format_values(self, values: Sequence[int]) -> str:
         """Write mask values as the user knows them: integers, or hex colours."""
@@ -145,6 +171,7 @@ def classes_of_field(
         named[0] = "background"  # FiftyOne never draws 0, so mask_targets seldom name it
     classes = {value: named[value] for value in sorted(named) if value not in ignored}
     found = ClassMap(tuple(classes), tuple(classes.values()), frozenset(ignored), rgb)
+    found = replace(found, names=_distinct(found.names, [found.format_values([value]) for value in classes]))
     _require_classes(found, seen, field)
     return found
 
@@ -206,74 +233,155 @@ def match_channels(
     num_channels: int,
     channel_names: Sequence[str] | None = None,
     class_mapping: Mapping[int | str, int | str] | None = None,
+    unmatched: str = "error",
 ) -> ClassMap:
-    """Order the classes by the channels of a model.
+    """Settle which channels of a model predict which class.
 
-    In this order: the caller's `class_mapping`; equal names; as many channels as classes (ascending mask
-    value); channel number = mask value.
+    In this order: the caller's `class_mapping`; equal names, then well-known synonyms; and only where the labels or
+    the channels have no names: channels named after mask values, as many channels as classes, channel number = mask
+    value.
 
     Args:
         classes: the classes of the label field
         num_channels: how many classes the model predicts
         channel_names: the model's class names, if it knows them
-        class_mapping: channel number or name to mask value or class name
+        class_mapping: channel number or name to mask value or class name; several channels of one class are summed
+        unmatched: what to do about classes without a channel: "error", or "ignore" their pixels
 
     Returns:
-        the classes in channel order: class index = channel
+        the classes in the order of their channels; channels of no class stand for classes that no label has
 
     Raises:
-        LabelQualityError: if a class has no channel
+        LabelQualityError: if a class has no channel and `unmatched` is "error", or less than two classes are left
 
     Example:
         >>> classes = ClassMap((1, 2), ("road", "car"), frozenset())
         >>> match_channels(classes, 2, ["car", "road"]).values
         (2, 1)
     """
-    values = dict(zip(classes.names, (v for v in classes.values if v is not None), strict=True))
-    channel_of = _channels(values, num_channels, channel_names, class_mapping)
-    missing = [name for name in classes.names if values[name] not in channel_of.values()]
-    if missing:
+    if unmatched not in UNMATCHED:
+        raise LabelQualityError(f"Expected `unmatched` to be one of {list(UNMATCHED)}, but got {unmatched!r}")
+    if channel_names and len(channel_names) != num_channels:
         raise LabelQualityError(
-            f"Expected a model with a channel for each of the {len(classes)} classes "
-            f"({', '.join(classes.names[:12])}), but the model has {num_channels} channels and none for "
-            f"{', '.join(missing[:12])}; pass `class_mapping={{channel: mask value}}`, or leave classes out with "
-            "`ignore_index`"
+            f"Expected a name for each of the {num_channels} channels, but got {len(channel_names)} names "
+            f"({', '.join(channel_names[:5])}, ...); correct the model's `class_names`"
         )
-    names = {value: name for name, value in values.items()}
-    ordered = tuple(channel_of.get(channel) for channel in range(num_channels))
-    labels = tuple(
-        names.get(value, "") if value is not None and value in names else _channel_name(channel, channel_names)
-        for channel, value in enumerate(ordered)
+    found = _matches(classes, num_channels, channel_names, class_mapping)
+    missing = [index for index in range(len(classes)) if index not in found]
+    if missing and (unmatched == "error" or len(classes) - len(missing) < 2):
+        raise LabelQualityError(_without_channel(classes, missing, num_channels, channel_names, found))
+    return _in_channel_order(classes, found, missing, num_channels, channel_names)
+
+
+def _matches(
+    classes: ClassMap,
+    num_channels: int,
+    channel_names: Sequence[str] | None,
+    class_mapping: Mapping[int | str, int | str] | None,
+) -> dict[int, ChannelMatch]:
+    mapped: dict[int, ChannelMatch] = {}
+    for channel, index in _mapping(classes, num_channels, channel_names, class_mapping or {}).items():
+        before = mapped[index].channels if index in mapped else ()
+        mapped[index] = ChannelMatch((*before, channel), "class_mapping")
+    if channel_names and are_names(classes.names) and are_names(channel_names):
+        exact = match_by_name(classes.names, channel_names, mapped)
+        return match_by_name(classes.listed_names, channel_names, exact)
+    if mapped:
+        return mapped
+    values = [value for value in classes.values if value is not None]
+    return match_by_number(values, num_channels, channel_names)
+
+
+def _mapping(
+    classes: ClassMap,
+    num_channels: int,
+    channel_names: Sequence[str] | None,
+    class_mapping: Mapping[int | str, int | str],
+) -> dict[int, int]:
+    """Channel to class index, as the user says; channels of ignored values are left out."""
+    found: dict[int, int] = {}
+    for key, target in class_mapping.items():
+        channel, index = _channel_number(key, num_channels, channel_names), _mapped_class(target, classes)
+        if found.get(channel, index) != index:
+            raise LabelQualityError(
+                f"Expected `class_mapping` to name each channel once, but channel {channel} is both "
+                f"{classes.names[found[channel]]} and {target}; leave one out"
+            )
+        if index is not None:
+            found[channel] = index
+    return found
+
+
+def _without_channel(
+    classes: ClassMap,
+    missing: Sequence[int],
+    num_channels: int,
+    channel_names: Sequence[str] | None,
+    found: Mapping[int, ChannelMatch],
+) -> str:
+    taken = {channel for match in found.values() for channel in match.channels}
+    free = [name for channel, name in enumerate(channel_names or ()) if channel not in taken]
+    names = [classes.names[index] for index in missing]
+    closest = {name: closest_names(name, free) for name in names[:12]}
+    alike = "; ".join(f"{name}: {', '.join(others)}" for name, others in closest.items() if others)
+    channels = f"closest channels: {alike}" if alike else f"channels left: {', '.join(free[:20]) or 'none'}"
+    example = f"{{{(closest[names[0]] or ['name or number of a channel'])[0]!r}: {names[0]!r}}}"
+    return (
+        f"Expected a model with a channel for each of the {len(classes)} classes ({', '.join(classes.names[:12])}), "
+        f"but the model has {num_channels} channels and none for {', '.join(names[:12])}"
+        f"{f' ({channels})' if channel_names else ''}; say which channel it is, e.g. `class_mapping={example}`, or "
+        'pass `unmatched="ignore"` to leave the pixels of such classes out'
     )
-    return ClassMap(ordered, labels, classes.ignored, classes.rgb)
+
+
+def _in_channel_order(
+    classes: ClassMap,
+    found: Mapping[int, ChannelMatch],
+    missing: Sequence[int],
+    num_channels: int,
+    channel_names: Sequence[str] | None,
+) -> ClassMap:
+    """One class per set of channels: classes that share channels become one, free channels stand for themselves."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, match in found.items():
+        groups.setdefault(match.channels, []).append(index)
+    taken = {channel for channels in groups for channel in channels}
+    groups |= {(channel,): [] for channel in range(num_channels) if channel not in taken}
+    channels = sorted(groups)
+    members = [groups[one] for one in channels]
+    values = [classes.values[own[0]] if own else None for own in members]
+    names = [classes.names[own[0]] if own else _channel_name(one[0], channel_names)
+             for one, own in zip(channels, members, strict=True)]  # fmt: skip
+    further = [(classes.values[other], place) for place, own in enumerate(members) for other in own[1:]]
+    left_out = [(classes.values[index], classes.names[index]) for index in missing]
+    return replace(
+        classes,
+        values=tuple(values),
+        names=_distinct(names, [f"channel {one[0]}" for one in channels]),
+        ignored=classes.ignored | {value for value, _ in left_out if value is not None},
+        channels=tuple(channels),
+        further=tuple((value, place) for value, place in further if value is not None),
+    )
+
+
+def _distinct(names: Sequence[str], marks: Sequence[str]) -> tuple[str, ...]:
+    """Names of which no two are equal: equal ones carry a mark.
+
+    Example:
+        >>> _distinct(["car", "car", "road"], ["1", "2", "3"])
+        ('car (1)', 'car (2)', 'road')
+    """
+    often = Counter(names)
+    return tuple(f"{name} ({mark})" if often[name] > 1 else name for name, mark in zip(names, marks, strict=True))
 
 
 def _channel_name(channel: int, names: Sequence[str] | None) -> str:
     return names[channel] if names and channel < len(names) else f"channel {channel}"
 
 
-def _channels(
-    values: Mapping[str, int],
-    num_channels: int,
-    channel_names: Sequence[str] | None,
-    class_mapping: Mapping[int | str, int | str] | None,
-) -> dict[int, int]:
-    if class_mapping:
-        return {
-            _channel_number(key, num_channels, channel_names): _mapped_value(target, values)
-            for key, target in class_mapping.items()
-        }
-    by_name = {name.lower(): channel for channel, name in enumerate(channel_names or [])}
-    if all(name.lower() in by_name for name in values):
-        return {by_name[name.lower()]: value for name, value in values.items()}
-    if num_channels == len(values):
-        return dict(enumerate(sorted(values.values())))
-    return {value: value for value in values.values() if 0 <= value < num_channels}
-
-
 def _channel_number(key: int | str, num_channels: int, channel_names: Sequence[str] | None) -> int:
-    if isinstance(key, str) and channel_names and key in channel_names:
-        return list(channel_names).index(key)
+    if (named := _place(key, channel_names or ())) is not None:
+        return named
     try:
         channel = int(key)
     except ValueError:
@@ -286,12 +394,26 @@ def _channel_number(key: int | str, num_channels: int, channel_names: Sequence[s
     return channel
 
 
-def _mapped_value(target: int | str, values: Mapping[str, int]) -> int:
-    if isinstance(target, str) and target in values:
-        return values[target]
+def _mapped_class(target: int | str, classes: ClassMap) -> int | None:
+    """Index of the class that a value of `class_mapping` names; None for a value that is ignored."""
+    if (named := _place(target, classes.names)) is not None:
+        return named
     try:
-        return _as_value(target)
+        value: int | None = _as_value(target)
     except ValueError:
+        value = None
+    if value in classes.ignored:
+        return None
+    if value is None or value not in classes.values:
         raise LabelQualityError(
-            f"Expected values of `class_mapping` to be mask values or one of {sorted(values)}, but got {target!r}"
-        ) from None
+            f"Expected values of `class_mapping` to be mask values ({classes.value_list()}) or one of "
+            f"{sorted(classes.names)}, but got {target!r}"
+        )
+    return classes.values.index(value)
+
+
+def _place(name: int | str, names: Sequence[str]) -> int | None:
+    """Where a name stands, however it is spelt; None if it does not, or more than once."""
+    plain = [plain_name(one) for one in names]
+    wanted = plain_name(name) if isinstance(name, str) else None
+    return plain.index(wanted) if wanted is not None and plain.count(wanted) == 1 else None

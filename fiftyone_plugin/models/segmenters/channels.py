@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import ModelMismatchError
@@ -87,24 +88,22 @@ class ChannelMap:
         return torch.where(mass > 1e-6, summed / mass.clamp(min=1e-6), equal)
 
 
-def match_class_names(channel_names: Sequence[str], class_names: Sequence[str]) -> dict[int, int]:
-    """Map model channels to label classes of the same name, ignoring case, spaces and punctuation.
+def sum_channels(probabilities: Any, channels: Sequence[Sequence[int]], *, from_logits: bool = False) -> Any:
+    """Give the probabilities of classes that several channels predict.
 
     Args:
-        channel_names: name of each model channel
-        class_names: name of each label class
+        probabilities: (C, H, W) array or tensor of channels
+        channels: those of each class
+        from_logits: whether it holds logits, whose sum is that of the probabilities that they stand for
 
     Returns:
-        {channel: class} for the names found on both sides
+        (K, H, W) of the classes, of the same kind
 
     Example:
-        >>> match_class_names(["__background__", "Traffic Light", "sheep"], ["background", "traffic_light"])
-        {0: 0, 1: 1}
+        >>> sum_channels(torch.tensor([0.2, 0.3, 0.5]).reshape(3, 1, 1), [(2,), (0, 1)]).flatten()
+        tensor([0.5000, 0.5000])
     """
-    wanted = {_plain(name): index for index, name in enumerate(class_names)}
-    plain = [_plain(name) for name in channel_names]
-    return {channel: wanted[name] for channel, name in enumerate(plain) if name in wanted}
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    given = probabilities if isinstance(probabilities, torch.Tensor) else torch.from_numpy(np.asarray(probabilities))
+    parts = [given[list(one)] for one in channels]
+    summed = torch.stack([part.logsumexp(0) if from_logits else part.sum(0) for part in parts])
+    return summed if isinstance(probabilities, torch.Tensor) else summed.numpy()

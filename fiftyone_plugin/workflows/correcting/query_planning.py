@@ -128,6 +128,7 @@ class _Plan:
     similarity: float
     ignore_index: Any
     class_mapping: Any
+    unmatched: str
     on_edited: str
     seed: int
 
@@ -152,6 +153,7 @@ def plan_correction_queries(
     similarity: float = 0.9,
     ignore_index: Any = "auto",
     class_mapping: Mapping[int | str, int | str] | None = None,
+    unmatched: str = "error",
     on_edited: str = "refuse",
     output_dir: str | Path | None = None,
     batch_size: int | None = None,
@@ -188,6 +190,7 @@ def plan_correction_queries(
         similarity: for "similar": least cosine between the probabilities of two pixels
         ignore_index: as in `score_label_quality`
         class_mapping: likewise
+        unmatched: likewise
         on_edited: what to do with earlier answers about labels that were edited since, see `apply_corrections`
         output_dir: folder of the files; beside FiftyOne's dataset files if None
         batch_size: images per forward pass; chosen by itself if None
@@ -213,7 +216,7 @@ def plan_correction_queries(
     plan = _Plan(
         label_field, superpixels, superpixel_method, superpixel_size, int(budget), acquisition, float(audits),
         propagate, recheck, missed_objects, expansion, float(similarity),
-        ignore_index, class_mapping, on_edited, seed,
+        ignore_index, class_mapping, unmatched, on_edited, seed,
     )  # fmt: skip
     require_label_field(samples, label_field)
     dataset, names = samples._root_dataset, CorrectionFields(label_field)
@@ -256,7 +259,7 @@ def _run(
     scan = scan_labels(samples, plan.label_field, progress=progress)
     seen = {**(source.values if isinstance(source, MaskSource) else {}), **scan.values}
     classes = classes_of_field(mask_targets_of(samples, plan.label_field), seen, plan.ignore_index, plan.label_field)
-    classes = fit_classes(classes, source, scan.images, plan.class_mapping)
+    classes, source = fit_classes(classes, source, scan.images, plan.class_mapping, unmatched=plan.unmatched)
     run = begin(dataset, plan.label_field, scan, classes, output_dir=output_dir, on_edited=plan.on_edited)
     begun, run = run, next_round(run)
     stage = _Stage(run, plan, classes, source.description)

@@ -54,6 +54,7 @@ class ScoringPlan:
         predicted_mask: whether a second mask stands for the predictions
         ignore_index: mask value(s) or class name(s) that count for nothing, None, or "auto"
         class_mapping: model channel to mask value, where neither names nor order tell
+        unmatched: what to do about classes without a channel
         temperature: of softmin
         from_logits: whether probability files hold logits; a segmenter always gives probabilities
         write_map: whether to write `{key}_map`
@@ -72,6 +73,7 @@ class ScoringPlan:
     predicted_mask: bool
     ignore_index: Any
     class_mapping: Mapping[int | str, int | str] | None
+    unmatched: str
     temperature: float
     from_logits: bool
     write_map: bool
@@ -110,6 +112,7 @@ def score_label_quality(
     key: str = "label_quality",
     ignore_index: int | str | Sequence[int | str] | None = "auto",
     class_mapping: Mapping[int | str, int | str] | None = None,
+    unmatched: str = "error",
     temperature: float = 0.1,
     from_logits: bool | None = None,
     write_map: bool = True,
@@ -145,8 +148,10 @@ def score_label_quality(
         key: name of the run and prefix of its fields
         ignore_index: mask value(s) or class name(s) that count for nothing; None for none; "auto" for 255 and
             classes called void or ignore
-        class_mapping: model channel (number or name) to mask value or class name; needed only where neither
-            names nor order tell
+        class_mapping: model channel (number or name) to mask value or class name, for the classes that names do not
+            tell; several channels of one class are summed
+        unmatched: what to do about classes of the labels that the model does not have: "error", or "ignore" their
+            pixels
         temperature: of softmin; small looks at the worst pixels, large at the average
         from_logits: whether the model or the files give logits; a model's are noticed by themselves, files are taken
             for probabilities if None
@@ -185,6 +190,7 @@ def score_label_quality(
         predicted_mask=predictions is not None,
         ignore_index=ignore_index,
         class_mapping=class_mapping,
+        unmatched=unmatched,
         temperature=temperature,
         from_logits=bool(from_logits) and model is None,
         write_map=write_map,
@@ -241,7 +247,9 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
     seen = {**(source.values if isinstance(source, MaskSource) else {}), **scan.values}
     classes = classes_of_field(targets, seen, plan.ignore_index, plan.label_field)
     files.require_writable(base.parent if not base.exists() else base, _bytes_needed(plan, scan))
-    classes = fit_classes(classes, source, scan.images, plan.class_mapping)
+    classes, source = fit_classes(
+        classes, source, scan.images, plan.class_mapping, unmatched=plan.unmatched, from_logits=plan.from_logits
+    )
     folder = _claim(dataset, plan, source, classes, base)
     places = {image.sample_id: place for place, image in enumerate(scan.images)}
     stage = _Stage(plan, classes, folder.path, mask_reader(samples, plan.label_field), places)
@@ -298,6 +306,7 @@ def _claim(
         "label_field": plan.label_field,
         "source": source.description,
         "classes": [[value, name] for value, name in zip(classes.values, classes.names, strict=True)],
+        "channels": [list(channels) for channels in classes.channels],
         "ignored": sorted(classes.ignored),
         "methods": sorted(plan.methods),
         "temperature": plan.temperature,
@@ -423,7 +432,7 @@ class _Stage:
                     raise result
                 self._record(image, result)
             except (OSError, ValueError, TypeError, RuntimeError) as error:
-                if done == 1 or _is_about_the_folder(error):
+                if (done == 1 and error is not result) or _is_about_the_folder(error):
                     raise _named(error, image) from error
                 failed[image.sample_id] = SkippedSample(image.sample_id, image.filepath, str(error))
             progress(done, len(images), "scoring labels")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -356,40 +357,122 @@ def _file_source(samples: Any, probabilities: str) -> FileSource:
     return FileSource({i: found.get(stem) for i, stem in zip(ids, stems, strict=True)}, f"folder:{folder}")
 
 
+@dataclass(frozen=True)
+class ClassSource:
+    """A source whose channels are the classes.
+
+    Channels of one class are summed, a single channel becomes the second of two classes, and an image with another
+    number of channels yields an error that names it.
+
+    Attributes:
+        source: of the probabilities of the channels
+        classes: with the channels of each
+        num_channels: of the source
+        from_logits: whether the source gives logits
+    """
+
+    source: ProbabilitySource
+    classes: ClassMap
+    num_channels: int
+    from_logits: bool = False
+
+    @property
+    def description(self) -> str:
+        """That of the source."""
+        return self.source.description
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Those of the classes."""
+        return self.classes.names
+
+    def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
+        """Yield each image with (K, H, W) for the classes, or with the exception that kept it from having any."""
+        for image, result in self.source.stream(images):
+            yield image, result if isinstance(result, Exception) else self._of_classes(image, result)
+
+    def _of_classes(self, image: LabelledImage, result: Any) -> Any:
+        found = with_background(result, self.from_logits)
+        if found.shape[0] != self.num_channels:
+            return LabelQualityError(
+                f"Expected {self.num_channels} classes as for the other images, but got {int(found.shape[0])} for "
+                f"{image.filepath}; predict all images with the same model"
+            )
+        if self.classes.channels == tuple((channel,) for channel in range(self.num_channels)):
+            return found
+        return models.sum_channels(found, self.classes.channels, from_logits=self.from_logits)
+
+    def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
+        """As the source says."""
+        return self.source.seen_in_training(images)
+
+
 def fit_classes(
     classes: ClassMap,
     source: ProbabilitySource,
     images: Sequence[LabelledImage],
     class_mapping: Mapping[int | str, int | str] | None = None,
-) -> ClassMap:
-    """Predict one image to learn how many channels there are, and try everything on it once.
+    *,
+    unmatched: str = "error",
+    from_logits: bool = False,
+) -> tuple[ClassMap, ProbabilitySource]:
+    """Predict one image to learn how many channels there are, and settle which class each predicts.
 
     Args:
         classes: of the label field
         source: of probabilities
         images: the first few are tried
         class_mapping: channel number or name to mask value or class name
+        unmatched: what to do about classes without a channel: "error", or "ignore" their pixels
+        from_logits: whether the source gives logits
 
     Returns:
-        the classes in the order of the channels
+        the classes in the order of their channels, and the source of their probabilities
 
     Raises:
         LabelQualityError: if no image gives probabilities, or classes and channels do not fit
     """
     if isinstance(source, MaskSource):
         source.classes = classes
+    channels: list[int] = []
     failure: Exception | None = None
     for image, result in source.stream(images[:_PROBES]):
         if isinstance(result, Exception):
             failure = failure or result
             continue
+        if isinstance(source, MaskSource):
+            return classes, source
         if result.ndim != 3:
             raise LabelQualityError(
                 f"Expected probabilities of shape (K, H, W), but got {tuple(result.shape)} for {image.filepath}"
             )
-        if isinstance(source, MaskSource):
-            return classes
-        return match_channels(classes, int(result.shape[0]), source.class_names, class_mapping)
+        channels.append(int(with_background(result, from_logits).shape[0]))
+        if not isinstance(source, FileSource):
+            break  # a model gives the same number for every image, and takes its time
+    if channels:
+        num_channels = Counter(channels).most_common(1)[0][0]
+        classes = match_channels(classes, num_channels, source.class_names, class_mapping, unmatched)
+        return classes, ClassSource(source, classes, num_channels, from_logits)
     if isinstance(failure, LabelQualityError):
         raise failure
     raise LabelQualityError(f"The first {min(_PROBES, len(images))} images gave no probabilities: {failure}")
+
+
+def with_background(probabilities: Any, from_logits: bool = False) -> Any:
+    """Two classes for the single channel of a binary model: what is left, and what the channel says.
+
+    Args:
+        probabilities: (K, H, W) array or tensor
+        from_logits: whether it holds logits
+
+    Returns:
+        (2, H, W) if K is 1, otherwise the same array
+
+    Example:
+        >>> with_background(np.array([[[0.25]]])).ravel().tolist()
+        [0.75, 0.25]
+    """
+    if probabilities.shape[0] != 1:
+        return probabilities
+    single = np.asarray(probabilities.detach().cpu() if hasattr(probabilities, "detach") else probabilities)
+    return np.concatenate([np.zeros_like(single) if from_logits else 1 - single, single])

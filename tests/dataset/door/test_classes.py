@@ -103,5 +103,70 @@ def test_a_class_without_a_channel_is_refused(channels, mapping, message):
         match_channels(CLASSES, channels, None, mapping)
 
 
+VOC = [
+    "__background__", "aeroplane", "bicycle", "bus", "car", "diningtable", "motorbike", "person", "sofa", "train",
+    "tvmonitor",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("targets", "names", "mapping", "channels"),
+    [
+        ("background car person", VOC, None, [0, 4, 7]),
+        ("BG Car people", VOC, {"person": "people"}, [0, 4, 7]),
+        ("unlabeled airplane dining-table", VOC, None, [0, 1, 5]),
+        ("background couch Motor_Cycle", VOC, {"tvmonitor": 2}, [0, 8, 10]),
+        ("0 1 2", VOC, None, [0, 1, 2]),
+        ("bg car tree", ["LABEL_0", "LABEL_1", "LABEL_2"], None, [0, 1, 2]),
+        ("bg car tree", ["2", "0", "1"], None, [1, 2, 0]),
+        ("tv tvmonitor bg", ["bg", "tvmonitor", "tv"], None, [2, 1, 0]),
+        ("猫 犬 背景", ["背景", "犬", "猫"], None, [2, 1, 0]),
+        ("person, individual; sky", ["sky", "person", "x"], {2: 2}, [1, 0, 2]),
+    ],
+    ids=["names", "mapping and names", "synonyms", "mapping first", "no names", "no channel names", "values as names",
+         "equal before alike", "any alphabet", "lists of names"],
+)  # fmt: skip
+def test_channels_are_found_by_name_and_never_against_names(targets, names, mapping, channels):
+    listed = targets.split() if ";" not in targets else [*targets.split("; "), "other"]
+    classes = classes_of_field(dict(enumerate(listed)), {0: 1, 1: 1, 2: 1})
+    found = match_channels(classes, len(names), names, mapping)
+    assert [found.channels[found.values.index(value)] for value in range(3)] == [(channel,) for channel in channels]
+
+
+def test_a_class_without_a_channel_is_named_with_what_looks_like_it():
+    classes = classes_of_field({0: "background", 1: "car", 2: "motor", 3: "lawn"}, {0: 1})
+    with pytest.raises(
+        LabelQualityError, match=r"none for motor, lawn.*motor: motorbike.*class_mapping={'motorbike': "
+    ):
+        match_channels(classes, len(VOC), VOC)
+    with pytest.raises(LabelQualityError, match="none for lawn"):
+        match_channels(classes_of_field({1: "lawn", 2: "car"}, {1: 1}), len(VOC), VOC, unmatched="ignore")
+    found = match_channels(classes, len(VOC), VOC, {"motorbike": "motor"}, unmatched="ignore")
+    assert (found.values[4], found.values[6], found.ignored) == (1, 2, {3, 255})
+    assert found.indices(np.array([[3, 2]])).tolist() == [[IGNORED, 6]]
+
+
+def test_names_of_another_number_of_channels_are_refused():
+    with pytest.raises(LabelQualityError, match="each of the 3 channels, but got 2 names"):
+        match_channels(CLASSES, 3, ["road", "car"])
+
+
+def test_values_of_one_name_are_two_classes_or_share_a_channel():
+    classes = classes_of_field({0: "bg", 1: "vehicle", 2: "vehicle", 3: "road"}, {1: 1})
+    assert classes.names == ("bg", "vehicle (1)", "vehicle (2)", "road")
+    assert match_channels(classes, 4).values == (0, 1, 2, 3)
+    assert match_channels(classes, 4, ["road", "vehicle", "bg", "vehicle"]).values == (3, 1, 0, 2)
+    merged = match_channels(classes, 3, ["road", "bg", "Vehicle"])
+    assert merged.indices(np.array([[0, 1, 2, 3]])).tolist() == [[1, 2, 2, 0]]
+
+
+def test_several_channels_are_one_class():
+    classes = classes_of_field({0: "bg", 1: "vehicle"}, {1: 1})
+    found = match_channels(classes, 4, ["car", "bg", "bus", "dog"], {"car": "vehicle", "bus": 1})
+    assert (found.values, found.channels) == ((1, 0, None), ((0, 2), (1,), (3,)))
+    with pytest.raises(LabelQualityError, match="each channel once, but channel 0"):
+        match_channels(classes, 2, ["car", "bg"], {"car": "vehicle", 0: "bg"})
+
+
 def test_channels_keep_names_of_classes_and_of_the_model():
     assert match_channels(CLASSES, 4, ["tree", "road", "car", "sky"]).names == ("tree", "road", "car", "sky")

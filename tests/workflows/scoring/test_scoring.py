@@ -229,12 +229,27 @@ def test_ignored_pixels_only(dataset, tmp_path):
     assert not sample.label_quality_issues.get_mask().any()
 
 
-def _replace_first(change):
-    def apply(dataset):
-        path = dataset.first().probabilities
-        np.save(path, change(np.load(path)))
+def test_a_file_of_other_classes_is_named_and_read_again_once_repaired(dataset, tmp_path):
+    first = dataset.first()
+    given = np.load(first.probabilities)
+    np.save(first.probabilities, np.concatenate([given, given]) / 2)
+    ((_, path, reason),) = score(dataset, tmp_path / "run").skipped
+    assert path == first.filepath
+    assert "3 classes as for the other images, but got 6" in reason
+    np.save(first.probabilities, given)
+    assert score(dataset, tmp_path / "run", overwrite=True).skipped == []
 
-    return apply
+
+def _replace_first(change):
+    return lambda dataset: _replace(dataset.first(), change)
+
+
+def _replace_all(change):
+    return lambda dataset: [_replace(sample, change) for sample in dataset]
+
+
+def _replace(sample, change):
+    np.save(sample.probabilities, change(np.load(sample.probabilities)))
 
 
 @pytest.mark.parametrize(
@@ -244,7 +259,7 @@ def _replace_first(change):
         (_replace_first(lambda p: p * 2), {}, "sum|1"),
         (_replace_first(lambda p: np.log(p)), {}, "from_logits"),
         (_replace_first(lambda p: p[:, :5]), {}, r"24.*32|\(24, 32\)"),
-        (_replace_first(lambda p: p[:2]), {}, "3 classes.*2 channels.*tree"),
+        (_replace_all(lambda p: p[:2]), {}, "3 classes.*2 channels.*tree"),
         (lambda ds: None, {"key": "1st"}, "identifier|letters"),
         (lambda ds: None, {"key": "filepath"}, r"\['filepath'\].*another `key`"),
         (lambda ds: None, {"methods": ["softmean"]}, r"softmin.*softmean"),
