@@ -22,7 +22,7 @@ from .workflows.reviewing.review import review_history as review_history
 from .workflows.reviewing.review import review_regions as review_regions
 from .workflows.reviewing.review import reviewed_regions as reviewed_regions
 from .workflows.reviewing.review import show_regions as show_regions
-from .workflows.scoring.scoring import load_report as load_report
+from .workflows.scoring.report import load_report as load_report
 from .workflows.scoring.scoring import score_label_quality as score_label_quality
 from .workflows.starting.pseudo_labels import generate_pseudo_labels as generate_pseudo_labels
 from .workflows.starting.sam_embeddings import precompute_sam_embeddings as precompute_sam_embeddings

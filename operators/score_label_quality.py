@@ -9,6 +9,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin import quality
+from ..fiftyone_plugin.workflows.scoring import report as reports
 from ..fiftyone_plugin.workflows.scoring import scoring
 from . import forms
 from .probability_source import source_input, source_of_call, source_params
@@ -69,7 +70,7 @@ class ScoreLabelQuality(foo.Operator):
             **kwargs,
         )
         result = execute(self.uri, ctx, delegate=delegate, description="checking labels")
-        return result if delegate else scoring.load_report(sample_collection, kwargs.get("key", "label_quality"))
+        return result if delegate else reports.load_report(sample_collection, kwargs.get("key", "label_quality"))
 
     def resolve_input(self, ctx: Any) -> types.Property:
         """The form."""

@@ -63,6 +63,10 @@ class LabelScan:
     skipped: list[SkippedSample]
     values: dict[int, int] = field(default_factory=dict)
 
+    def places(self) -> dict[str, int]:
+        """Sample id to the place of its image in the run."""
+        return {image.sample_id: place for place, image in enumerate(self.images)}
+
 
 def require_label_field(samples: Any, label_field: str) -> None:
     """Check that a collection can be scored before anything is read.

@@ -26,7 +26,7 @@ from ...dataset.runs import files, run_records
 from ...errors import LabelQualityError
 from ...progress import Progress, silent
 from ..scoring.issue_regions import load_scorer, region_file, reviewed_features, score_regions, teach
-from ..scoring.scoring import LABELS_SEEN
+from ..scoring.record_stage import LABELS_SEEN
 
 _SAMPLES_AT_ONCE = 500
 _NUM_FEATURES = len(quality.FEATURE_NAMES)

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ...dataset.runs import run_records
+from ...errors import LabelQualityError
+
+NUM_WORST = 100
+"""Images that a report names, and that the view of the worst images shows."""
+
 _SEEN = 5e-4
 """Share of wrong pixels below which an estimate is none."""
 
@@ -153,3 +159,23 @@ class ScoringReport:
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in self.regions_by_kind.items())
         view = f": {kinds}; view `{self.key} regions`, worst first" if kinds else ""
         return f"- **{self.num_regions:,} regions** to review{view}"
+
+
+def load_report(samples: Any, key: str = "label_quality") -> ScoringReport:
+    """The report of a finished scoring run.
+
+    Args:
+        samples: the dataset or a view of it
+        key: the run's key
+
+    Returns:
+        the report as it was returned by the run
+
+    Raises:
+        LabelQualityError: if there is no such run
+    """
+    record = run_records.find_run(samples._dataset, key)
+    if record is None or record.method != run_records.SCORING:
+        keys = [run.key for run in run_records.list_runs(samples._dataset, run_records.SCORING)]
+        raise LabelQualityError(f"Expected the key of a scoring run, but got {key!r}; there are {keys or 'none'}")
+    return ScoringReport.from_dict(record.summary)

@@ -25,7 +25,7 @@ from ...models.training.training_data import LabelSpace
 from ...progress import Progress
 from ..rehearsing.rehearsal import write_mask
 from ..scoring.issue_regions import region_file
-from ..scoring.scoring import LABELS_SEEN
+from ..scoring.record_stage import LABELS_SEEN
 
 if TYPE_CHECKING:
     from ...models import LabelChange, NoiseRobustResult

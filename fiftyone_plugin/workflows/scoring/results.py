@@ -1,0 +1,139 @@
+"""What a scoring run puts on the dataset, in one go: fields, views, how they are shown, and its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ... import quality
+from ...dataset.door.classes import ClassMap
+from ...dataset.door.scan import LabelledImage
+from ...dataset.fields import appearance
+from ...dataset.fields import schema as sample_fields
+from ...dataset.fields.regions import declare_regions, make_patches
+from ...dataset.fields.regions import write_regions as write_region_batch
+from ...dataset.runs import run_records
+from .findings import Findings
+from .issue_regions import RegionFindings
+from .plan import ScoringPlan
+from .record_stage import RecordStage
+from .report import NUM_WORST, ScoringReport
+from .sources import ProbabilitySource
+
+
+def write_results(
+    dataset: Any,
+    plan: ScoringPlan,
+    stage: RecordStage,
+    images: Sequence[LabelledImage],
+    findings: Findings,
+    regions: RegionFindings | None,
+    classes: ClassMap,
+    source: ProbabilitySource,
+    report: ScoringReport,
+) -> None:
+    """Put everything on the dataset, replacing an earlier run under the same key.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        plan: of the run
+        stage: that made the files
+        images: that were scored
+        findings: of all records
+        regions: what was found in all images together, None if no regions were wanted
+        classes: of the label field
+        source: of the probabilities
+        report: kept with the run
+    """
+    existing = run_records.find_run(dataset, plan.key)
+    if existing is not None:
+        run_records.remove_results(dataset, existing)
+    names = plan.fields
+    score_title = quality.RANKING_TITLES[plan.score]
+    sample_fields.write_numbers(
+        dataset, plan.key, _finite(findings.scores[plan.score]), f"Label quality, 0 (wrong) to 1 (fine): {score_title}"
+    )
+    for method, values in findings.scores.items():
+        sample_fields.write_numbers(dataset, names.method(method), _finite(values), quality.RANKING_TITLES[method])
+    shares = _finite(findings.issue_shares)
+    sample_fields.write_numbers(dataset, names.issue_share, shares, "Share of the labelled pixels that are flagged")
+    if plan.write_issues:
+        text = "Pixels whose label confident learning takes for wrong"
+        sample_fields.write_segmentations(dataset, names.issues, findings.issue_paths, text, {1: "issue"})
+    if plan.write_map:
+        paths = {image.sample_id: str(stage.map_path(image)) for image in images}
+        sample_fields.write_heatmaps(dataset, names.map, paths, "How suspicious each pixel is: 1 - self-confidence")
+    if regions is not None:
+        _write_regions(dataset, plan, stage, images, regions)
+    _show(dataset, plan, classes, report)
+    record = run_records.RunRecord(
+        key=plan.key,
+        method=run_records.SCORING,
+        label_field=plan.label_field,
+        parameters={**_plain(asdict(plan)), "source": source.description, "versions": _versions(),
+                    "class_thresholds": [float(t) for t in findings.totals.class_thresholds]},
+        fields=report.fields,
+        views=report.views,
+        output_dir=report.output_dir,
+        summary=report.as_dict(),
+    )  # fmt: skip
+    run_records.register_run(dataset, record)
+
+
+def _write_regions(
+    dataset: Any, plan: ScoringPlan, stage: RecordStage, images: Sequence[LabelledImage], regions: RegionFindings
+) -> None:
+    declare_regions(dataset, plan.fields.regions)
+    for batch in stage.regions.documents((image.sample_id for image in images), regions):
+        write_region_batch(dataset, plan.fields.regions, batch)
+    text = "How many regions of the label are probably wrong"
+    sample_fields.write_numbers(dataset, plan.fields.num_regions, regions.per_image, text, integer=True)
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: None if np.isnan(value) else float(value) for key, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Values that JSON and MongoDB take: string keys, lists."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in ("fiftyone-label-quality", "fiftyone", "torch", "segmentation-models-pytorch", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _show(dataset: Any, plan: ScoringPlan, classes: ClassMap, report: ScoringReport) -> None:
+    names = plan.fields
+    if not classes.rgb:
+        values = {value: name for value, name in zip(classes.values, classes.names, strict=True) if value is not None}
+        appearance.color_classes(dataset, [plan.label_field], values)
+    appearance.color_issues(dataset, names.issues, names.map)
+    appearance.color_regions(dataset, names.regions)
+    # The photo under the flagged pixels says more than the label, which would cover both.
+    covers = [(plan.write_regions, names.regions), (plan.write_issues, names.issues), (True, plan.label_field)]
+    appearance.show_fields(dataset, [next(name for written, name in covers if written), plan.key])
+    scored = dataset.exists(plan.key)
+    appearance.save_view(
+        dataset, report.views[0], scored.sort_by(plan.key).limit(NUM_WORST), f"The {NUM_WORST} lowest `{plan.key}`"
+    )
+    flagged = dataset.match({names.issue_share: {"$gt": 0}}).sort_by(names.issue_share, reverse=True)
+    appearance.save_view(dataset, report.views[1], flagged, "Images with flagged pixels, most first")
+    if report.num_regions:
+        patches = make_patches(dataset, names.regions)
+        appearance.save_view(dataset, report.views[2], patches, "Regions whose label is probably wrong, worst first")
