@@ -173,7 +173,9 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
     return report
 
 
-def _classes(samples: Any, plan: ScoringPlan, source: ProbabilitySource, scan: LabelScan) -> tuple[ClassMap, ProbabilitySource]:
+def _classes(
+    samples: Any, plan: ScoringPlan, source: ProbabilitySource, scan: LabelScan
+) -> tuple[ClassMap, ProbabilitySource]:
     targets = mask_targets_of(samples, plan.label_field)
     seen = {**(source.values if isinstance(source, MaskSource) else {}), **scan.values}
     classes = classes_of_field(targets, seen, plan.ignore_index, plan.label_field)
