@@ -10,7 +10,7 @@ from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.correcting import query_planning, rounds
 from ..fiftyone_plugin.workflows.correcting.correction_run import planned_fields
 from .job import Job, corrected_field_input, edited_input, given
-from .train_cross_validated import model_input, weights_param
+from .train_cross_validated import method_input, weights_param
 
 
 class StartCorrectionRound(Job):
@@ -28,7 +28,7 @@ class StartCorrectionRound(Job):
             return
         inputs.int("budget", default=query_planning.DEFAULT_BUDGET, min=1, label="Questions")
         inputs.bool("score", default=True, label="Score the corrected labels, too")
-        model_input(inputs)
+        method_input(ctx, inputs)
         inputs.int("folds", default=4, min=2, label="Folds", description="How many models.")
         edited_input(inputs)
         inputs.view_target(ctx, action_description="Correct")
@@ -36,8 +36,8 @@ class StartCorrectionRound(Job):
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""
         training = given(
-            params, "folds", "architecture", "encoder", "epochs", "batch_size", "crop_size", "lr", "seed", "device",
-            "output_dir",
+            params, "method", "folds", "architecture", "encoder", "epochs", "batch_size", "crop_size", "lr", "seed",
+            "device", "output_dir",
         )  # fmt: skip
         training |= params.get("training") or {}
         if "weights" in params:

@@ -9,6 +9,7 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.training import cross_validated
+from ..fiftyone_plugin.workflows.training.methods import FINE_TUNED, FROZEN_FEATURES, METHODS, quick_method
 from . import forms
 from .job import Job
 
@@ -25,10 +26,18 @@ ARCHITECTURES = (
     "segformer",
 )
 ENCODERS = ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet-b0", "tu-mobilenetv3_small_100", "mit_b0")
-_PASSED_ON = (
-    "label_field", "key", "folds", "architecture", "encoder", "epochs", "group_field", "overwrite", "resume",
-    "batch_size", "crop_size", "lr", "seed", "device", "freeze_batchnorm",
+FROZEN_ENCODERS = (
+    "tf_efficientnet_lite2", "tf_efficientnet_lite0", "convnext_tiny", "vit_small_patch14_dinov2",
+    "vit_small_patch16_dinov3",
 )  # fmt: skip
+_PASSED_ON = (
+    "label_field", "key", "folds", "encoder", "group_field", "overwrite", "resume", "batch_size", "crop_size", "lr",
+    "seed", "device",
+)  # fmt: skip
+_OF_METHOD = {
+    FINE_TUNED: ("architecture", "epochs", "freeze_batchnorm"),
+    FROZEN_FEATURES: ("stride", "width", "steps", "heads"),
+}
 
 
 class TrainCrossValidated(Job):
@@ -49,7 +58,7 @@ class TrainCrossValidated(Job):
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
         if forms.label_field_input(ctx, inputs) is not None:
-            model_input(inputs)
+            method = method_input(ctx, inputs)
             inputs.int(
                 "folds", default=4, min=2, label="Folds", description="How many models; each image is left out of one."
             )
@@ -57,6 +66,8 @@ class TrainCrossValidated(Job):
             inputs.view_target(ctx, action_description="Train on")
             inputs.bool("more", default=False, label="More options", view=types.SwitchView())
             if ctx.params.get("more"):
+                if method == FROZEN_FEATURES:
+                    frozen_input(inputs)
                 training_input(ctx, inputs)
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
@@ -67,6 +78,41 @@ class TrainCrossValidated(Job):
 def none_as_word(arguments: dict[str, Any], *names: str) -> dict[str, Any]:
     """Say None in words where it has a meaning: parameters that are None count as not given."""
     return {name: "none" if name in names and value is None else value for name, value in arguments.items()}
+
+
+def method_input(ctx: Any, inputs: types.Object) -> str:
+    """Ask how to train, and for the network where a whole one is trained.
+
+    Returns:
+        the chosen method
+    """
+    default = quick_method()
+    view = types.RadioGroup()
+    for name in sorted(METHODS, key=lambda name: name != default):
+        view.add_choice(name, label=METHODS[name][0].upper() + METHODS[name][1:])
+    inputs.enum("method", list(METHODS), required=False, default=default, label="Method", view=view)
+    method = str(ctx.params.get("method") or default)
+    if method == FINE_TUNED:
+        model_input(inputs)
+    return method
+
+
+def frozen_input(inputs: types.Object) -> None:
+    """Ask for the encoder whose features are used, and for the grid."""
+    view = types.AutocompleteView(allow_user_input=True)
+    for choice in FROZEN_ENCODERS:
+        view.add_choice(choice, label=choice)
+    inputs.str(
+        "frozen_encoder",
+        required=False,
+        label="Encoder",
+        description="Of timm; any of its names may be typed. Empty: EfficientNet-Lite2, which needs no download where "
+        "the extra `offline` is installed.",
+        view=view,
+    )
+    inputs.int(
+        "stride", default=4, label="Grid", description="Pixels per cell: 2, 4, 8 or 16. Small: small objects, slower."
+    )
 
 
 def model_input(inputs: types.Object) -> None:
@@ -118,7 +164,11 @@ def weights_param(params: dict[str, Any]) -> str | None:
 
 def _arguments(params: dict[str, Any]) -> dict[str, Any]:
     """The workflow's arguments from the form's or the caller's parameters."""
-    arguments = {name: params[name] for name in _PASSED_ON if params.get(name) not in (None, "")}
+    method = str(params.get("method") or FINE_TUNED)
+    names = (*_PASSED_ON, *_OF_METHOD.get(method, ()))  # a form may hold answers of before the method was chosen
+    arguments = {"method": method, **{name: params[name] for name in names if params.get(name) not in (None, "")}}
+    if method == FROZEN_FEATURES and params.get("frozen_encoder"):
+        arguments["encoder"] = params["frozen_encoder"]
     arguments["weights"] = weights_param(params)
     arguments["ignore_index"] = forms.ignore_index_param(params)
     arguments["output_dir"] = params.get("output_dir") or None

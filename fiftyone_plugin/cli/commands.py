@@ -88,8 +88,11 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def _train_parser(commands: Any) -> None:
+    from ..workflows.training.methods import FINE_TUNED, METHODS
+
     train = commands.add_parser("train", help="train with cross-validation")
     _training_arguments(train, key="cross_validation")
+    train.add_argument("--method", choices=list(METHODS), default=FINE_TUNED, help="(default: %(default)s)")
     train.set_defaults(run=_train)
 
 
@@ -98,23 +101,22 @@ def _training_arguments(parser: argparse.ArgumentParser, key: str) -> None:
     parser.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
     parser.add_argument("--key", default=key, help="(default: %(default)s)")
     parser.add_argument("--folds", type=int, default=4, help="(default: %(default)s)")
-    parser.add_argument("--architecture", default="unet", help="(default: %(default)s)")
-    parser.add_argument("--encoder", default="resnet18", help="(default: %(default)s)")
+    parser.add_argument("--architecture", help="(default: unet)")
+    parser.add_argument("--encoder", help="(default: resnet18; for frozen features EfficientNet-Lite)")
     parser.add_argument("--weights", default="imagenet", help="imagenet, none, or a file (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=20, help="(default: %(default)s)")
+    parser.add_argument("--epochs", type=int, help="(default: 20)")
     parser.add_argument("--ignore-index", nargs="*", default="auto")
     parser.add_argument("--output-dir")
     parser.add_argument("--overwrite", action="store_true")
 
 
 def _training_options(options: argparse.Namespace) -> dict[str, Any]:
+    named = {name: getattr(options, name) for name in ("architecture", "encoder", "epochs")}
     return {
         "key": options.key,
         "folds": options.folds,
-        "architecture": options.architecture,
-        "encoder": options.encoder,
+        **{name: value for name, value in named.items() if value is not None},
         "weights": None if options.weights == "none" else options.weights,
-        "epochs": options.epochs,
         "ignore_index": parse_ignore_index(options.ignore_index),
         "output_dir": options.output_dir,
         "overwrite": options.overwrite,
@@ -124,7 +126,8 @@ def _training_options(options: argparse.Namespace) -> dict[str, Any]:
 def _train(options: argparse.Namespace) -> int:
     from ..workflows.training.cross_validated import train_cross_validated
 
-    report = train_cross_validated(open_samples(options), options.label_field, **_training_options(options))
+    options_given = {"method": options.method, **_training_options(options)}
+    report = train_cross_validated(open_samples(options), options.label_field, **options_given)
     print(plain(report.markdown()))
     return 0
 

@@ -2,6 +2,8 @@ from .errors import ModelMismatchError as ModelMismatchError
 from .errors import SegmenterError as SegmenterError
 from .files.items import Example as Example
 from .files.items import ImageItem as ImageItem
+from .frozen_features.cross_validated_heads import cross_validate_frozen_features as cross_validate_frozen_features
+from .frozen_features.options import FrozenFeatureOptions as FrozenFeatureOptions
 from .hardware.devices import choose_device as choose_device
 from .loading import load_segmenter as load_segmenter
 from .noise_robust.consistency import Consistency as Consistency

@@ -114,8 +114,14 @@ def load_segmenter(
     options = PredictionOptions(flips, tuple(scales), tile, overlap, amp)
     if kind == "folds":
         _refuse(changed & {"state_dict", "input_size", "mean", "std", "stride", "from_logits"}, f"the folds in {name}")
+        from .frozen_features.segmenter import METHOD, FrozenFeatureFolds
         from .training.cross_validation import CrossValidatedSegmenter
 
+        if read_record(Path(name)).config.get("arch") == METHOD:
+            _refuse(changed & {"flips", "scales", "tile", "overlap"}, f"heads on frozen features, as in {name}")
+            return FrozenFeatureFolds(
+                name, num_classes=num_classes, class_names=class_names, device=device, channel_map=channel_map
+            )
         return CrossValidatedSegmenter(
             name, num_classes=num_classes, class_names=class_names, device=device, options=options,
             channel_map=channel_map,

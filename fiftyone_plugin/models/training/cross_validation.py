@@ -78,6 +78,7 @@ class CrossValidation:
         class_names: names of the classes, or None
         skipped: (key, reason) of the images that could not be read
         weights: where the encoders' first weights came from, and what was left out of them
+        notes: what a person should know of the result, one sentence each
     """
 
     folder: Path
@@ -87,6 +88,7 @@ class CrossValidation:
     class_names: tuple[str, ...] | None
     skipped: tuple[tuple[str, str], ...]
     weights: str
+    notes: tuple[str, ...] = ()
 
     @property
     def mean_iou(self) -> float:
@@ -195,7 +197,7 @@ def cross_validate(
     fold_of = assign_folds(data.keys, folds, seed, data.groups)
     record = training_record(data, settings, fold_of, crop_size, said, method)
     reports.plan(record.fold_of)
-    record = kept_record(where, record) if resume else _fresh(where, record)
+    record = kept_record(where, record) if resume else fresh_record(where, record)
     for fold in range(folds):
         if record.metrics[fold] is None:
             pixels = batch_size * math.prod(record.config["crop_size"])
@@ -203,7 +205,7 @@ def cross_validate(
             with seeds, few_threads(settings.device, pixels):
                 record = _finish_fold(fold, where, data, settings, record, reports, method)
         reports.finish(fold)
-    return _result(where, record)
+    return cross_validation_of(where, record)
 
 
 def read_cross_validation(folder: str | Path) -> CrossValidation:
@@ -231,7 +233,7 @@ def read_cross_validation(folder: str | Path) -> CrossValidation:
             f"The cross-validation in {folder} was interrupted: {finished} of {record.num_folds} folds are finished; "
             "start the same training again to go on with it."
         )
-    return _result(Path(folder), record)
+    return cross_validation_of(Path(folder), record)
 
 
 class CrossValidatedSegmenter(Segmenter):
@@ -285,9 +287,10 @@ class CrossValidatedSegmenter(Segmenter):
         )
         self._options = options
         self._channel_map = channel_map
-        sizes = [(_fold_folder(self.folder, f) / _WEIGHTS_NAME).stat().st_size for f in range(self.num_folds)]
+        folders = [fold_folder(self.folder, fold) for fold in range(self.num_folds)]
+        sizes = [file.stat().st_size for own in folders for file in own.glob("*.safetensors")]
         self._capacity = self.num_folds if sum(sizes) <= memory_budget else 1
-        self._models: OrderedDict[int, NetworkSegmenter] = OrderedDict()
+        self._models: OrderedDict[int, Segmenter] = OrderedDict()
         self._warned = False
 
     @property
@@ -358,22 +361,19 @@ class CrossValidatedSegmenter(Segmenter):
         for index, total in totals.items():
             yield index, total if isinstance(total, Exception) else total / self.num_folds
 
-    def _model(self, fold: int) -> NetworkSegmenter:
+    def _model(self, fold: int) -> Segmenter:
         if fold in self._models:
             self._models.move_to_end(fold)
             return self._models[fold]
         while len(self._models) >= self._capacity:
             self._models.popitem(last=False)
-        model = _fold_segmenter(
-            _fold_folder(self.folder, fold),
-            self.record,
-            self.device,
-            self._options,
-            self._channel_map,
-            self.num_classes,
-        )
+        model = self._load(fold)
         self._models[fold] = model
         return model
+
+    def _load(self, fold: int) -> Segmenter:
+        own = fold_folder(self.folder, fold)
+        return _fold_segmenter(own, self.record, self.device, self._options, self._channel_map, self.num_classes)
 
 
 @dataclass(frozen=True)
@@ -598,8 +598,16 @@ def kept_record(
     return kept
 
 
-def _fresh(folder: Path, record: FoldRecord) -> FoldRecord:
-    """Remove an earlier training's files, and nothing else, and start anew."""
+def fresh_record(folder: Path, record: FoldRecord) -> FoldRecord:
+    """Remove an earlier training's models, and nothing else, and start anew.
+
+    Args:
+        folder: of the training
+        record: what is asked for
+
+    Returns:
+        the record, as written
+    """
     for path in folder.glob("fold_*"):
         if path.is_dir() and path.name.removeprefix("fold_").isdigit():
             shutil.rmtree(path)
@@ -618,11 +626,24 @@ def _finish_fold(
 ) -> FoldRecord:
     """Train, save and measure one fold's model, and remember that it is finished."""
     started = time.monotonic()
-    own = _fold_folder(folder, fold)
+    own = fold_folder(folder, fold)
     train_model(fold, own, data, settings, record, reports, method)
-    metrics = _measure(fold, own, data, record, settings.device)
-    metrics = replace(metrics, seconds=round(time.monotonic() - started, 1))
-    done = tuple(metrics if index == fold else before for index, before in enumerate(record.metrics))
+    segmenter = _fold_segmenter(own, record, settings.device, None, None, record.num_classes)
+    return finished_fold(folder, record, measure_fold(segmenter, fold, data, record, started))
+
+
+def finished_fold(folder: Path, record: FoldRecord, metrics: FoldMetrics) -> FoldRecord:
+    """Remember that a fold is finished.
+
+    Args:
+        folder: of the cross-validation
+        record: what is known
+        metrics: of the fold
+
+    Returns:
+        the record, as written
+    """
+    done = tuple(metrics if index == metrics.fold else before for index, before in enumerate(record.metrics))
     record = replace(record, metrics=done)
     write_record(folder, record)
     return record
@@ -685,11 +706,23 @@ def seeded_model(settings: TrainingSettings, fold: int) -> tuple[torch.nn.Module
         )
 
 
-def _measure(fold: int, folder: Path, data: TrainingData, record: FoldRecord, device: torch.device) -> FoldMetrics:
-    """Compare the fold's model with the given labels of the images that it has not seen."""
+def measure_fold(
+    segmenter: Segmenter, fold: int, data: TrainingData, record: FoldRecord, started: float
+) -> FoldMetrics:
+    """Compare the fold's model with the given labels of the images that it has not seen.
+
+    Args:
+        segmenter: the fold's model
+        fold: which fold
+        data: all examples
+        record: who belongs to which fold
+        started: when the fold's training began, of the monotonic clock
+
+    Returns:
+        how well it does
+    """
     from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
-    segmenter = _fold_segmenter(folder, record, device, None, None, record.num_classes)
     kind: dict[str, Any] = {"num_classes": record.num_classes, "ignore_index": data.labels.ignored}
     overlap = MulticlassJaccardIndex(average="none", validate_args=False, **kind).to(segmenter.device)
     accuracy = MulticlassAccuracy(average="micro", validate_args=False, **kind).to(segmenter.device)
@@ -707,7 +740,8 @@ def _measure(fold: int, folder: Path, data: TrainingData, record: FoldRecord, de
     per_class = [float(value) if count else None for value, count in zip(overlap.compute(), seen, strict=True)]
     present = [value for value in per_class if value is not None]
     mean_iou = sum(present) / len(present) if present else 0.0
-    return FoldMetrics(fold, len(held_out), mean_iou, float(accuracy.compute()), tuple(per_class))
+    seconds = round(time.monotonic() - started, 1)
+    return FoldMetrics(fold, len(held_out), mean_iou, float(accuracy.compute()), tuple(per_class), seconds)
 
 
 def _fold_segmenter(
@@ -731,11 +765,23 @@ def _fold_segmenter(
     )
 
 
-def _fold_folder(folder: Path, fold: int) -> Path:
+def fold_folder(folder: Path, fold: int) -> Path:
+    """Where a fold's model is.
+
+    Args:
+        folder: of the cross-validation
+        fold: index of the fold
+    """
     return folder / f"fold_{fold}"
 
 
-def _result(folder: Path, record: FoldRecord) -> CrossValidation:
+def cross_validation_of(folder: Path, record: FoldRecord) -> CrossValidation:
+    """What callers get of a finished record.
+
+    Args:
+        folder: of the cross-validation
+        record: all of its folds are finished
+    """
     return CrossValidation(
         folder=folder,
         fold_of=dict(record.fold_of),
@@ -744,4 +790,5 @@ def _result(folder: Path, record: FoldRecord) -> CrossValidation:
         class_names=record.class_names,
         skipped=tuple(record.skipped.items()),
         weights=record.weights,
+        notes=record.notes,
     )

@@ -60,6 +60,7 @@ class FoldRecord:
         skipped: reason of each image that could not be read, by key
         metrics: of each finished fold, None for the others
         weights: where the encoder's first weights came from, and what was left out
+        notes: what a person should know of the result, one sentence each
     """
 
     config: Mapping[str, Any]
@@ -73,6 +74,7 @@ class FoldRecord:
     skipped: Mapping[str, str] = field(default_factory=dict)
     metrics: tuple[FoldMetrics | None, ...] = ()
     weights: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def num_folds(self) -> int:
@@ -253,5 +255,6 @@ def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
         "metrics": metrics,
         "class_names": None if names is None else tuple(names),
         "mean": tuple(content["mean"]),
+        "notes": tuple(content.get("notes", ())),
         "std": tuple(content["std"]),
     }

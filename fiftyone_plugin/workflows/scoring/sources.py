@@ -289,6 +289,7 @@ def _fingerprint(model: Any) -> str:
     if isinstance(model, str | Path):
         path = Path(str(model).split(":", 1)[-1]).expanduser()
         files = [path] if path.is_file() else sorted(path.glob("**/*")) if path.is_dir() else []
+        files = [file for file in files if file.parent.name != "features"]  # kept for speed, no part of the model
         for file in files:
             stat = file.stat()
             digest.update(f"{file}{stat.st_size}{stat.st_mtime_ns}".encode())

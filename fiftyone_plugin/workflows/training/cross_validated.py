@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,7 @@ from ...dataset.door.scan import (
 from ...dataset.fields import schema as sample_fields
 from ...dataset.runs import files, run_records
 from ...progress import Progress, terminal_bar
-
-_BYTES_PER_FOLD = 250_000_000
+from .methods import FINE_TUNED
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class TrainingReport:
         skipped: (sample id, file, reason) of the others
         metrics: per fold, on the images it has not seen, against the given labels
         classes: class names
+        notes: what a person should know of the result, one sentence each
     """
 
     key: str
@@ -47,6 +47,7 @@ class TrainingReport:
     skipped: list[tuple[str, str, str]]
     metrics: list[dict[str, float]]
     classes: list[str]
+    notes: list[str] = field(default_factory=list)
 
     def markdown(self) -> str:
         """The report as a person reads it."""
@@ -60,6 +61,7 @@ class TrainingReport:
             lines.append(f"  - fold {fold}: {listed}")
         if self.skipped:
             lines.append(f"- {len(self.skipped):,} samples were left out: {self.skipped[0][1]}: {self.skipped[0][2]}")
+        lines += [f"- {note}" for note in self.notes]
         lines.append(f"- next: score the labels with `{self.key}` as the model")
         return "\n".join(lines)
 
@@ -68,12 +70,13 @@ def train_cross_validated(
     samples: Any,
     label_field: str = "ground_truth",
     *,
+    method: str = FINE_TUNED,
     key: str = "cross_validation",
     folds: int = 4,
-    architecture: str = "unet",
-    encoder: str = "resnet18",
+    architecture: str | None = None,
+    encoder: str | None = None,
     weights: str | None = "imagenet",
-    epochs: int = 20,
+    epochs: int | None = None,
     group_field: str | None = None,
     ignore_index: int | str | Sequence[int | str] | None = "auto",
     output_dir: str | None = None,
@@ -84,22 +87,29 @@ def train_cross_validated(
 ) -> TrainingReport:
     """Train one model per fold and record the fold of each image on the dataset.
 
+    Without a GPU, `method="frozen_features"` is far quicker, and usually better than networks that are fine-tuned on
+    wrong labels: an encoder that knows ImageNet sees each image once, and small heads are trained on its features.
+
     Args:
         samples: a `fiftyone` dataset or view of images
         label_field: its `Segmentation` field
+        method: "fine_tuned" = a whole network per fold; "frozen_features" = a head per fold on the features of a
+            frozen encoder
         key: name of the run; its fold field is `{key}_fold`
         folds: number of models; each image is left out of one
-        architecture: of segmentation-models-pytorch: unet, fpn, deeplabv3plus, ...
-        encoder: of segmentation-models-pytorch: resnet18, mobilenet_v2, ...
+        architecture: of segmentation-models-pytorch, for fine-tuning: unet (the default), fpn, deeplabv3plus, ...
+        encoder: for fine-tuning of segmentation-models-pytorch: resnet18 (the default), mobilenet_v2, ...; for frozen
+            features any of timm, EfficientNet-Lite by default
         weights: of the encoder: "imagenet", a file with a state dict, or None for random ones
-        epochs: passes over the training images of a fold
+        epochs: passes over the training images of a fold, for fine-tuning; 20 by default
         group_field: images with equal values of this field (a video, a patient) stay in one fold
         ignore_index: as in `score_label_quality`
         output_dir: folder for the models; beside FiftyOne's dataset files if None
         overwrite: whether to replace a run under the same key
         resume: whether to go on with an interrupted training
         progress: told how far the job is; a bar in the terminal if None
-        training_options: further options of `models.cross_validate`: batch_size, crop_size, lr, seed, device, ...
+        training_options: further options of `models.cross_validate` (batch_size, crop_size, lr, seed, device, ...),
+            or of `models.FrozenFeatureOptions` (stride, steps, heads, ...) and seed, device
 
     Returns:
         what was trained and how well it does on unseen images
@@ -108,7 +118,7 @@ def train_cross_validated(
         LabelQualityError: if the arguments or the data cannot be used
 
     Example:
-        >>> train_cross_validated(dataset, "ground_truth", folds=4)             # doctest: +SKIP
+        >>> train_cross_validated(dataset, "ground_truth", method="frozen_features")  # doctest: +SKIP
         >>> score_label_quality(dataset, "ground_truth", model="cross_validation")  # doctest: +SKIP
     """
     require_label_field(samples, label_field)
@@ -120,14 +130,14 @@ def train_cross_validated(
         **training_options,
     }  # fmt: skip
     base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset.name, key)
-    files.require_writable(base.parent if not base.exists() else base, folds * _BYTES_PER_FOLD)
+    files.require_writable(base.parent if not base.exists() else base, chosen.bytes_needed(len(samples)))
 
     def run(report: Progress) -> TrainingReport:
         scan = scan_labels(samples, label_field, progress=report)
         classes = classes_of_field(mask_targets_of(samples, label_field), scan.values, ignore_index, label_field)
-        folder = claim_training_folder(dataset, key, label_field, classes, scan.images, options, base, resume)
+        folder = claim_training_folder(dataset, key, label_field, classes, scan.images, chosen.said, base, resume)
         examples = training_examples(samples, label_field, classes, scan.images, group_field)
-        trained = models.cross_validate(
+        trained = chosen.train(
             examples,
             folder.path / "model",
             num_classes=len(classes),
@@ -135,7 +145,7 @@ def train_cross_validated(
             ignore_index=IGNORED,
             resume=resume,
             progress=report,
-            **options,
+            **chosen.arguments,
         )
         fold_of = {image.sample_id: trained.fold_of.get(image.filepath) for image in scan.images}
         existing = run_records.find_run(dataset, key)
@@ -151,6 +161,7 @@ def train_cross_validated(
             skipped=left_out(scan, trained.skipped),
             metrics=[fold_numbers(row) for row in trained.metrics],
             classes=list(classes.names),
+            notes=list(trained.notes),
         )
         run_records.register_run(dataset, _record(result, label_field, folder.path, options))
         folder.finish()

@@ -1,0 +1,305 @@
+"""Heads on frozen features by cross-validation: the encoder sees every image once, for all folds."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ...errors import LabelQualityError
+from ..files.items import Example
+from ..hardware.devices import choose_device, few_threads
+from ..training.cross_validation import (
+    MEMORY_BUDGET,
+    CrossValidation,
+    cross_validation_of,
+    finished_fold,
+    fold_folder,
+    fresh_record,
+    kept_record,
+    measure_fold,
+    writable_folder,
+)
+from ..training.folds import FoldRecord, assign_folds, derived_seed, write_record
+from ..training.training_data import LabelSpace, TrainingData, check_examples
+from .encoders import FrozenEncoder, load_encoder_network
+from .head_training import Scenes, calibration_pixels, fit_temperature, train_head
+from .options import FrozenFeatureOptions
+from .segmenter import METHOD, FrozenFeatureSegmenter, keep_encoder, save_heads
+from .store import FOLDER, FeatureStore
+
+if TYPE_CHECKING:
+    from ...progress import Progress
+
+_PART = 8  # images that the encoder is given at once
+_CALIBRATION_IMAGES = 40
+_REPORT_SECONDS = 0.3
+
+
+def cross_validate_frozen_features(
+    examples: Sequence[Example],
+    folder: str | Path,
+    *,
+    num_classes: int,
+    folds: int = 4,
+    options: FrozenFeatureOptions | None = None,
+    ignore_index: int | None = 255,
+    class_names: Sequence[str] | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    memory_budget: int = MEMORY_BUDGET,
+    resume: bool = True,
+    progress: Progress | None = None,
+) -> CrossValidation:
+    """Train small heads on the features of a frozen encoder, per fold, so that each image has heads blind to it.
+
+    The encoder sees every image once; its features are kept in half precision in `folder/features`. `load_segmenter`
+    reads the folder like that of `cross_validate`. After an interruption the same call goes on with the images and
+    folds that are missing.
+
+    Args:
+        examples: images with their labels
+        folder: receives folds.json, the encoder, its features, and one folder of heads per fold
+        num_classes: label classes K, at least 2
+        folds: number of folds, at least 2
+        options: encoder, grid, heads; None = the default ones
+        ignore_index: value of pixels without a label; None = every pixel has one
+        class_names: names of the K classes, remembered in the folder
+        seed: decides folds, first weights and crops
+        device: None = CUDA, then MPS, then CPU
+        memory_budget: bytes of decoded images and masks to keep in memory; beyond, files are read again
+        resume: go on with what `folder` holds; False discards it
+        progress: called with (done, total, label)
+
+    Returns:
+        folds, metrics on held-out images, and what was skipped
+
+    Raises:
+        LabelQualityError: no examples, fewer images than folds, labels outside the classes, an image and mask of
+            different size, a folder of another configuration, an encoder or weights that cannot be had
+
+    Example:
+        >>> import tempfile
+        >>> rng = np.random.default_rng(0)
+        >>> examples = [
+        ...     Example(f"image{i}", rng.integers(0, 255, (32, 32, 3), dtype=np.uint8), np.eye(32, dtype=int))
+        ...     for i in range(4)
+        ... ]
+        >>> small = FrozenFeatureOptions("test_efficientnet", weights=None, width=8, steps=2, crop_size=32)
+        >>> done = cross_validate_frozen_features(
+        ...     examples, tempfile.mkdtemp(), num_classes=2, folds=2, options=small, device="cpu"
+        ... )
+        >>> sorted(done.fold_of), len(done.metrics)
+        (['image0', 'image1', 'image2', 'image3'], 2)
+    """
+    options = options or FrozenFeatureOptions()
+    names = None if class_names is None else tuple(class_names)
+    _require_classes(num_classes, names)
+    where = writable_folder(Path(folder))
+    assign_folds([e.key for e in examples] or [""], folds, seed, [e.group for e in examples] or None)
+    encoder = _seeded_encoder(options, seed, choose_device(device))
+    reports = _Reports(progress, len(examples), folds * options.heads * options.steps)
+    data = check_examples(examples, LabelSpace(num_classes, ignore_index), memory_budget, reports.read)
+    record = _new_record(data, options, encoder, folds, seed, names)
+    if resume:
+        record = kept_record(where, record)
+    else:
+        shutil.rmtree(where / FOLDER, ignore_errors=True)
+        record = fresh_record(where, record)
+    keep_encoder(where, encoder)
+    store = FeatureStore(where / FOLDER, encoder, options.disk_limit)
+    run = _Run(where, data, options, store, seed, reports)
+    if any(metrics is None for metrics in record.metrics):
+        kept = run.compute_features()
+        record = replace(record, notes=_notes(data, record, kept))
+        write_record(where, record)
+        for fold in range(folds):
+            if record.metrics[fold] is None:
+                record = run.finish_fold(fold, record, kept)
+    return cross_validation_of(where, record)
+
+
+def _require_classes(num_classes: int, names: tuple[str, ...] | None) -> None:
+    if num_classes < 2:
+        raise LabelQualityError(
+            f"Expected at least 2 classes to train on, but got num_classes={num_classes}; "
+            "count the background as a class."
+        )
+    if names is not None and len(names) != num_classes:
+        raise LabelQualityError(f"Expected {num_classes} class names, but got {len(names)}.")
+
+
+def _seeded_encoder(options: FrozenFeatureOptions, seed: int, device: torch.device) -> FrozenEncoder:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derived_seed(seed, "encoder"))  # matters for random weights only
+        return load_encoder_network(
+            options.encoder, options.weights, device, stride=options.stride, max_pixels=options.max_pixels
+        )
+
+
+def _new_record(
+    data: TrainingData,
+    options: FrozenFeatureOptions,
+    encoder: FrozenEncoder,
+    folds: int,
+    seed: int,
+    names: tuple[str, ...] | None,
+) -> FoldRecord:
+    fold_of = assign_folds(data.keys, folds, seed, data.groups)
+    config = {
+        **options.config(), "folds": folds, "arch": METHOD, "encoder": encoder.about.name, "seed": seed,
+        "encoder_digest": encoder.about.digest, "num_classes": data.labels.num_classes,
+        "ignore_index": data.labels.ignore_index,
+    }  # fmt: skip
+    return FoldRecord(
+        config=config,
+        num_classes=data.labels.num_classes,
+        class_names=names,
+        mean=encoder.about.mean,
+        std=encoder.about.std,
+        fold_of=fold_of,
+        fold_of_group={g: fold_of[key] for key, g in zip(data.keys, data.groups, strict=True) if g is not None},
+        fingerprints=dict(zip(data.keys, data.fingerprints, strict=True)),
+        skipped=dict(data.skipped),
+        metrics=(None,) * folds,
+        weights=encoder.about.said,
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the steps of a cross-validation share."""
+
+    folder: Path
+    data: TrainingData
+    options: FrozenFeatureOptions
+    store: FeatureStore
+    seed: int
+    reports: _Reports
+
+    def compute_features(self) -> list[int]:
+        """Let the encoder see every image, in an order by chance, so that a full disk leaves a fair share.
+
+        Returns:
+            the images whose features are kept, on which heads can be trained
+        """
+        order = np.random.default_rng(derived_seed(self.seed, "order")).permutation(len(self.data))
+        kept: list[int] = []
+        for start in range(0, len(order), _PART):
+            part = [int(index) for index in order[start : start + _PART]]
+            images = [self.data.pair(index)[0] for index in part]
+            if self.store.room:
+                self.store.get(images)
+            kept += [index for index, image in zip(part, images, strict=True) if self.store.holds(image)]
+            self.reports.encode(start + len(part))
+        return sorted(kept)
+
+    def finish_fold(self, fold: int, record: FoldRecord, kept: Sequence[int]) -> FoldRecord:
+        """Train, calibrate, save and measure the heads of a fold."""
+        started = time.monotonic()
+        chosen = [index for index in kept if record.fold_of[self.data.keys[index]] != fold]
+        if not chosen:
+            raise LabelQualityError(
+                f"Expected room for features to train fold {fold} on, but `disk_limit` is "
+                f"{self.options.disk_limit} bytes; pass more, or a larger `stride`."
+            )
+        scenes = Scenes(self.data, self.store)
+        heads = []
+        pixels = self.options.batch_size * self.options.crop_size**2
+        with torch.random.fork_rng(devices=[]), few_threads(self.store.encoder.device, pixels):
+            for number in range(self.options.heads):
+                place = fold * self.options.heads + number
+                seed = derived_seed(self.seed, fold, number)
+                report = self.reports.of_head(place, f"fold {fold + 1}/{record.num_folds}")
+                heads.append(train_head(scenes, chosen, self.options, seed, self.store.encoder.device, report))
+        segmenter = FrozenFeatureSegmenter(self.store, heads, 1.0, num_classes=record.num_classes)
+        segmenter.temperature = self._temperature(segmenter, fold, record)
+        save_heads(fold_folder(self.folder, fold), heads, segmenter.temperature)
+        return finished_fold(self.folder, record, measure_fold(segmenter, fold, self.data, record, started))
+
+    def _temperature(self, segmenter: FrozenFeatureSegmenter, fold: int, record: FoldRecord) -> float:
+        """Calibrate on held-out images: one number, so that they stay out of sample."""
+        rng = np.random.default_rng(derived_seed(self.seed, fold, "calibration"))
+        held_out = [index for index, key in enumerate(self.data.keys) if record.fold_of[key] == fold]
+        logits, labels = [], []
+        for index in rng.permutation(held_out)[:_CALIBRATION_IMAGES]:
+            image, mask = self.data.pair(int(index))
+            scores = segmenter.logits(self.store.get([image])[0], image).cpu()
+            some = calibration_pixels(scores, mask, self.data.labels.ignored, rng)
+            logits.append(some[0])
+            labels.append(some[1])
+        return fit_temperature(torch.cat(logits), torch.cat(labels))
+
+
+def _notes(data: TrainingData, record: FoldRecord, kept: Sequence[int]) -> tuple[str, ...]:
+    """What a person should know: classes that a fold's heads never saw, images that were not trained on."""
+    notes = []
+    if len(kept) < len(data):
+        notes.append(
+            f"Features of {len(kept)} of {len(data)} images fit into `disk_limit`; the heads were trained on those."
+        )
+    fold_of_class: dict[int, set[int]] = {}
+    for index, key in enumerate(data.keys):
+        for value in np.unique(data.store.mask(index, data.sizes[index])):
+            if value != data.labels.ignored:
+                fold_of_class.setdefault(int(value), set()).add(record.fold_of[key])
+    alone = {value: next(iter(found)) for value, found in sorted(fold_of_class.items()) if len(found) == 1}
+    if alone:
+        names = record.class_names or [f"class {value}" for value in range(record.num_classes)]
+        listed = ", ".join(f"{names[value]} (fold {fold})" for value, fold in list(alone.items())[:5])
+        notes.append(
+            f"{len(alone)} classes occur in one fold only, so its heads never saw them and will doubt their labels: "
+            f"{listed}; pass more `folds`, smaller groups, or label more images of them."
+        )
+    return tuple(notes)
+
+
+class _Reports:
+    """Progress in images: each is read, seen by the encoder, and its share of the heads' steps."""
+
+    def __init__(self, progress: Progress | None, images: int, steps: int) -> None:
+        self._progress = progress
+        self._images = images
+        self._steps = steps
+        self._last = -math.inf
+
+    def read(self, done: int) -> None:
+        """Tell how many images are read."""
+        self._tell(done, f"reading images, {done}/{self._images}")
+
+    def encode(self, done: int) -> None:
+        """Tell how many images the encoder has seen."""
+        self._tell(self._images + done, f"computing features, {done}/{self._images}")
+
+    def of_head(self, place: int, name: str) -> _HeadReport:
+        """What a head's training tells its steps."""
+        return _HeadReport(self, place, name)
+
+    def step(self, place: int, step: int, steps: int, name: str, loss: float) -> None:
+        """Tell how many steps are done."""
+        share = (place * steps + step) / max(self._steps, 1)
+        self._tell(self._images * (2 + share), f"{name}, step {step}/{steps}, loss {loss:.2f}")
+
+    def _tell(self, done: float, label: str) -> None:
+        now = time.monotonic()
+        if self._progress is not None and now - self._last > _REPORT_SECONDS:
+            self._last = now
+            self._progress(done, 3 * self._images, label)
+
+
+@dataclass(frozen=True)
+class _HeadReport:
+    reports: _Reports
+    place: int
+    name: str
+    steps: int = 0
+
+    def __call__(self, step: int, loss: float) -> None:
+        self.reports.step(self.place, step, self.steps, self.name, loss)

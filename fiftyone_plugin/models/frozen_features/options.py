@@ -1,0 +1,77 @@
+"""All that decides how heads on frozen features are trained, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import LabelQualityError
+
+AUTO = "auto"
+IMAGENET = "imagenet"
+STRIDES = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True)
+class FrozenFeatureOptions:
+    """How heads on the features of a frozen encoder are trained.
+
+    Args:
+        encoder: any name of timm that gives feature maps, such as "vit_small_patch14_dinov2"; "auto" =
+            EfficientNet-Lite2, or Lite0 where only its weights are installed
+        weights: "imagenet" = those of the extra `offline` where they are installed, else timm's download; a file with
+            a state dict; None = random ones
+        stride: pixels of the grid on which a head predicts; 2 sees smaller objects at four times the cost
+        width: channels inside a head
+        blocks: residual blocks of a head, each of which looks 2 grid cells further
+        steps: gradient steps per head
+        batch_size: crops per step
+        crop_size: side of the crops in pixels, rounded to the encoder's stride
+        lr: highest learning rate
+        heads: heads of different seeds per fold, whose probabilities are averaged
+        max_pixels: larger images are shrunk to so many pixels for the encoder; probabilities are enlarged again
+        disk_limit: bytes of features that may be kept; beyond, images are not trained on, and seen by the encoder
+            again when they are predicted
+
+    Raises:
+        LabelQualityError: a value that cannot be used
+
+    Example:
+        >>> FrozenFeatureOptions(stride=8).stride
+        8
+    """
+
+    encoder: str = AUTO
+    weights: str | None = IMAGENET
+    stride: int = 4
+    width: int = 128
+    blocks: int = 2
+    steps: int = 400
+    batch_size: int = 4
+    crop_size: int = 192
+    lr: float = 3e-3
+    heads: int = 1
+    max_pixels: int = 1 << 20
+    disk_limit: int = 8 << 30
+
+    def __post_init__(self) -> None:
+        if self.stride not in STRIDES:
+            raise LabelQualityError(f"Expected a `stride` among {STRIDES}, but got {self.stride}.")
+        for name in ("width", "steps", "batch_size", "crop_size", "heads"):
+            if getattr(self, name) < 1:
+                raise LabelQualityError(f"Expected `{name}` of at least 1, but got {getattr(self, name)}.")
+        if self.max_pixels < 1 << 10:
+            raise LabelQualityError(f"Expected `max_pixels` of at least 1024, but got {self.max_pixels}.")
+        if self.lr <= 0:
+            raise LabelQualityError(f"Expected a positive `lr`, but got {self.lr}.")
+        if self.weights is not None and self.weights != IMAGENET and not Path(self.weights).is_file():
+            raise LabelQualityError(
+                f"Expected `weights` to be 'imagenet', None or the path of a state dict, but {self.weights} does not "
+                "exist."
+            )
+
+    def config(self) -> Mapping[str, Any]:
+        """What decides the result, as folds.json remembers it; the limit of the disk is none of that."""
+        return {name: value for name, value in asdict(self).items() if name != "disk_limit"}
