@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     command, passed_on = arguments[0], list(arguments[1:])
     try:
         check_python()
-        python, mongod = set_up("dev" if command == "test" else "")
+        python, mongod = set_up("dev" if command == "test" else "offline")
         return run_tests(python, mongod, passed_on) if command == "test" else run_demo(python, passed_on)
     except (SetupError, OSError) as error:
         print(f"bootstrap: {error}", file=sys.stderr, flush=True)

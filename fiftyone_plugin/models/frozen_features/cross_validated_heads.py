@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -217,7 +217,7 @@ class _Run:
             for number in range(self.options.heads):
                 place = fold * self.options.heads + number
                 seed = derived_seed(self.seed, fold, number)
-                report = self.reports.of_head(place, f"fold {fold + 1}/{record.num_folds}")
+                report = self.reports.of_head(place, f"fold {fold + 1}/{record.num_folds}", self.options.steps)
                 heads.append(train_head(scenes, chosen, self.options, seed, self.store.encoder.device, report))
         segmenter = FrozenFeatureSegmenter(self.store, heads, 1.0, num_classes=record.num_classes)
         segmenter.temperature = self._temperature(segmenter, fold, record)
@@ -278,28 +278,17 @@ class _Reports:
         """Tell how many images the encoder has seen."""
         self._tell(self._images + done, f"computing features, {done}/{self._images}")
 
-    def of_head(self, place: int, name: str) -> _HeadReport:
-        """What a head's training tells its steps."""
-        return _HeadReport(self, place, name)
+    def of_head(self, place: int, name: str, steps: int) -> Callable[[int, float], None]:
+        """What the training of one head after others is given, to tell its steps and loss."""
 
-    def step(self, place: int, step: int, steps: int, name: str, loss: float) -> None:
-        """Tell how many steps are done."""
-        share = (place * steps + step) / max(self._steps, 1)
-        self._tell(self._images * (2 + share), f"{name}, step {step}/{steps}, loss {loss:.2f}")
+        def tell(step: int, loss: float) -> None:
+            share = (place * steps + step) / max(self._steps, 1)
+            self._tell(self._images * (2 + share), f"{name}, step {step}/{steps}, loss {loss:.2f}")
+
+        return tell
 
     def _tell(self, done: float, label: str) -> None:
         now = time.monotonic()
         if self._progress is not None and now - self._last > _REPORT_SECONDS:
             self._last = now
             self._progress(done, 3 * self._images, label)
-
-
-@dataclass(frozen=True)
-class _HeadReport:
-    reports: _Reports
-    place: int
-    name: str
-    steps: int = 0
-
-    def __call__(self, step: int, loss: float) -> None:
-        self.reports.step(self.place, step, self.steps, self.name, loss)

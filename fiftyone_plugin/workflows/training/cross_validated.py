@@ -22,7 +22,7 @@ from ...dataset.door.scan import (
 from ...dataset.fields import schema as sample_fields
 from ...dataset.runs import files, run_records
 from ...progress import Progress, terminal_bar
-from .methods import FINE_TUNED
+from .methods import FINE_TUNED, TrainingMethod, training_method
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,8 @@ def train_cross_validated(
     dataset = samples._dataset
     fold_field = f"{key}_fold"
     run_records.require_free_key(dataset, key, [fold_field], overwrite=overwrite, method=run_records.TRAINING)
-    options = {
-        "folds": folds, "arch": architecture, "encoder": encoder, "weights": weights, "epochs": epochs,
-        **training_options,
-    }  # fmt: skip
+    given = {"architecture": architecture, "encoder": encoder, "weights": weights, "epochs": epochs}
+    chosen = training_method(method, folds, {**given, **training_options})
     base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset.name, key)
     files.require_writable(base.parent if not base.exists() else base, chosen.bytes_needed(len(samples)))
 
@@ -163,7 +161,7 @@ def train_cross_validated(
             classes=list(classes.names),
             notes=list(trained.notes),
         )
-        run_records.register_run(dataset, _record(result, label_field, folder.path, options))
+        run_records.register_run(dataset, _record(result, label_field, folder.path, chosen))
         folder.finish()
         return result
 
@@ -261,12 +259,9 @@ def fold_numbers(metrics: models.FoldMetrics) -> dict[str, float]:
     return {"mean IoU": round(metrics.mean_iou, 4), "pixel accuracy": round(metrics.pixel_accuracy, 4)}
 
 
-def _record(
-    report: TrainingReport, label_field: str, folder: Path, options: Mapping[str, Any]
-) -> run_records.RunRecord:
-    plain = {
-        name: value if isinstance(value, int | float | bool | None) else str(value) for name, value in options.items()
-    }
+def _record(report: TrainingReport, label_field: str, folder: Path, method: TrainingMethod) -> run_records.RunRecord:
+    said = method.said.items()
+    plain = {name: value if isinstance(value, int | float | bool | None) else str(value) for name, value in said}
     return run_records.RunRecord(
         key=report.key,
         method=run_records.TRAINING,

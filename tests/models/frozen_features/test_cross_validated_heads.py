@@ -200,12 +200,12 @@ def test_weights_that_cannot_be_had(monkeypatch):
 
 
 def test_installed_weights_are_those_of_the_architecture():
-    """Tensors in another order would give other shapes, or variances below zero."""
+    """Tensors in another order would not fit, or give variances below zero."""
     encoder = load_encoder_network("auto", "imagenet", CPU)
     assert encoder.about.name == "tf_efficientnet_lite2"
     assert encoder.about.mean == (0.5, 0.5, 0.5)
     state = encoder.network.state_dict()
-    assert min(float(value.min()) for name, value in state.items() if name.endswith("running_var")) > 0
+    assert min(float(value.min()) for name, value in state.items() if name.endswith("running_var")) >= 0
 
 
 def test_another_configuration_needs_another_folder(finished):
