@@ -19,7 +19,9 @@ HALLS = {
     "quality": [
         "known_errors", "pixels", "scores", "records", "flags", "datasets", "regions", "judging",
     ],
-    "models": ["errors", "hardware", "files", "segmenters", "training", "noise_robust", "foundation", "loading"],
+    "models": [
+        "errors", "hardware", "files", "segmenters", "training", "frozen_features", "noise_robust", "foundation", "loading",
+    ],
     "correction": ["superpixels", "questions", "answers"],
     "dataset": ["door", "fields", "runs", "journals"],
     "workflows": ["scoring", "rehearsing", "reviewing", "training", "starting", "correcting", "housekeeping"],

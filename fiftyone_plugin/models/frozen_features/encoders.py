@@ -15,9 +15,9 @@ import torch
 from ...errors import LabelQualityError
 from ..errors import one_line
 from ..files.checkpoints import encoder_state, read_state_dict, require_match
+from ..files.offline_weights import EXTRA, OFFLINE, offline_state
 from ..hardware.devices import BatchLimit, is_out_of_memory
 from ..segmenters.network import pad_to_multiple, resize
-from .offline_weights import EXTRA, OFFLINE, offline_state
 from .options import AUTO, IMAGENET
 
 Features = list[torch.Tensor]

