@@ -20,7 +20,8 @@ HALLS = {
         "known_errors", "pixels", "scores", "records", "flags", "datasets", "regions", "judging",
     ],
     "models": [
-        "errors", "hardware", "files", "segmenters", "training", "frozen_features", "noise_robust", "foundation", "loading",
+        "errors", "hardware", "files", "segmenters", "training", "frozen_features", "noise_robust", "foundation",
+        "loading",
     ],
     "correction": ["superpixels", "questions", "answers"],
     "dataset": ["door", "fields", "runs", "journals"],
