@@ -1,0 +1,231 @@
+"""The maps of one image in one pass on a GPU, to the same bits as `kernels` gives them on a CPU.
+
+Each logit is read once, and what a class leaves is added in the order of the classes, by the same additions,
+multiplications and divisions, each rounded by itself: fusing a multiplication with an addition, as GPUs do, would round
+differently, and flags near the cut would depend on the machine. Triton comes with PyTorch for CUDA; `device_maps` does
+without this module where it cannot be imported.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+import triton
+import triton.language as tl
+
+BLOCK: Final = 256
+WARPS: Final = 4
+MOST_KEPT: Final = 32
+"""Up to so many classes a pixel's logits stay in registers, which takes seconds to compile, once; beyond, they are read
+twice, the second time mostly from the cache."""
+
+
+@triton.jit
+def exponential(x):
+    """`kernels.exp_float32`, step by step."""
+    rounded = tl.where(x > -87.0, x, -87.0) * 1.4426950408889634 + 12582912.0
+    n = rounded - 12582912.0
+    r = (x - n * 0.693359375) - n * -2.12194440054690583e-4
+    p = 0.041666666666666664 + r * (0.008333333333333333 + r * (0.001388888888888889 + r * 0.0001984126984126984))
+    p = 1.0 + r * (1.0 + r * (0.5 + r * (0.16666666666666666 + r * p)))
+    power = (rounded.to(tl.int32, bitcast=True) << 23) + 0x3F800000
+    return tl.where(x < -87.0, 0.0, p) * power.to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def read_labels(labels, pixel, inside, ignore, NUM_CLASSES: tl.constexpr):
+    """Return the given class, -1 where ignored, and whether a label is outside of the classes."""
+    value = tl.load(labels + pixel, mask=inside, other=0).to(tl.int64)
+    labelled = inside & (value != ignore)
+    known = (value >= 0) & (value < NUM_CLASSES)
+    return tl.where(labelled & known, value, -1).to(tl.int32), labelled & (known == 0)
+
+
+@triton.jit
+def write_maps(
+    pixel, inside, picked, top, arg, given, outside, sound,
+    confidence, best, predicted, faults,
+) -> None:  # fmt: skip
+    """Write the three maps and, where there are any, the faults of one block."""
+    valid = given >= 0
+    picked = tl.where(picked > 0.0, picked, tl.where(picked <= 0.0, 0.0, picked))  # NaN stays, minus zero goes
+    top = tl.where(top > 0.0, top, tl.where(top <= 0.0, 0.0, top))
+    tl.store(confidence + pixel, tl.where(valid, tl.where(picked > 1.0, 1.0, picked), float("nan")), mask=inside)
+    tl.store(best + pixel, tl.where(top > 1.0, 1.0, top), mask=inside)
+    tl.store(predicted + pixel, arg, mask=inside)
+    found = tl.max(outside.to(tl.int32)) + 2 * tl.max((valid & (sound == 0)).to(tl.int32))
+    if found > 0:
+        tl.atomic_or(faults, found)
+
+
+@triton.jit
+def take_class(
+    x,
+    k,
+    top,
+    given,
+    total,
+    picked,
+    first,
+    second,
+    third,
+):
+    """Take one class into the running sum, the given class' exponential and the first classes near the largest.
+
+    The largest exponential is 1. Classes share the largest probability where dividing by the sum gives the same
+    number: that may hold for 1 - 2^-24 and 1 - 2^-23, the two numbers below 1, and for none smaller.
+    """
+    e = exponential(x - top)
+    picked = tl.where(given == k, e, picked)
+    first = tl.where((first < 0) & (e >= 1.0), k, first)
+    second = tl.where((second < 0) & (e >= 0.99999994), k, second)
+    third = tl.where((third < 0) & (e >= 0.9999998807907104), k, third)
+    return total + e, picked, first, second, third
+
+
+@triton.jit
+def write_softmax(
+    pixel, inside, given, outside, total, picked, first, second, third,
+    confidence, best, predicted, faults,
+) -> None:  # fmt: skip
+    """Divide by the sum and write the maps of one block."""
+    top = tl.div_rn(1.0, total)
+    arg = tl.where(tl.div_rn(0.99999994, total) == top, second, first)
+    arg = tl.where(tl.div_rn(0.9999998807907104, total) == top, third, arg)
+    arg = tl.where(arg < 0, 0, arg)  # NaN
+    finite = total < float("inf")
+    write_maps(
+        pixel, inside, tl.div_rn(picked, total), top, arg, given, outside, finite, confidence, best, predicted, faults
+    )
+
+
+@triton.jit
+def logits_kernel(
+    rows, labels, confidence, best, predicted, faults,
+    num_pixels, class_stride, pixel_stride, ignore, NUM_CLASSES: tl.constexpr, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    """Softmax and maps of one block of pixels, whose logits stay in registers; arguments as `fused_maps`."""
+    pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = pixel < num_pixels
+    given, outside = read_labels(labels, pixel, inside, ignore, NUM_CLASSES)
+    at = rows + pixel * pixel_stride
+    kept = ()
+    for _ in tl.static_range(NUM_CLASSES):
+        kept = kept + (tl.load(at, mask=inside, other=0.0).to(tl.float32),)  # noqa: RUF005 (Triton has no unpacking)
+        at += class_stride
+    top = kept[0]
+    for k in tl.static_range(1, NUM_CLASSES):
+        top = tl.where(kept[k] > top, kept[k], top)
+    total, picked = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
+    first, second, third = (
+        tl.full([BLOCK], -1, tl.int32),
+        tl.full([BLOCK], -1, tl.int32),
+        tl.full([BLOCK], -1, tl.int32),
+    )
+    for k in tl.static_range(NUM_CLASSES):
+        total, picked, first, second, third = take_class(kept[k], k, top, given, total, picked, first, second, third)
+    write_softmax(
+        pixel, inside, given, outside, total, picked, first, second, third, confidence, best, predicted, faults
+    )
+
+
+@triton.jit
+def many_logits_kernel(
+    rows, labels, confidence, best, predicted, faults,
+    num_pixels, class_stride, pixel_stride, ignore, NUM_CLASSES: tl.constexpr, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    """The same for more classes than registers hold: logits are read twice, the second time mostly from the cache."""
+    pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = pixel < num_pixels
+    given, outside = read_labels(labels, pixel, inside, ignore, NUM_CLASSES)
+    at = rows + pixel * pixel_stride
+    top = tl.load(at, mask=inside, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    for _ in range(1, NUM_CLASSES):
+        at += class_stride
+        x = tl.load(at, mask=inside, other=0.0, eviction_policy="evict_last").to(tl.float32)
+        top = tl.where(x > top, x, top)
+    total, picked = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
+    first, second, third = (
+        tl.full([BLOCK], -1, tl.int32),
+        tl.full([BLOCK], -1, tl.int32),
+        tl.full([BLOCK], -1, tl.int32),
+    )
+    at = rows + pixel * pixel_stride
+    for k in range(NUM_CLASSES):
+        x = tl.load(at, mask=inside, other=0.0, eviction_policy="evict_first").to(tl.float32)
+        total, picked, first, second, third = take_class(x, k, top, given, total, picked, first, second, third)
+        at += class_stride
+    write_softmax(
+        pixel, inside, given, outside, total, picked, first, second, third, confidence, best, predicted, faults
+    )
+
+
+@triton.jit
+def probabilities_kernel(
+    rows, labels, confidence, best, predicted, faults,
+    num_pixels, class_stride, pixel_stride, ignore, tolerance,
+    NUM_CLASSES: tl.constexpr, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    """Maps of one block of pixels from their probabilities."""
+    pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = pixel < num_pixels
+    given, outside = read_labels(labels, pixel, inside, ignore, NUM_CLASSES)
+    at = rows + pixel * pixel_stride
+    top = tl.load(at, mask=inside, other=0.0).to(tl.float32)
+    arg, total, picked, lowest = tl.zeros([BLOCK], tl.int32), top, top, top
+    for k in range(1, NUM_CLASSES):
+        at += class_stride
+        p = tl.load(at, mask=inside, other=0.0).to(tl.float32)
+        larger = p > top
+        top, arg = tl.where(larger, p, top), tl.where(larger, k, arg)
+        picked = tl.where(given == k, p, picked)
+        lowest = tl.where(p < lowest, p, lowest)
+        total += p
+    sound = (tl.abs(total - 1.0) <= tolerance) & (lowest >= -1e-6)
+    write_maps(pixel, inside, picked, top, arg, given, outside, sound, confidence, best, predicted, faults)
+
+
+def fused_maps(
+    rows: torch.Tensor, label: torch.Tensor, ignore: int, tolerance: float, *, from_logits: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
+    """Take the maps of one image in one pass.
+
+    Args:
+        rows: (K, P) float32, float16 or bfloat16 on a GPU, at least 2 classes
+        label: (P,) integer on the same device
+        ignore: value of ignored pixels
+        tolerance: how far from 1 a pixel's probabilities may sum
+        from_logits: whether to apply a softmax over the classes
+
+    Returns:
+        (P,) float32 self-confidence, NaN where ignored, (P,) float32 best probability, (P,) uint8 or int16 predicted
+        class (to be read as uint16), and the fault bits of `device_maps`
+    """
+    num_classes, num_pixels = rows.shape
+    floats = torch.empty((2, num_pixels), dtype=torch.float32, device=rows.device)
+    classes = torch.uint8 if num_classes <= 256 else torch.int16
+    predicted = torch.empty(num_pixels, dtype=classes, device=rows.device)
+    faults = torch.zeros(1, dtype=torch.int32, device=rows.device)
+    arguments = (
+        rows,
+        label,
+        floats[0],
+        floats[1],
+        predicted,
+        faults,
+        num_pixels,
+        rows.stride(0),
+        rows.stride(1),
+        ignore,
+    )
+    sizes = {"NUM_CLASSES": num_classes, "BLOCK": BLOCK, "num_warps": WARPS, "enable_fp_fusion": False}
+    grid = (triton.cdiv(num_pixels, BLOCK),)
+    with torch.cuda.device_of(rows):
+        if not from_logits:
+            probabilities_kernel[grid](*arguments, tolerance, **sizes)
+        elif num_classes <= MOST_KEPT:
+            logits_kernel[grid](*arguments, **sizes)
+        else:
+            many_logits_kernel[grid](*arguments, **sizes)
+    return floats[0], floats[1], predicted, int(faults)
