@@ -199,26 +199,26 @@ def fused_maps(
         from_logits: whether to apply a softmax over the classes
 
     Returns:
-        (P,) float32 self-confidence, NaN where ignored, (P,) float32 best probability, (P,) uint8 or int16 predicted
-        class (to be read as uint16), and the fault bits of `device_maps`
+        as `device_maps.plain_maps`
+    """
+    maps, faults = launch(rows, label, ignore, tolerance, from_logits=from_logits)
+    return *maps, int(faults)
+
+
+def launch(
+    rows: torch.Tensor, label: torch.Tensor, ignore: int, tolerance: float, *, from_logits: bool
+) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Start the kernel without waiting for it; arguments as `fused_maps`.
+
+    Returns:
+        (self-confidence, best probability, predicted class) and the (1,) fault bits
     """
     num_classes, num_pixels = rows.shape
     floats = torch.empty((2, num_pixels), dtype=torch.float32, device=rows.device)
     classes = torch.uint8 if num_classes <= 256 else torch.int16
-    predicted = torch.empty(num_pixels, dtype=classes, device=rows.device)
+    maps = (floats[0], floats[1], torch.empty(num_pixels, dtype=classes, device=rows.device))
     faults = torch.zeros(1, dtype=torch.int32, device=rows.device)
-    arguments = (
-        rows,
-        label,
-        floats[0],
-        floats[1],
-        predicted,
-        faults,
-        num_pixels,
-        rows.stride(0),
-        rows.stride(1),
-        ignore,
-    )
+    arguments = (rows, label, *maps, faults, num_pixels, rows.stride(0), rows.stride(1), ignore)
     sizes = {"NUM_CLASSES": num_classes, "BLOCK": BLOCK, "num_warps": WARPS, "enable_fp_fusion": False}
     grid = (triton.cdiv(num_pixels, BLOCK),)
     with torch.cuda.device_of(rows):
@@ -228,4 +228,4 @@ def fused_maps(
             logits_kernel[grid](*arguments, **sizes)
         else:
             many_logits_kernel[grid](*arguments, **sizes)
-    return floats[0], floats[1], predicted, int(faults)
+    return maps, faults
