@@ -33,10 +33,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fiftyone_plugin import quality
-from fiftyone_plugin.models.items import Example, ImageItem
+from fiftyone_plugin.models.files.items import Example, ImageItem
 from fiftyone_plugin.models.loading import load_segmenter
-from fiftyone_plugin.quality.device_maps import plain_maps
-from fiftyone_plugin.quality.pixel_maps import measure_image
+from fiftyone_plugin.quality.pixels.device_maps import plain_maps
+from fiftyone_plugin.quality.pixels.measurement import measure_image
 
 Figures = dict[str, Any]
 
@@ -137,7 +137,7 @@ def rough_images(count: int, size: tuple[int, int], seed: int = 0) -> list[np.nd
 
 def network(num_classes: int, arch: str = "deeplabv3plus", encoder: str = "resnet50") -> torch.nn.Module:
     """A segmenter of random weights whose last layer is enlarged, so that it is sure of something."""
-    from fiftyone_plugin.models.sources import build_smp
+    from fiftyone_plugin.models.segmenters.sources import build_smp
 
     torch.manual_seed(0)
     model = build_smp(arch, encoder, num_classes)
@@ -290,7 +290,7 @@ def time_maps(
         "plain": lambda: plain_maps(copies[next(turn) % len(copies)], given, 255, 1e-2, from_logits=from_logits)
     }
     if setting.device.type == "cuda":
-        from fiftyone_plugin.quality import device_kernels as kernels
+        from fiftyone_plugin.quality.pixels import device_kernels as kernels
 
         runs = {**runs, **kernel_variants(kernels, copies, given, turn, len(values), from_logits)}
     for variant, run in runs.items():
@@ -422,7 +422,7 @@ class Stingy(torch.nn.Module):
 
 
 def scenes(count: int, size: tuple[int, int]) -> list[Example]:
-    from fiftyone_plugin.rehearsal.scenes import render_scene
+    from demo.scenes.scenes import render_scene
 
     drawn = [render_scene(seed, size) for seed in range(min(count, 16))]
     return [
@@ -433,7 +433,7 @@ def scenes(count: int, size: tuple[int, int]) -> list[Example]:
 
 def dense(mask: np.ndarray) -> np.ndarray:
     """Class indices of scene values."""
-    from fiftyone_plugin.rehearsal.scenes import SCENE_CLASSES
+    from demo.scenes.scenes import SCENE_CLASSES
 
     table = np.full(256, 255, np.uint8)
     table[sorted(SCENE_CLASSES)] = np.arange(len(SCENE_CLASSES))
@@ -443,7 +443,7 @@ def dense(mask: np.ndarray) -> np.ndarray:
 def fine_tuning(setting: Setting, report: Report) -> None:
     """Two folds of a full-size network learn, resume, predict the same on GPU and CPU, and say what fits in memory."""
     from fiftyone_plugin.errors import LabelQualityError
-    from fiftyone_plugin.models.cross_validation import cross_validate
+    from fiftyone_plugin.models.training.cross_validation import cross_validate
 
     examples = scenes(*setting.size((64, (512, 640)), (6, (64, 96))))
     losses: list[str] = []
@@ -484,7 +484,7 @@ def fine_tuning(setting: Setting, report: Report) -> None:
 
 def training_step(setting: Setting, report: Report) -> None:
     """Images per second of a training step as `cross_validate` makes it, DeepLabV3+ with ResNet-50, bfloat16."""
-    from fiftyone_plugin.models.training import FoldPlan, SegmentationTraining
+    from fiftyone_plugin.models.training.fold_training import FoldPlan, SegmentationTraining
 
     batch, side = setting.size((16, 512), (2, 64))
     norm = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -511,7 +511,7 @@ def training_step(setting: Setting, report: Report) -> None:
 
 def noise_robust(setting: Setting, report: Report) -> None:
     """Noise-robust training runs from beginning to end and proposes changes."""
-    from fiftyone_plugin.models.noise_robust import train_noise_robust
+    from fiftyone_plugin.models.noise_robust.robust_training import train_noise_robust
 
     small = {"arch": "fpn", "encoder": "tu-mobilenetv3_small_050", "batch_size": 2, "crop_size": 64}
     result = train_noise_robust(
@@ -544,9 +544,9 @@ def frozen_features(setting: Setting, report: Report) -> None:
 
 def segment_anything(setting: Setting, report: Report) -> None:
     """SAM of random weights: embeddings in single and half precision against the CPU's, and what a user waits for."""
-    from fiftyone_plugin.models.random_checkpoints import save_random_sam
-    from fiftyone_plugin.models.sam import load_sam
-    from fiftyone_plugin.models.sam_architecture import TINY, SamSizes
+    from fiftyone_plugin.models.foundation.random_checkpoints import save_random_sam
+    from fiftyone_plugin.models.foundation.sam import load_sam
+    from fiftyone_plugin.models.foundation.sam_architecture import TINY, SamSizes
 
     path = save_random_sam(setting.folder / "sam.pth", setting.size(SamSizes(), TINY))
     image = rough_images(1, (375, 500))[0]
@@ -588,8 +588,8 @@ def compare_sam(host: Any, sam: Any, expected: Any, found: Any, name: str, repor
 
 def detector(setting: Setting, report: Report) -> None:
     """GroundingDINO of random weights finds the CPU's boxes."""
-    from fiftyone_plugin.models.grounding import load_detector
-    from fiftyone_plugin.models.random_checkpoints import save_random_detector
+    from fiftyone_plugin.models.foundation.grounding import load_detector
+    from fiftyone_plugin.models.foundation.random_checkpoints import save_random_detector
 
     path = save_random_detector(setting.folder / "detector", ["cat", "dog"])
     images = rough_images(5, (60, 80))

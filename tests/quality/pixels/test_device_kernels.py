@@ -11,7 +11,7 @@ import torch
 
 pytest.importorskip("triton", reason="PyTorch comes without Triton on this platform")
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -32,8 +32,9 @@ def difficult_logits(num_classes, shape, rng):
 
 
 def compare(num_classes, dtype, label_dtype, from_logits, ignore=255):
-    from fiftyone_plugin.quality import device_kernels, device_maps
-    from fiftyone_plugin.quality.pixel_maps import measure_image
+    from fiftyone_plugin.quality.pixels import device_kernels
+    from fiftyone_plugin.quality.pixels import device_maps
+    from fiftyone_plugin.quality.pixels.measurement import measure_image
 
     rng = np.random.default_rng(num_classes)
     values = torch.from_numpy(difficult_logits(num_classes, (12, 31), rng))
@@ -54,7 +55,8 @@ def compare(num_classes, dtype, label_dtype, from_logits, ignore=255):
 
 
 def faults_of(values, label, from_logits):
-    from fiftyone_plugin.quality import device_kernels, device_maps
+    from fiftyone_plugin.quality.pixels import device_kernels
+    from fiftyone_plugin.quality.pixels import device_maps
 
     rows, given = torch.tensor(values).reshape(len(values), -1), torch.tensor(label)
     fused = device_kernels.fused_maps(rows, given, 255, 1e-2, from_logits=from_logits)
@@ -65,8 +67,8 @@ def faults_of(values, label, from_logits):
 
 
 if __name__ == "__main__":
-    from fiftyone_plugin.quality import device_kernels
-    from fiftyone_plugin.quality.device_maps import OUTSIDE, UNSOUND
+    from fiftyone_plugin.quality.pixels import device_kernels
+    from fiftyone_plugin.quality.pixels.device_maps import OUTSIDE, UNSOUND
 
     device_kernels.BLOCK = 128
     compare(2, "float32", np.uint8, True)
