@@ -32,8 +32,7 @@ def difficult_logits(num_classes, shape, rng):
 
 
 def compare(num_classes, dtype, label_dtype, from_logits, ignore=255):
-    from fiftyone_plugin.quality.pixels import device_kernels
-    from fiftyone_plugin.quality.pixels import device_maps
+    from fiftyone_plugin.quality.pixels import device_kernels, device_maps
     from fiftyone_plugin.quality.pixels.measurement import measure_image
 
     rng = np.random.default_rng(num_classes)
@@ -55,8 +54,7 @@ def compare(num_classes, dtype, label_dtype, from_logits, ignore=255):
 
 
 def faults_of(values, label, from_logits):
-    from fiftyone_plugin.quality.pixels import device_kernels
-    from fiftyone_plugin.quality.pixels import device_maps
+    from fiftyone_plugin.quality.pixels import device_kernels, device_maps
 
     rows, given = torch.tensor(values).reshape(len(values), -1), torch.tensor(label)
     fused = device_kernels.fused_maps(rows, given, 255, 1e-2, from_logits=from_logits)
