@@ -80,10 +80,12 @@ def measure_on_device(
     if faults & UNSOUND:
         values = probs.cpu().double().numpy()
         raise probability_values_error(values, label != ignore, tolerance, from_logits=from_logits)
-    floats = (values.cpu().numpy().reshape(label.shape) for values in (confidence, best))
-    classes = predicted.cpu().numpy().view(class_dtype(num_classes)).reshape(label.shape)
+    classes = predicted.cpu().numpy().view(class_dtype(num_classes))
+    maps = PixelMaps(
+        *(values.reshape(label.shape) for values in (confidence.cpu().numpy(), best.cpu().numpy(), classes))
+    )
     counted = _histograms(rows, given, ignore, from_logits) if histograms else None
-    return count_maps(label, ignore, PixelMaps(*floats, classes), num_classes, counted)
+    return count_maps(label, ignore, maps, num_classes, counted)
 
 
 def plain_maps(
