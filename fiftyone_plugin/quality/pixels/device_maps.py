@@ -80,10 +80,9 @@ def measure_on_device(
     if faults & UNSOUND:
         values = probs.cpu().double().numpy()
         raise probability_values_error(values, label != ignore, tolerance, from_logits=from_logits)
+    shape = label.shape
     classes = predicted.cpu().numpy().view(class_dtype(num_classes))
-    maps = PixelMaps(
-        *(values.reshape(label.shape) for values in (confidence.cpu().numpy(), best.cpu().numpy(), classes))
-    )
+    maps = PixelMaps(confidence.cpu().numpy().reshape(shape), best.cpu().numpy().reshape(shape), classes.reshape(shape))
     counted = _histograms(rows, given, ignore, from_logits) if histograms else None
     return count_maps(label, ignore, maps, num_classes, counted)
 
