@@ -81,7 +81,7 @@ def measure_on_device(
         values = probs.cpu().double().numpy()
         raise probability_values_error(values, label != ignore, tolerance, from_logits=from_logits)
     shape = label.shape
-    classes = predicted.cpu().numpy().view(class_dtype(num_classes))
+    classes: Array = predicted.cpu().numpy().view(class_dtype(num_classes))
     maps = PixelMaps(confidence.cpu().numpy().reshape(shape), best.cpu().numpy().reshape(shape), classes.reshape(shape))
     counted = _histograms(rows, given, ignore, from_logits) if histograms else None
     return count_maps(label, ignore, maps, num_classes, counted)
