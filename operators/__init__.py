@@ -3,6 +3,8 @@
 from .accept_label_issues import AcceptLabelIssues
 from .apply_corrections import ApplyCorrections
 from .apply_label_proposals import ApplyLabelProposals
+from .check_labels import CheckLabels
+from .clean_labels import CleanLabels, UndoCleanLabels
 from .compute_superpixels import ComputeSuperpixels
 from .delete_label_quality_run import DeleteLabelQualityRun
 from .export_corrected_labels import ExportCorrectedLabels
@@ -21,6 +23,9 @@ from .train_cross_validated import TrainCrossValidated
 from .train_noise_robust import TrainNoiseRobust
 
 OPERATORS = (
+    CheckLabels,
+    CleanLabels,
+    UndoCleanLabels,
     ScoreLabelQuality,
     ShowLabelIssues,
     AcceptLabelIssues,

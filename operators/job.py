@@ -28,6 +28,8 @@ class Job(foo.Operator, ABC):
     """Whether the App offers to delegate it first."""
     positional: ClassVar[tuple[str, ...]] = ("label_field",)
     """Parameters that a call in Python may give without their names."""
+    risk: ClassVar[str | None] = None
+    """`low` where it changes no label, for agents; FiftyOne's own guess if None."""
     default_key: ClassVar[str] = ""
     """Key of the run whose record a call in Python returns, where the caller names none."""
 
@@ -44,6 +46,7 @@ class Job(foo.Operator, ABC):
             allow_immediate_execution=True,
             allow_delegated_execution=True,
             default_choice_to_delegated=self.takes_hours,
+            **({"risk_level": self.risk} if self.risk else {}),
         )
 
     def __call__(self, sample_collection: Any, *args: Any, delegate: bool = False, **kwargs: Any) -> Any:

@@ -81,6 +81,14 @@ def write_strings(dataset: Any, name: str, values: Mapping[str, str | None], des
     dataset.set_values(name, dict(values), key_field="id")
 
 
+def write_string_lists(dataset: Any, name: str, values: Mapping[str, list[str]], description: str) -> None:
+    """Write several strings per sample; the App filters by each of them in its sidebar."""
+    import fiftyone as fo
+
+    _declare(dataset, name, fo.ListField, description, subfield=fo.StringField)
+    dataset.set_values(name, dict(values), key_field="id")
+
+
 def write_segmentations(
     dataset: Any, name: str, paths: Mapping[str, str], description: str, targets: Mapping[Any, str]
 ) -> None:

@@ -22,10 +22,13 @@ from . import append_log
 STORE: Final = "label_quality_answers"
 
 PERSON, PROPOSAL, HAND_EDIT, PROPAGATED = "person", "proposal", "hand_edit", "propagated"
-UNREVIEWED = "unreviewed_proposal"
-SOURCES: Final = (PERSON, PROPOSAL, HAND_EDIT, PROPAGATED, UNREVIEWED)
+UNREVIEWED, CLEANED = "unreviewed_proposal", "cleaned"
+SOURCES: Final = (PERSON, PROPOSAL, HAND_EDIT, PROPAGATED, UNREVIEWED, CLEANED)
 """Who said so: a person asked, a person about a model's proposal, a person with a brush, a model that learnt from
-answers, or a model whose proposals were taken unseen; the last two never lie over what a person said."""
+answers, a model whose proposals were taken unseen, or the rule of a clean-up."""
+
+NOBODY: Final = (PROPAGATED, UNREVIEWED, CLEANED)
+"""Sources that no person stands behind; they never lie over what a person said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +175,7 @@ def answers_that_count(answers: Iterable[Answer]) -> list[Answer]:
     for answer in sorted(answers, key=lambda answer: answer.key):
         newest[answer.query_id] = answer
     valid = (answer for answer in newest.values() if answer.status != "pending")
-    return sorted(valid, key=lambda answer: (answer.source not in (PROPAGATED, UNREVIEWED), answer.key))
+    return sorted(valid, key=lambda answer: (answer.source not in NOBODY, answer.key))
 
 
 def repaints(answers: Iterable[Answer]) -> list[Repaint]:

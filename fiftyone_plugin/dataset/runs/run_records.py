@@ -17,13 +17,24 @@ CORRECTION = "segmentation_label_correction"
 SUPERPIXELS = "segmentation_superpixels"
 PSEUDO_LABELS = "segmentation_pseudo_labels"
 SAM_EMBEDDINGS = "segmentation_sam_embeddings"
+CHECK_UP = "segmentation_label_check"
 REVIEWABLE = (SCORING, NOISE_ROBUST)
 """Methods whose runs may have regions to accept or reject."""
 
 DERIVED = (*REVIEWABLE, CORRECTION, SUPERPIXELS)
 """Methods whose fields follow from labels and are none themselves."""
 
-_METHODS = (SCORING, TRAINING, REHEARSAL, NOISE_ROBUST, CORRECTION, SUPERPIXELS, PSEUDO_LABELS, SAM_EMBEDDINGS)
+_METHODS = (
+    SCORING,
+    TRAINING,
+    REHEARSAL,
+    NOISE_ROBUST,
+    CORRECTION,
+    SUPERPIXELS,
+    PSEUDO_LABELS,
+    SAM_EMBEDDINGS,
+    CHECK_UP,
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,7 @@ class RunRecord:
     Attributes:
         key: the run's key
         method: one of `SCORING`, `TRAINING`, `REHEARSAL`, `NOISE_ROBUST`, `CORRECTION`, `SUPERPIXELS`,
-            `PSEUDO_LABELS`, `SAM_EMBEDDINGS`
+            `PSEUDO_LABELS`, `SAM_EMBEDDINGS`, `CHECK_UP`
         label_field: the field that was looked at
         parameters: everything needed to run it again, and the versions that ran
         fields: sample fields that the run wrote

@@ -470,7 +470,7 @@ class _Stage:
         people: dict[str, list[Answer]] = {}
         for image in images:
             one = Candidates.load(self._path(image))
-            given = [a for a in self._answers.get(image.sample_id, ()) if a.source != answer_log.UNREVIEWED]
+            given = [a for a in self._answers.get(image.sample_id, ()) if a.source not in answer_log.NOBODY]
             people[image.sample_id] = given
             candidates.append(one)
             asked.append(_asked(one, self.segments(image), given) if given else np.zeros(len(one), bool))

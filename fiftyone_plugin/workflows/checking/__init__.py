@@ -1,0 +1,1 @@
+"""Labels checked before anything is computed, without a model, and cleaned."""

@@ -1,0 +1,137 @@
+"""What images and masks say together: copies, near-duplicates, and whether masks lie where their images are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from ...dataset.masks import pack_rgb, resize_nearest
+from ...errors import LabelQualityError
+from ...progress import Progress
+from ...quality import check_up
+from ...quality.check_up import Spot
+from .comparing import Comparison
+from .looking import Looks, SampleLook
+from .small_images import small_grey
+
+MaskReader = Callable[[str], np.ndarray]
+
+_FLAT: Final = 4.0
+"""Spread of a thumbnail below which all images look alike."""
+
+_MOST_PAIRS: Final = 300
+_SHIFT_IMAGES: Final = 48
+
+
+def compare_images(looks: Looks, found: Comparison, read_mask: MaskReader, progress: Progress) -> None:
+    """Find masks that belong to other images.
+
+    Args:
+        looks: at every sample
+        found: added to
+        read_mask: sample id to mask values
+        progress: told how far it is
+    """
+    _copied(looks, found)
+    _duplicates(looks, found, read_mask, progress)
+    _shifted(looks, found, read_mask, progress)
+
+
+def _copied(looks: Looks, found: Comparison) -> None:
+    """Masks that are those of other images, as they are or shifted."""
+    samples = [look for look in looks.samples if look.mask and look.thumbnail is not None and len(look.mask.counts) > 1]
+    groups: dict[str, list[SampleLook]] = defaultdict(list)
+    for look in samples:
+        groups[look.digest].append(look)
+    pairs = [(group[0], other, "") for group in groups.values() for other in group[1:]]
+    for one, other, down, right in check_up.copies([look.mask.outlines for look in samples if look.mask]):
+        pairs.append((samples[one], samples[other], f", moved by {down} down and {right} right"))
+    for one, other, moved in pairs:
+        if one.thumbnail is None or other.thumbnail is None:
+            continue
+        if check_up.is_other_image(one.thumbnail, other.thumbnail) and one.mask_path != other.mask_path:
+            for look, its in ((one, other), (other, one)):
+                note = f"the mask of {Path(its.filepath).name}{moved}"
+                found.spots[look.sample_id].append(Spot(check_up.COPIED_MASK.code, note=note))
+
+
+def _duplicates(looks: Looks, found: Comparison, read_mask: MaskReader, progress: Progress) -> None:
+    samples = [look for look in looks.samples if look.mask and look.thumbnail is not None]
+    samples = [look for look in samples if look.thumbnail is not None and float(look.thumbnail.std()) >= _FLAT]
+    if len(samples) < 2:
+        return
+    thumbnails = np.stack([look.thumbnail for look in samples if look.thumbnail is not None])
+    pairs = check_up.near_pairs(thumbnails, [check_up.difference_hash(one) for one in thumbnails])
+    differing = [(samples[a], samples[b]) for a, b in pairs if samples[a].digest != samples[b].digest]
+    for done, (one, other) in enumerate(differing[:_MOST_PAIRS], start=1):
+        place = _disagreement(looks, one, other, read_mask)
+        for look, its in ((one, other), (other, one)) if place else ():
+            found.spots[look.sample_id].append(_duplicate_spot(look, its, *place))
+        progress(done, min(len(differing), _MOST_PAIRS), "comparing near-duplicate images")
+    if len(differing) > _MOST_PAIRS:
+        found.notes[check_up.DUPLICATES_DISAGREE.code] = (
+            f"{len(differing):,} pairs of images look alike; the {_MOST_PAIRS} nearest were compared"
+        )
+
+
+def _disagreement(
+    looks: Looks, one: SampleLook, other: SampleLook, read_mask: MaskReader
+) -> tuple[tuple[float, float, float, float], float] | None:
+    if one.size is None or other.size is None:
+        return None
+    size = check_up.comparison_size(one.size)
+    try:
+        first, second = (small_grey(look.filepath, size, upright=True) for look in (one, other))
+        masks = [resize_nearest(_values(looks, read_mask(look.sample_id)), size) for look in (one, other)]
+    except (OSError, LabelQualityError):
+        return None
+    return check_up.disagreement((first, second), (masks[0], masks[1]))
+
+
+def _values(looks: Looks, mask: np.ndarray) -> np.ndarray:
+    return pack_rgb(mask) if looks.rgb else mask
+
+
+def _duplicate_spot(look: SampleLook, other: SampleLook, box: tuple[float, float, float, float], share: float) -> Spot:
+    height, width = look.size or (1, 1)
+    top, left, bottom, right = (round(end * side) for end, side in zip(box, (height, width) * 2, strict=True))
+    note = f"{Path(other.filepath).name} shows the same, but has another mask"
+    return Spot(check_up.DUPLICATES_DISAGREE.code, (top, left, bottom, right), round(share * height * width), note)
+
+
+def _shifted(looks: Looks, found: Comparison, read_mask: MaskReader, progress: Progress) -> None:
+    """Whether masks lie beside their images, by some images from all over the dataset."""
+    code = check_up.SHIFTED_MASKS.code
+    usable = [look for look in looks.samples if look.mask and look.mask.outlines and look.thumbnail is not None]
+    chosen = usable[:: max(len(usable) // _SHIFT_IMAGES, 1)][:_SHIFT_IMAGES]
+    contrasts: dict[str, np.ndarray] = {}
+    for done, look in enumerate(chosen, start=1):
+        contrast = _contrast(looks, look, read_mask)
+        if contrast is not None:
+            contrasts[look.sample_id] = contrast
+        progress(done, len(chosen), "comparing masks with images")
+    if len(contrasts) < check_up.FEWEST_FOR_SHIFT:
+        found.left_out[code] = (
+            f"it takes {check_up.FEWEST_FOR_SHIFT} images with borders, and there are {len(contrasts)}"
+        )
+    shift = check_up.common_shift(list(contrasts.values()))
+    if shift is None:
+        return
+    text = f"by {shift.down} pixels down and {shift.right} right they would fit better"
+    found.notes[code] = f"{text}; {shift.num_images} images were looked at"
+    for sample_id in contrasts:
+        found.spots[sample_id].append(Spot(code, note=text))
+
+
+def _contrast(looks: Looks, look: SampleLook, read_mask: MaskReader) -> np.ndarray | None:
+    if look.size is None:
+        return None
+    try:
+        grey = small_grey(look.filepath, look.size, upright=True)
+        return check_up.border_contrast(grey, _values(looks, read_mask(look.sample_id)))
+    except (OSError, LabelQualityError):
+        return None
