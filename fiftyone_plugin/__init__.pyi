@@ -4,6 +4,9 @@ from . import models as models
 from . import quality as quality
 from . import workflows as workflows
 from .errors import LabelQualityError as LabelQualityError
+from .workflows.checking.check_labels import check_labels as check_labels
+from .workflows.correcting.clean_labels import clean_labels as clean_labels
+from .workflows.correcting.clean_labels import undo_clean_labels as undo_clean_labels
 from .workflows.correcting.corrected_labels import apply_corrections as apply_corrections
 from .workflows.correcting.corrected_labels import export_corrected_labels as export_corrected_labels
 from .workflows.correcting.outside_answers import apply_proposals as apply_proposals

@@ -8,8 +8,8 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.quality.check_up import CHECKS, CLEANED
-from ..fiftyone_plugin.workflows.checking import clean_labels
-from ..fiftyone_plugin.workflows.correction_run import planned_fields
+from ..fiftyone_plugin.workflows.correcting import clean_labels
+from ..fiftyone_plugin.workflows.correcting.correction_run import planned_fields
 from . import forms
 from .job import Job, corrected_field_input, edited_input, given
 

@@ -17,7 +17,7 @@ LOADED = ("fiftyone_plugin", "operators", "panels")
 # From the bottom to the top: a room imports only rooms that stand before it, and a hall only halls before it.
 HALLS = {
     "quality": [
-        "known_errors", "pixels", "scores", "records", "flags", "datasets", "regions", "judging",
+        "known_errors", "pixels", "check_up", "scores", "records", "flags", "datasets", "regions", "judging",
     ],
     "models": [
         "errors", "hardware", "files", "segmenters", "training", "frozen_features", "noise_robust", "foundation",
@@ -25,7 +25,9 @@ HALLS = {
     ],
     "correction": ["superpixels", "questions", "answers"],
     "dataset": ["door", "fields", "runs", "journals"],
-    "workflows": ["scoring", "rehearsing", "reviewing", "training", "starting", "correcting", "housekeeping"],
+    "workflows": [
+        "checking", "scoring", "rehearsing", "reviewing", "training", "starting", "correcting", "housekeeping",
+    ],
 }  # fmt: skip
 MAY_IMPORT = {
     "quality": set(),

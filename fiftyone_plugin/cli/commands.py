@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import LabelQualityError
 from .arguments import dataset_arguments, open_samples, parse_ignore_index, plain
+from .checking import add_checking_commands
 from .correction import add_correction_commands
 
 
@@ -36,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="label-quality", description="Label quality of segmentation datasets in FiftyOne"
     )
     commands = parser.add_subparsers(required=True, metavar="command")
+    add_checking_commands(commands)
     _score_parser(commands)
     _train_parser(commands)
     _noise_robust_parser(commands)

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from ..boundaries import components
+from ..pixels.boundaries import components
 from .check import ERROR, WARNING, Array, Check, box_of
 from .parts import Parts
 
@@ -34,8 +34,8 @@ _NEAR: Final = 6.0
 """Mean difference of thumbnails, of 255, up to which images may be nearly one."""
 
 _SAME, _SAME_BLOCK, _BLOCK = 4.0, 10.0, 8
-"""Mean difference of all pixels, of 255, and of each block of 8 x 8 pixels, up to which two images are one: anything that
-moved makes some block differ by more."""
+"""Mean difference of all pixels, of 255, and of each block of 8 x 8 pixels, up to which two images are one: anything
+that moved makes some block differ by more."""
 
 _DIFFERENT: Final = 12.0
 _SIDE: Final = 256

@@ -19,6 +19,7 @@ JAGGED_MASK = Check(
 _LEAST, _MOST = 1.5, 16.0
 """Times that a mask was enlarged; by less it cannot be told."""
 
+_TIE: Final = 1e-6
 _WITHIN: Final = 0.995
 _FEWEST: Final = 8
 """Different rows and columns with a border that it takes."""
@@ -68,7 +69,7 @@ def _grid(borders: Array) -> tuple[int | None, float]:
     fits, distinct = fits[distinct >= _FEWEST], distinct[distinct >= _FEWEST]
     if not len(fits):
         return None, 0.0
-    bits = distinct * np.log2((len(borders) + 1) / sizes[fits])
+    bits = -distinct * np.log2(steps[fits].mean(axis=1))
     best = int(bits.argmax())
     return int(sizes[fits[best]]), float(bits[best])
 
@@ -77,7 +78,14 @@ def _grid(borders: Array) -> tuple[int | None, float]:
 def _steps(side: int) -> tuple[Array, Array]:
     """Sizes from which a side may have been enlarged; for each, between which pixels borders can lie."""
     sizes = np.arange(max(int(np.ceil(side / _MOST)), 2), int(side / _LEAST) + 1)
-    places = np.arange(side)
-    found = [((places + offset) * sizes[:, None] / side).astype(np.int64) for offset in (0.5, 0.0)]
-    steps = np.concatenate([np.diff(one, axis=1) > 0 for one in found]) if len(sizes) else np.zeros((0, side - 1), bool)
-    return np.concatenate([sizes, sizes]), steps
+    if not len(sizes):
+        return sizes, np.zeros((0, side - 1), bool)
+    # A pixel whose middle lies exactly on a border goes to either side, as rounding will have it.
+    rules = [_changes(sizes, side, offset) | _changes(sizes, side, offset - _TIE) for offset in (0.5, _TIE)]
+    return np.concatenate([sizes, sizes]), np.concatenate(rules)
+
+
+def _changes(sizes: Array, side: int, offset: float) -> Array:
+    """Between which pixels of the large side the pixel of the small one changes."""
+    places = ((np.arange(side) + offset) * sizes[:, None] / side).astype(np.int64)
+    return np.asarray(np.diff(places, axis=1) > 0)

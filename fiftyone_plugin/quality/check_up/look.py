@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -17,9 +18,12 @@ from .values import (
     EMPTY_MASK,
     LOSSY_MASK,
     blended_pixels,
-    looks_lossy,
+    lossy_pixels,
     value_counts,
 )
+
+_BLENDED: Final = 0.95
+"""Of the strange pixels, those that lie between two values, where a mask was interpolated and not compressed."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,9 @@ def look_at_mask(values: Array, legend: Legend, *, lossy_file: bool = False, max
     if len(present) == 1:
         return MaskLook(counts, _unnamed(counts, legend), (Spot(CONSTANT_MASK.code),))
     blended = blended_pixels(values, legend.named, legend.ignored)
-    if looks_lossy(counts, legend.named):
-        strange = sum(pixels for value, pixels in counts.items() if pixels < 0.02 * values.size)
-        if np.count_nonzero(blended) < strange / 2:
-            return MaskLook(counts, spots=(Spot(LOSSY_MASK.code, area=strange, note=f"{len(counts)} values"),))
+    lossy = lossy_pixels(counts, legend.named)
+    if np.count_nonzero(blended) < _BLENDED * lossy:
+        return MaskLook(counts, spots=(Spot(LOSSY_MASK.code, area=lossy, note=f"{len(counts)} values"),))
     if blended.any():
         spot = Spot(BLENDED_BORDER.code, box_of(*np.nonzero(blended)), int(np.count_nonzero(blended)))
         left = {value: pixels for value, pixels in value_counts(values[~blended]).items() if value in counts}
@@ -101,7 +104,8 @@ def _unnamed(counts: dict[int, int], legend: Legend) -> dict[int, int]:
 
 
 def _tiny(parts: Parts, legend: Legend, max_area: int | None) -> list[Spot]:
-    return [part.spot(legend.nothing) for part in tiny_parts(parts, legend.ignored, max_area)]
+    found = tiny_parts(parts, legend.ignored, max_area)
+    return [part.spot(legend.nothing) for part in found if not legend.named or part.value in legend.named]
 
 
 def _jagged(values: Array) -> list[Spot]:

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from ..boundaries import components
+from ..pixels.boundaries import components
 from .check import WARNING, Array, Check, Spot, box_of
 from .scans import measured
 

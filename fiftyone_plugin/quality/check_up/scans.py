@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compiled import compiled
+from ..pixels.compiled import compiled
 from .check import Array
 
 

@@ -26,7 +26,7 @@ STRAY_VALUE = Check(
     "stray_value",
     "Stray values: a few pixels of a value that no class has",
     ERROR,
-    "Repaint them, or leave the value out with `ignore_index`.",
+    "`clean_labels` repaints those amid one class; or leave the value out with `ignore_index`.",
 )
 VALUE_WITHOUT_CLASS = Check(
     "value_without_class",
@@ -58,11 +58,11 @@ LOSSY_FORMATS: Final = ("JPEG", "MPO", "JPEG2000")
 _STRAY: Final = 0.001
 """Share of an image's pixels up to which a value is a stray."""
 
-_CORE: Final = 0.02
+_CORE: Final = 0.05
 """Share of an image's pixels from which a value is a class without a doubt."""
 
 _APART: Final = 16
-_NOISY_VALUES: Final = 6
+_NOISY_VALUES: Final = 4
 _NOISY_SHARE: Final = 0.001
 _FEWEST: Final = 10
 """Pixels from which a border counts as blended."""
@@ -89,8 +89,8 @@ def value_counts(values: Array) -> dict[int, int]:
     return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
-def looks_lossy(counts: Mapping[int, int], named: Collection[int]) -> bool:
-    """Tell whether values scatter closely around those of the classes, as after JPEG compression.
+def lossy_pixels(counts: Mapping[int, int], named: Collection[int]) -> int:
+    """Count pixels whose values scatter closely around those of the classes, as after JPEG compression.
 
     Args:
         counts: value to pixels of one mask
@@ -98,22 +98,23 @@ def looks_lossy(counts: Mapping[int, int], named: Collection[int]) -> bool:
             and they must lie far apart
 
     Returns:
-        whether many different values lie close to a class and to no other
+        pixels of all values without a class, if many different ones lie close to a class; else 0
 
     Example:
-        >>> looks_lossy({0: 900, 1: 9, 2: 4, 3: 3, 251: 1, 252: 2, 253: 6, 255: 800}, ())
-        True
-        >>> looks_lossy({0: 900, 1: 40, 2: 30, 3: 4, 4: 3, 5: 2, 6: 1, 7: 3}, ())
-        False
+        >>> lossy_pixels({0: 900, 1: 9, 2: 4, 3: 3, 251: 1, 252: 2, 253: 6, 255: 800}, ())
+        25
+        >>> lossy_pixels({0: 900, 1: 140, 2: 130, 3: 4, 4: 3, 5: 2, 6: 1, 7: 3}, ())
+        0
     """
     total = sum(counts.values())
-    core = sorted(named) or [value for value, number in counts.items() if number >= _CORE * total]
-    strange = [value for value in counts if value not in set(core)]
-    if len(strange) < _NOISY_VALUES or not core or (len(core) > 1 and np.diff(sorted(core)).min() < _APART):
-        return False
-    distance = np.abs(np.array(strange)[:, None] - np.array(core)[None]).min(axis=1)
-    close = [value for value, far in zip(strange, distance.tolist(), strict=True) if far < _APART]
-    return len(close) >= _NOISY_VALUES and sum(counts[value] for value in close) >= _NOISY_SHARE * total
+    core = sorted(named) or sorted(value for value, number in counts.items() if number >= _CORE * total)
+    strange = np.array([value for value in counts if value not in set(core)])
+    if len(strange) < _NOISY_VALUES or not core or (len(core) > 1 and np.diff(core).min() < _APART):
+        return 0
+    close = strange[np.abs(strange[:, None] - np.array(core)[None]).min(axis=1) < _APART].tolist()
+    if len(close) < _NOISY_VALUES or sum(counts[value] for value in close) < _NOISY_SHARE * total:
+        return 0
+    return sum(counts[value] for value in strange.tolist())
 
 
 def blended_pixels(values: Array, named: Collection[int], ignored: Collection[int]) -> Array:

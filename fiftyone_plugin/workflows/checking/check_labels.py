@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from ...dataset import appearance, fields, runs
-from ...dataset.regions import write_regions
-from ...dataset.scan import mask_reader, require_label_field
+from ...dataset.door.scan import mask_reader, require_label_field
+from ...dataset.fields import appearance, schema
+from ...dataset.fields.regions import write_regions
+from ...dataset.runs import run_records
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
 from ...quality.check_up import CHECKS, Spot
@@ -69,7 +70,7 @@ def check_labels(
     require_label_field(samples, label_field)
     dataset = samples._root_dataset
     names = [key, f"{key}_spots"]
-    runs.require_free_key(dataset, key, names, overwrite=True, method=runs.CHECK_UP)
+    run_records.require_free_key(dataset, key, names, overwrite=True, method=run_records.CHECK_UP)
     muted = _muted(dataset, key, mute)
     if progress is not None:
         return _run(samples, label_field, muted, ignore_index, max_speck_area, key, progress)
@@ -79,7 +80,7 @@ def check_labels(
 
 def _muted(dataset: Any, key: str, mute: str | Sequence[str] | None) -> list[str]:
     if mute is None:
-        earlier = runs.find_run(dataset, key)
+        earlier = run_records.find_run(dataset, key)
         return [code for code in (earlier.parameters.get("mute", []) if earlier else []) if code in CHECKS]
     codes = [mute] if isinstance(mute, str) else list(mute)
     unknown = [code for code in codes if code not in CHECKS]
@@ -121,11 +122,11 @@ def _run(
         seconds=round(time.monotonic() - started, 2),
     )
     parameters = {"mute": muted, "ignore_index": ignore_index, "max_speck_area": max_area}
-    record = runs.RunRecord(
-        key, runs.CHECK_UP, label_field, parameters, [key, f"{key}_spots"],
+    record = run_records.RunRecord(
+        key, run_records.CHECK_UP, label_field, parameters, [key, f"{key}_spots"],
         views=[finding.view for finding in findings if finding.view], summary=report.as_dict(),
     )  # fmt: skip
-    runs.register_run(dataset, record)
+    run_records.register_run(dataset, record)
     return report
 
 
@@ -160,9 +161,9 @@ def _findings(
 
 
 def _forget(dataset: Any, key: str) -> None:
-    earlier = runs.find_run(dataset, key)
+    earlier = run_records.find_run(dataset, key)
     if earlier is not None:
-        runs.remove_results(dataset, earlier)
+        run_records.remove_results(dataset, earlier)
 
 
 def _write(
@@ -175,9 +176,9 @@ def _write(
 ) -> None:
     """Put codes, places and views on the dataset."""
     codes = {sample_id: list(dict.fromkeys(spot.code for spot in rows)) for sample_id, rows in spots.items()}
-    fields.write_string_lists(dataset, key, codes, f"What `check_labels` found in `{label_field}`")
+    schema.write_string_lists(dataset, key, codes, f"What `check_labels` found in `{label_field}`")
     text = f"Where `check_labels` found something in `{label_field}`"
-    fields.declare_detections(dataset, f"{key}_spots", text, _ATTRIBUTES)
+    schema.declare_detections(dataset, f"{key}_spots", text, _ATTRIBUTES)
     placed = {look.sample_id: _documents(spots[look.sample_id], look.size) for look in looks.samples}
     write_regions(dataset, f"{key}_spots", {sample_id: rows for sample_id, rows in placed.items() if rows})
     for finding in findings:

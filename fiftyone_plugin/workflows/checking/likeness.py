@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from ...dataset.masks import pack_rgb, resize_nearest
+from ...dataset.door.masks import pack_rgb, resize_nearest
 from ...errors import LabelQualityError
 from ...progress import Progress
 from ...quality import check_up
@@ -48,8 +48,8 @@ def _copied(looks: Looks, found: Comparison) -> None:
     for look in samples:
         groups[look.digest].append(look)
     pairs = [(group[0], other, "") for group in groups.values() for other in group[1:]]
-    for one, other, down, right in check_up.copies([look.mask.outlines for look in samples if look.mask]):
-        pairs.append((samples[one], samples[other], f", moved by {down} down and {right} right"))
+    for first, second, down, right in check_up.copies([look.mask.outlines for look in samples if look.mask]):
+        pairs.append((samples[first], samples[second], f", moved by {down} down and {right} right"))
     for one, other, moved in pairs:
         if one.thumbnail is None or other.thumbnail is None:
             continue
@@ -69,8 +69,9 @@ def _duplicates(looks: Looks, found: Comparison, read_mask: MaskReader, progress
     differing = [(samples[a], samples[b]) for a, b in pairs if samples[a].digest != samples[b].digest]
     for done, (one, other) in enumerate(differing[:_MOST_PAIRS], start=1):
         place = _disagreement(looks, one, other, read_mask)
-        for look, its in ((one, other), (other, one)) if place else ():
-            found.spots[look.sample_id].append(_duplicate_spot(look, its, *place))
+        if place is not None:
+            for look, its in ((one, other), (other, one)):
+                found.spots[look.sample_id].append(_duplicate_spot(look, its, *place))
         progress(done, min(len(differing), _MOST_PAIRS), "comparing near-duplicate images")
     if len(differing) > _MOST_PAIRS:
         found.notes[check_up.DUPLICATES_DISAGREE.code] = (

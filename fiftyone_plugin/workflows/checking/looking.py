@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...dataset.classes import VOID_NAMES
-from ...dataset.masks import mask_digest, pack_rgb, read_mask
-from ...dataset.scan import mask_targets_of
+from ...dataset.door.classes import VOID_NAMES
+from ...dataset.door.masks import mask_digest, pack_rgb, read_mask
+from ...dataset.door.scan import mask_targets_of
 from ...errors import LabelQualityError
 from ...progress import Progress
 from ...quality import check_up

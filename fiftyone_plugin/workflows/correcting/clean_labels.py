@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from ...correction.replay import tight
-from ...dataset import answers as answer_log
-from ...dataset.answers import CLEANED, Answer
-from ...dataset.append_log import new_key
-from ...dataset.masks import mask_digest
-from ...dataset.regions import utc_now
-from ...dataset.scan import mask_targets_of, require_label_field, scan_labels
+from ...correction.answers.replay import tight
+from ...dataset.door.masks import mask_digest
+from ...dataset.door.scan import mask_targets_of, require_label_field, scan_labels
+from ...dataset.fields.regions import utc_now
+from ...dataset.journals import answers as answer_log
+from ...dataset.journals.answers import CLEANED, Answer
+from ...dataset.journals.append_log import new_key
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
 from ...quality import check_up
-from ..beginning import begin_correction
-from ..corrected_labels import CorrectionReport, apply_corrections, derive
-from ..correction_run import CorrectionRun, open_correction
-from .looking import legend_of
+from ..checking.looking import legend_of
+from .corrected_labels import CorrectionReport, apply_corrections, derive
+from .correction_run import CorrectionRun, open_correction
+from .correction_start import begin_correction
 
 
 @dataclass(frozen=True)
