@@ -1,1 +1,1 @@
-"""Labels checked before anything is computed, without a model, and cleaned."""
+"""Look at labels before anything is computed: all faults at once, without a model."""
