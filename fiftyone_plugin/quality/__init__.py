@@ -38,6 +38,7 @@ from .records.totals import Totals
 from .regions.issue_regions import (
     FEATURE_NAMES,
     KINDS,
+    LIKELY,
     MAX_PER_IMAGE,
     SMALLEST_SHARE,
     ImageRegions,
@@ -65,6 +66,7 @@ __all__ = [
     "DATASET_METHODS",
     "FEATURE_NAMES",
     "KINDS",
+    "LIKELY",
     "MAX_PER_IMAGE",
     "METHODS",
     "METHOD_TITLES",

@@ -57,7 +57,8 @@ class RegionArrays:
     """Regions as columns.
 
     Attributes:
-        scores: (R,) in [0, 1]
+        scores: (R,) in [0, 1], before any review
+        shown: (R,) in [0, 1], as they are now
         areas: (R,) pixels
         kinds: (R,) position of the kind in the list that was asked for
         images: (R,) number of the image, from 0, in the order of `image_ids`
@@ -65,6 +66,7 @@ class RegionArrays:
     """
 
     scores: FloatArray
+    shown: FloatArray
     areas: FloatArray
     kinds: IntArray
     images: IntArray
@@ -73,7 +75,7 @@ class RegionArrays:
 
 @dataclass(frozen=True)
 class Review:
-    """One decision about a region."""
+    """One decision about a region; `score` is that before any review, the same scale for all regions."""
 
     image_id: Any
     score: float
@@ -241,7 +243,7 @@ def reviews(dataset: Any, regions: str) -> list[Review]:
     """
     path = f"{regions}.detections"
     decided = {f"{path}.status": {"$in": [ACCEPTED, REJECTED]}}
-    columns = ("score", "area", "label", "status", "reviewed_at")
+    columns = ("score", "first_score", "area", "label", "status", "reviewed_at")
     pipeline = [
         {"$match": decided},
         {"$project": {f"{path}.{name}": 1 for name in columns}},
@@ -254,7 +256,7 @@ def reviews(dataset: Any, regions: str) -> list[Review]:
     return [
         Review(
             row["_id"],
-            float(row.get("score") or 0.0),
+            float(row.get("first_score", row.get("score")) or 0.0),
             int(row.get("area") or 0),
             str(row.get("label") or ""),
             row["status"] == ACCEPTED,
@@ -279,12 +281,13 @@ def pending_arrays(dataset: Any, regions: str, kinds: Sequence[str]) -> RegionAr
     """
     path = f"${regions}.detections"
     pending = {"$filter": {"input": path, "as": "r", "cond": {"$not": [{"$in": ["$$r.status", [ACCEPTED, REJECTED]]}]}}}
-    columns = ("score", "area", "label", "status")
+    columns = ("score", "first_score", "area", "label", "status")
+    before = {"$map": {"input": "$r", "as": "r", "in": {"$ifNull": ["$$r.first_score", "$$r.score"]}}}
     pipeline = [
         {"$match": {f"{regions}.detections.0": {"$exists": True}}},
         {"$project": {f"{regions}.detections.{name}": 1 for name in columns}},
         {"$project": {"r": pending}},
-        {"$project": {"score": "$r.score", "area": "$r.area", "kind": "$r.label"}},
+        {"$project": {"score": "$r.score", "before": before, "area": "$r.area", "kind": "$r.label"}},
     ]
     rows = list(_samples(dataset).aggregate(pipeline))
     sizes = np.fromiter((len(row["score"]) for row in rows), np.int64, len(rows))
@@ -293,7 +296,8 @@ def pending_arrays(dataset: Any, regions: str, kinds: Sequence[str]) -> RegionAr
     labels = chain.from_iterable(row["kind"] for row in rows)
     last = len(kinds) - 1
     return RegionArrays(
-        scores=np.fromiter(chain.from_iterable(row["score"] for row in rows), np.float64, total),
+        scores=np.fromiter(chain.from_iterable(row["before"] for row in rows), np.float64, total),
+        shown=np.fromiter(chain.from_iterable(row["score"] for row in rows), np.float64, total),
         areas=np.fromiter(chain.from_iterable(row["area"] for row in rows), np.float64, total),
         kinds=np.fromiter((code.get(label, last) for label in labels), np.int64, total),
         images=np.repeat(np.arange(len(rows)), sizes),

@@ -30,6 +30,7 @@ _ATTRIBUTES: Final = {
     "given": ("StringField", "Class that the label says"),
     "suggested": ("StringField", "Class that the prediction says"),
     "score": ("FloatField", "How surely the label is wrong here, 0 to 1"),
+    "first_score": ("FloatField", "The score before any review, 0 to 1"),
     "area": ("IntField", "Pixels of the region"),
     "status": ("StringField", "pending, accepted (the label is wrong) or rejected (the label is right)"),
     "reviewed_at": ("DateTimeField", "When it was accepted or rejected"),
@@ -92,6 +93,7 @@ def region_document(
     status: str = "pending",
     reviewed_at: datetime | None = None,
     reviewer: str | None = None,
+    first_score: float | None = None,
 ) -> dict[str, Any]:
     """A region as FiftyOne keeps a Detection in MongoDB.
 
@@ -106,6 +108,7 @@ def region_document(
         status: one of `STATUSES`
         reviewed_at: when it got the status
         reviewer: from whom
+        first_score: its score before any review; None if that is the score it has
 
     Returns:
         the document
@@ -114,6 +117,7 @@ def region_document(
 
     top, left, bottom, right = region.bbox
     height, width = shape
+    scores = {"score": float(region.score), **({} if first_score is None else {"first_score": float(first_score)})}
     return {
         "_id": ObjectId(),
         "_cls": "Detection",
@@ -124,7 +128,7 @@ def region_document(
         "mask_path": mask_path,
         "given": names[region.given],
         "suggested": names[region.suggested],
-        "score": float(region.score),
+        **scores,
         "area": int(region.area),
         "status": status,
         "reviewed_at": reviewed_at,

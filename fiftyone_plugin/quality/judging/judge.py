@@ -10,9 +10,10 @@ where it is strong they are the label's. So the dataset is asked, in three steps
 2. Errors that the labels hold already must not teach the opposite. A calibrated model tells how often it expects to be
    wrong: the mean of 1 - best probability. What it disagrees beyond that is taken for wrong labels (see
    `Judge.wrong_share`), and the worst regions of that total area are not shown as examples of good ones.
-3. An image's evidence is the log odds of its worst region less those of its softmin, each in units of its spread over
-   the dataset. Both look for single errors. Where that is no use, they give way to the mean confidence in the label,
-   which follows the area that is wrong: where a good part of the dataset is wrong, so that every image has errors and
+3. An image's evidence is the logarithm of -ln(chance that none of its regions is an error), less the log odds of its
+   softmin, each in units of its spread over the dataset. Both look for single errors, the first for many faint ones,
+   too. Where that is no use, they give way to the mean confidence in the label, which follows the area that is wrong:
+   where a good part of the dataset is wrong, so that every image has errors and
    the question is how large; and where the model expects to be wrong on a good part of the pixels, so that it cannot
    see single errors. There the regions, too, keep the fixed score (`regions.SCORE_WEIGHTS`). A label that agrees with
    the prediction much better when it is moved has that as further evidence.
@@ -27,7 +28,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -36,8 +37,10 @@ import numpy.typing as npt
 
 from ...errors import LabelQualityError
 from ..records.image_records import ImageRecord
-from ..regions.issue_regions import FEATURE_NAMES, ImageRegions, logistic, region_scores
+from ..regions.issue_regions import FEATURE_NAMES, ImageRegions, region_scores
+from ..regions.logistic_regression import logistic
 from ..regions.region_verifier import CONTEXT_NAMES, RegionVerifier
+from ..regions.review_shift import ReviewShift
 from ..scores.image_scores import divide
 from .rehearsed_labels import RegionRows, Rehearsal
 
@@ -51,9 +54,12 @@ FEWEST_HITS: Final = 30
 FEWEST_IMAGES: Final = 10
 """With fewer images there is no spread to measure by, and softmin is the ranking."""
 
+EVERYWHERE: Final = 0.95
+SOMEWHERE: Final = 0.6
+
 REHEARSED_STRENGTH: Final = 3.3
-NOISY: Final = 0.2
-"""Share of wrong labels from which on only the confidence in the label counts."""
+NOISY: Final = (0.1, 0.2)
+"""Share of wrong labels: from the first on the confidence in the label counts, from the second on nothing else."""
 
 UNSURE: Final = (0.15, 0.3)
 """Share of pixels on which the model expects to be wrong: from the first on single errors count less, from the second
@@ -67,6 +73,8 @@ MOVED: Final = (0.006, 0.004, 6.0)
 most units. Nearly all good labels fit best where they are."""
 
 _FARTHEST: Final = 8.0
+_SUREST: Final = 1 - 1e-6
+_NO_ERROR: Final = 1e-3
 _AREA: Final = FEATURE_NAMES.index("log_area")
 
 
@@ -130,10 +138,12 @@ class RegionScorer:
     Attributes:
         context: of the classes
         verifiers: one for each part of the images, learnt from the other part; None where too little could be learnt
+        background: class that stands for nothing, by which regions get their kinds; None if there is none
     """
 
     context: ClassContext
     verifiers: tuple[RegionVerifier | None, ...]
+    background: int | None = None
 
     @property
     def learnt(self) -> bool:
@@ -151,7 +161,9 @@ class RegionScorer:
             (R,) float64 in [0, 1].
         """
         verifier = self.verifiers[_part_of(key, len(self.verifiers))]
-        return region_scores(rows.features) if verifier is None else verifier.predict(self.context.complete(rows))
+        if verifier is None:
+            return region_scores(rows.features)
+        return verifier.predict(self.context.complete(rows.typed(self.background)), rows.pairs)
 
     def taught(self, rows: RegionRows, accepted: npt.ArrayLike) -> RegionScorer:
         """Return a scorer that has also learnt from a reviewer.
@@ -163,15 +175,18 @@ class RegionScorer:
         Returns:
             A new scorer; one without decisions scores as this one.
         """
-        complete = self.context.complete(rows)
-        verifiers = (RegionVerifier.fit(complete, accepted, prior=prior) for prior in self.verifiers)
-        return RegionScorer(self.context, tuple(verifiers))
+        complete = self.context.complete(rows.typed(self.background))
+        verifiers = (RegionVerifier.fit(complete, accepted, prior=prior, pairs=rows.pairs) for prior in self.verifiers)
+        return replace(self, verifiers=tuple(verifiers))
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values, to be kept as JSON."""
         context = {name: getattr(self.context, name).tolist() for name in ClassContext.__dataclass_fields__}
-        verifiers = [None if one is None else [list(one.weights), one.bias] for one in self.verifiers]
-        return {"features": [*FEATURE_NAMES, *CONTEXT_NAMES], "context": context, "verifiers": verifiers}
+        verifiers = [
+            None if one is None else [list(one.weights), one.bias, one.shift.as_dict()] for one in self.verifiers
+        ]
+        names = [*FEATURE_NAMES, *CONTEXT_NAMES]
+        return {"features": names, "context": context, "verifiers": verifiers, "background": self.background}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> RegionScorer:
@@ -192,8 +207,11 @@ class RegionScorer:
                 f"{', '.join(content['features'])}; score the dataset again."
             )
         arrays = {name: np.array(values, np.float64) for name, values in content["context"].items()}
-        verifiers = (None if one is None else RegionVerifier(tuple(one[0]), one[1]) for one in content["verifiers"])
-        return cls(ClassContext(**arrays), tuple(verifiers))
+        verifiers = (
+            None if one is None else RegionVerifier(tuple(one[0]), one[1], *map(ReviewShift.from_dict, one[2:]))
+            for one in content["verifiers"]
+        )
+        return cls(ClassContext(**arrays), tuple(verifiers), content["background"])
 
 
 def _part_of(key: str, parts: int = NUM_PARTS) -> int:
@@ -212,6 +230,10 @@ class _Image:
     disagreeing: int
     expected: float
     alignment_gain: float
+
+    def typed(self, background: int | None) -> _Image:
+        altered = tuple(replace(one, rows=one.rows.typed(background)) for one in self.rehearsals)
+        return replace(self, rows=self.rows.typed(background), rehearsals=altered)
 
     @property
     def moved(self) -> float:
@@ -264,13 +286,15 @@ class Evidence:
         '7'
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, background: int | None = None) -> None:
         """Start with no image.
 
         Args:
             num_classes: number of classes K
+            background: class that stands for nothing; None means that it is looked for, see `Evidence.backdrop`
         """
         self.num_classes = num_classes
+        self._background = background
         self._images: list[_Image] = []
 
     def __len__(self) -> int:
@@ -319,6 +343,19 @@ class Evidence:
         return sorted(self._images, key=lambda image: image.key)
 
     @property
+    def backdrop(self) -> int | None:
+        """The class that stands for nothing: the one that was named, or else the only one that all images have.
+
+        All means `EVERYWHERE` of at least `FEWEST_IMAGES` images, and of the other classes none is in more than
+        `SOMEWHERE` of them. A class that always is around the others is what is seen where an object is missing.
+        """
+        if self._background is not None or len(self) < FEWEST_IMAGES or self.num_classes < 2:
+            return self._background
+        present = np.mean([image.shares[0] > 0 for image in self._images], axis=0)
+        first = int(present.argmax())
+        return first if present[first] >= EVERYWHERE and np.delete(present, first).max() <= SOMEWHERE else None
+
+    @property
     def excess(self) -> float:
         """Share of the labelled pixels on which labels and predictions disagree beyond what the model expects."""
         images = self._sorted
@@ -337,7 +374,8 @@ class Evidence:
         Returns:
             The judge of this dataset.
         """
-        images = self._sorted
+        background = self.backdrop
+        images = [image.typed(background) for image in self._sorted]
         shares = np.zeros((4, self.num_classes))
         pairs = np.zeros((self.num_classes, self.num_classes))
         for image in images:
@@ -349,12 +387,12 @@ class Evidence:
         verifiers = tuple(
             _verifier(images, context, self.excess, part) if useful else None for part in range(NUM_PARTS)
         )
-        return Judge(tuple(images), RegionScorer(context, verifiers), self.excess, self.unsure)
+        return Judge(tuple(images), RegionScorer(context, verifiers, background), self.excess, self.unsure)
 
 
 def _coarseness(wrong_share: float, unsure: float) -> float:
-    weak = (unsure - UNSURE[0]) / (UNSURE[1] - UNSURE[0])
-    return float(np.clip(max(wrong_share / NOISY, weak), 0, 1))
+    weak, noisy = ((value - low) / (high - low) for value, (low, high) in ((unsure, UNSURE), (wrong_share, NOISY)))
+    return float(np.clip(max(noisy, weak), 0, 1))
 
 
 def _expected(images: Sequence[_Image]) -> float:
@@ -451,11 +489,12 @@ class Judge:
     def _measures(
         self, image: _Image, rows: RegionRows, softmin: float, confidence: float
     ) -> tuple[float, float, float]:
-        """Softmin, worst region and confidence in the label, so that larger is worse."""
+        """Softmin, chance of any error and confidence in the label, so that larger is worse."""
         if np.isnan(softmin):
             return (np.nan,) * 3
-        chances = self.scorer.scores(image.key, rows) if len(rows) else np.zeros(1)
-        return -_log_odds(softmin), _log_odds(float(chances.max())), -confidence
+        chances = self.scorer.scores(image.key, rows) if len(rows) else np.zeros(0)
+        errors = -np.log1p(-np.minimum(chances, _SUREST)).sum()
+        return -_log_odds(softmin), float(np.log(errors + _NO_ERROR)), -confidence
 
     @cached_property
     def rehearsed(self) -> Rehearsed | None:
@@ -487,7 +526,7 @@ class Judge:
                 "single objects, and images are ranked by large disagreements only; train longer or take a larger model"
             )
         found = self.rehearsed
-        if found is None or self.wrong_share >= NOISY or found.auroc > CHANCE:
+        if found is None or self.wrong_share >= NOISY[1] or found.auroc > CHANCE:
             return None
         return (
             f"The model is too weak to judge these labels: of {found.num_labels} errors put into them on purpose it "
@@ -515,8 +554,7 @@ def _verifier(images: Sequence[_Image], context: ClassContext, excess: float, pa
     found = np.concatenate([np.zeros(0, np.bool_), *hits])
     if found.sum() < FEWEST_HITS or found.all():
         return None
-    prior = RegionVerifier.uninformed(float(found.mean()))
-    return RegionVerifier.fit(np.concatenate(rows), found, strength=REHEARSED_STRENGTH, prior=prior)
+    return RegionVerifier.learnt(np.concatenate(rows), found, strength=REHEARSED_STRENGTH)
 
 
 def _trusted_below(images: Sequence[_Image], excess: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -16,7 +16,7 @@ from ..pixels.boundaries import NOWHERE, components
 from ..pixels.inputs import check_label
 from ..pixels.measurement import measure_image
 from ..records.arrays_file import read_arrays, write_arrays
-from ..regions.issue_regions import FEATURE_NAMES, MAX_PER_IMAGE, ImageRegions, image_regions
+from ..regions.issue_regions import FEATURE_NAMES, MAX_PER_IMAGE, ImageRegions, image_regions, typed
 from ..scores.image_scores import softmin
 
 FloatArray = npt.NDArray[np.float64]
@@ -63,6 +63,22 @@ class RegionRows:
 
     def __len__(self) -> int:
         return len(self.given)
+
+    @property
+    def pairs(self) -> IntArray:
+        """(R, 2) given and suggested class."""
+        return np.column_stack([self.given, self.suggested])
+
+    def typed(self, background: int | None) -> RegionRows:
+        """Return the same regions with kinds that agree with their classes.
+
+        Args:
+            background: class that stands for nothing, or None
+
+        Returns:
+            New rows.
+        """
+        return replace(self, features=typed(self.features, self.given, self.suggested, background))
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from ..pixels.image_pairs import image_pairs, named
 from ..pixels.inputs import check_temperature
 from ..pixels.measurement import measure_image
 from ..records.image_records import record_of_measured
-from ..regions.issue_regions import MAX_PER_IMAGE, ImageRegions, IssueRegion, image_regions
+from ..regions.issue_regions import LIKELY, MAX_PER_IMAGE, ImageRegions, IssueRegion, image_regions
 from .judge import FEWEST_IMAGES, Evidence, Judge
 from .rehearsed_labels import NUM_REHEARSALS, rehearsals_of, rehearse
 
@@ -41,6 +41,11 @@ class Verdict:
     judge: Judge
     warning: str | None
 
+    @property
+    def num_likely(self) -> int:
+        """How many regions, from the first on, are more likely wrong than right; those after them stay in the list."""
+        return sum(region.score >= LIKELY for region in self.regions)
+
 
 def judge_labels(
     labels: Iterable[Any],
@@ -52,6 +57,7 @@ def judge_labels(
     tolerance: float | None = None,
     min_area: int | None = None,
     max_per_image: int = MAX_PER_IMAGE,
+    background: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Verdict:
@@ -70,6 +76,8 @@ def judge_labels(
         tolerance: pixels that a border may be off; None means 1 % of the diagonal of each image, at least 1
         min_area: pixels of the smallest region; None means a 20,000th of the image, at least 1
         max_per_image: regions to keep of each image; a warning says how many more there were
+        background: class that stands for nothing: regions from it are missing, regions to it spurious, all others of a
+            wrong class or displaced borders; None means that it is looked for, see `Evidence.backdrop`
         seed: of the errors that are put into copies
         progress: told how many images are done
 
@@ -100,13 +108,16 @@ def judge_labels(
                 image.label, probs, count=_rehearsals(index, total), seed=(seed, index), ignore_index=image.ignore,
                 temperature=heat, from_logits=from_logits, **cut,
             )  # fmt: skip
-            evidence = evidence or Evidence(record.num_classes)
+            evidence = evidence or Evidence(record.num_classes, background)
             evidence.add(f"{index:09d}", record, regions, altered)
         found.append(regions)
         report(index + 1, max(total or 0, index + 1), "finding regions")
     _warn_of_dropped(found, max_per_image)
     judge = (evidence or Evidence(1)).judge()
-    scored = [regions.rescored(judge.region_scores(f"{i:09d}", regions)) for i, regions in enumerate(found)]
+    scored = [
+        regions.retyped(judge.scorer.background).rescored(judge.region_scores(f"{i:09d}", regions))
+        for i, regions in enumerate(found)
+    ]
     everything = [region for regions in scored for region in regions]
     scores = judge.image_scores()
     return Verdict(
@@ -126,6 +137,7 @@ def issue_regions(
     tolerance: float | None = None,
     min_area: int | None = None,
     max_per_image: int = MAX_PER_IMAGE,
+    background: int | None = None,
     from_logits: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
@@ -143,6 +155,8 @@ def issue_regions(
         tolerance: pixels that a border may be off; None means 1 % of the diagonal of each image, at least 1
         min_area: pixels of the smallest region; None means a 20,000th of the image, at least 1
         max_per_image: regions to keep of each image; a warning says how many more there were
+        background: class that stands for nothing: regions from it are missing, regions to it spurious, all others of a
+            wrong class or displaced borders; None means that it is looked for, see `Evidence.backdrop`
         from_logits: whether `pred_probs` are logits
         seed: of the errors that are put into copies of some labels
         progress: told how many images are done
@@ -164,7 +178,7 @@ def issue_regions(
     """
     return judge_labels(
         labels, pred_probs, ignore_index, tolerance=tolerance, min_area=min_area, max_per_image=max_per_image,
-        from_logits=from_logits, seed=seed, progress=progress,
+        background=background, from_logits=from_logits, seed=seed, progress=progress,
     ).regions  # fmt: skip
 
 

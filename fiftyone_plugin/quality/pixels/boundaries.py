@@ -282,7 +282,7 @@ def mark_cores(regions: Array, valid: Array, core: Array) -> None:
 
 @compiled
 def count_rims(regions: Array, given: Array, predicted: Array, counts: Array) -> None:
-    """Count the pixel edges around each region (R, 3): all, to correct predicted class, to correct given class.
+    """Count the pixel edges around each region (R, 4): all, to correct predicted, given, and third classes.
 
     Edges to ignored pixels and the image's own edge do not count.
     """
@@ -300,8 +300,10 @@ def count_rims(regions: Array, given: Array, predicted: Array, counts: Array) ->
                     continue
                 correct = outside == predicted[y, x]
                 counts[region, 0] += 1
-                counts[region, 1] += correct & (outside == predicted[row, column])
-                counts[region, 2] += correct & (outside == given[row, column])
+                as_predicted, as_given = outside == predicted[row, column], outside == given[row, column]
+                counts[region, 1] += correct & as_predicted
+                counts[region, 2] += correct & as_given
+                counts[region, 3] += correct & (not as_predicted) & (not as_given)
 
 
 @compiled

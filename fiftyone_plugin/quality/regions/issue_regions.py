@@ -53,6 +53,7 @@ from ..records.arrays_file import read_arrays, write_arrays
 from ..records.image_records import ImageRecord
 from ..scores.image_scores import divide
 from .alignment import IN_PLACE, Alignment, alignment
+from .logistic_regression import logistic
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -64,6 +65,9 @@ KINDS: Final = ("missing", "spurious", "wrong_class", "boundary")
 
 MAX_PER_IMAGE: Final = 200
 """Regions kept of one image unless asked otherwise: more than anybody reviews, little enough to store."""
+
+LIKELY: Final = 0.5
+"""Score from which on a region is more likely wrong than right."""
 
 SMALLEST_SHARE: Final = 20_000
 """A region counts from one such part of the image on: 104 pixels of 1024 x 2048, 8 of 360 x 480, 1 of small images."""
@@ -88,6 +92,10 @@ FEATURE_NAMES: Final = (
     "core_share",
     "missing",
     "wrong_class",
+    "doubt",
+    "log_doubt",
+    "sureness",
+    "third_contact",
 )
 """Features of a region, in the order of `region_features`:
 
@@ -110,9 +118,13 @@ FEATURE_NAMES: Final = (
 - at_edge: 1 if it touches the edge of the image
 - core_share: share of its pixels that are core
 - missing, wrong_class: 1 if its kind is this one
+- doubt: mean of -ln(self-confidence) over the core: 0.02 and 0.00001 are both near 0, but not alike
+- log_doubt: decimal logarithm of doubt
+- sureness: mean of -ln(1 - best probability) over the core
+- third_contact: share of its edges to correct pixels of neither its given nor its predicted class
 """
 
-SCORE_WEIGHTS: Final = (8.231, 0.0, -5.648, 0.515, 0.398, 0.0, -0.456, 1.054, 1.131, 0.606, -0.531, *(0.0,) * 8)
+SCORE_WEIGHTS: Final = (8.231, 0.0, -5.648, 0.515, 0.398, 0.0, -0.456, 1.054, 1.131, 0.606, -0.531, *(0.0,) * 12)
 """Coefficients of the score by feature.
 
 From `benchmarks/fit_region_score.py --scenes 80`: a logistic regression with limited signs on the regions of 160
@@ -120,6 +132,9 @@ rendered scenes (seed 1,000,000) with simulated predictions, half of them with o
 error if its IoU with the wrong pixels was at least 0.25. This score needs one image only; where there are enough
 images, `judging` learns coefficients for the dataset and its model instead, over the other features too.
 """
+
+_FAINT: Final = 1e-6
+"""Probability that half-precision predictions cannot tell from 0."""
 
 SCORE_BIAS: Final = -7.385
 """Intercept of the score, from the same fit."""
@@ -277,6 +292,32 @@ class ImageRegions:
             1
         """
         return write_arrays(Path(path), self.as_arrays())
+
+    def retyped(self, background: int | None) -> ImageRegions:
+        """Return the same regions with kinds that agree with their classes, see `typed`.
+
+        Args:
+            background: class that stands for nothing, or None
+
+        Returns:
+            New regions, in the same order.
+
+        Example:
+            >>> from ..pixels.measurement import measure_image
+            >>> maps = measure_image([[0]], np.array([[[0.1]], [[0.9]]])).maps
+            >>> found = image_regions([[0]], maps)
+            >>> found.regions[0].kind, found.retyped(0).regions[0].kind
+            ('wrong_class', 'missing')
+        """
+        given, suggested = (
+            np.array([getattr(r, name) for r in self.regions], np.int64) for name in ("given", "suggested")
+        )
+        features = typed(self.features, given, suggested, background)
+        if features is self.features:
+            return self
+        kinds = kinds_of(features)
+        regions = tuple(replace(region, kind=KINDS[kind]) for region, kind in zip(self.regions, kinds, strict=True))
+        return replace(self, regions=regions, features=features)
 
     def rescored(self, scores: npt.ArrayLike) -> ImageRegions:
         """Return the same regions with other scores, worst first again.
@@ -479,21 +520,54 @@ def region_scores(features: npt.ArrayLike) -> FloatArray:
     return logistic(np.asarray(features, np.float64) @ np.array(SCORE_WEIGHTS) + SCORE_BIAS)
 
 
-def logistic(values: FloatArray) -> FloatArray:
-    """Return 1 / (1 + exp(-x)), without overflow.
+def kinds_of(features: FloatArray) -> IntArray:
+    """Return the kinds that features tell.
 
     Args:
-        values: floats
+        features: (R, F), see `FEATURE_NAMES`
 
     Returns:
-        Numbers in [0, 1].
+        (R,) positions in `KINDS`.
 
     Example:
-        >>> logistic(np.array([-1e4, 0.0, 1e4]))
-        array([0. , 0.5, 1. ])
+        >>> KINDS[kinds_of(np.zeros((1, len(FEATURE_NAMES))))[0]]
+        'spurious'
     """
-    result: FloatArray = 0.5 * (1 + np.tanh(0.5 * values))
-    return result
+    flags = [features[:, FEATURE_NAMES.index(name)] > 0 for name in ("missing", "wrong_class", "boundary")]
+    return np.asarray(np.select(flags, [0, 2, 3], 1), np.int64)
+
+
+def typed(features: FloatArray, given: IntArray, suggested: IntArray, background: int | None) -> FloatArray:
+    """Return features whose kinds agree with their classes where a class stands for nothing.
+
+    What has such a class and should have another is missing, the other way round spurious, and what should have
+    another of the other classes is of a wrong class. Displaced borders stay what they are.
+
+    Args:
+        features: (R, F), see `FEATURE_NAMES`
+        given: (R,) most frequent given class
+        suggested: (R,) most frequent predicted class
+        background: class that stands for nothing; with None the kinds stay what shapes tell
+
+    Returns:
+        (R, F) the same array where nothing is to change.
+
+    Example:
+        >>> invented = np.zeros((1, len(FEATURE_NAMES)))
+        >>> KINDS[kinds_of(typed(invented, np.array([0]), np.array([1]), background=0))[0]]
+        'missing'
+    """
+    before = kinds_of(features)
+    if background is None or not before.size:
+        return features
+    kinds = np.where(given == background, 0, np.where(suggested == background, 1, 2))
+    kinds = np.where(before == KINDS.index("boundary"), before, kinds)
+    if (kinds == before).all():
+        return features
+    changed = features.copy()
+    for name in ("missing", "wrong_class"):
+        changed[:, FEATURE_NAMES.index(name)] = kinds == KINDS.index(name)
+    return changed
 
 
 def _check_count(name: str, value: int) -> int:
@@ -565,6 +639,15 @@ def _means(groups: IntArray, values: npt.NDArray[Any], count: int) -> FloatArray
     return divide(np.bincount(groups, values, minlength=count), np.bincount(groups, minlength=count))
 
 
+def _core_means(groups: IntArray, core: BoolArray, values: FloatArray, count: int) -> FloatArray:
+    """Return means over the core of each region, over all of it where it has none."""
+    return np.where(
+        np.bincount(groups[core], minlength=count) > 0,
+        _means(groups[core], values[core], count),
+        _means(groups, values, count),
+    )
+
+
 def _measure(scene: _Scene, ids: IntArray, bounded: BoolArray, owned: BoolArray) -> _Table:
     count, inside = int(bounded.size), ids >= 0
     at = ids[inside]
@@ -614,22 +697,24 @@ def _features(scene: _Scene, ids: IntArray, areas: IntArray, boxes: IntArray, ki
         return np.zeros((0, len(FEATURE_NAMES)))
     at = ids[inside]
     confidence = scene.maps.self_confidence[inside].astype(np.float64)
-    margins = scene.maps.best_probability[inside].astype(np.float64) - confidence
     core = eroded(ids, scene.valid)[inside]
-    margin = _means(at[core], margins[core], count)
+    best_probability = scene.maps.best_probability[inside].astype(np.float64)
+    margins = best_probability - confidence
+    doubts, sureness = -np.log(np.maximum(confidence, _FAINT)), -np.log(np.maximum(1 - best_probability, _FAINT))
+    margin, doubt, sure = (_core_means(at, core, values, count) for values in (margins, doubts, sureness))
     near = border_distances(scene.given, scene.predicted)[inside] <= scene.tolerance
-    rims = np.zeros((count, 3), np.int64)
+    rims = np.zeros((count, 4), np.int64)
     count_rims(ids, scene.given, scene.predicted, rims)
     edges = np.maximum(rims[:, 0], 1)
     depths = border_distances(ids.astype(np.int32), ids.astype(np.int32))[inside]
     deepest = np.zeros(count)
     np.maximum.at(deepest, at, np.minimum(depths, max(ids.shape)))
     best = np.zeros(count)
-    np.maximum.at(best, at, scene.maps.best_probability[inside].astype(np.float64))
+    np.maximum.at(best, at, best_probability)
     mean, square = _means(at, margins, count), _means(at, margins**2, count)
     heights, widths = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     columns = (
-        np.where(np.isnan(margin), mean, margin),
+        margin,
         _means(at, confidence, count),
         rims[:, 0] / (4 * areas),
         np.log10(areas / ids.size),
@@ -648,6 +733,10 @@ def _features(scene: _Scene, ids: IntArray, areas: IntArray, boxes: IntArray, ki
         _means(at, core, count),
         kinds == KINDS.index("missing"),
         kinds == KINDS.index("wrong_class"),
+        doubt,
+        np.log10(np.maximum(doubt, _FAINT)),
+        sure,
+        rims[:, 3] / edges,
     )
     return np.stack(columns, axis=1).astype(np.float64)
 

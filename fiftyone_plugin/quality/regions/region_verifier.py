@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import LabelQualityError
-from .issue_regions import FEATURE_NAMES, SCORE_BIAS, SCORE_WEIGHTS, logistic
+from .issue_regions import FEATURE_NAMES, SCORE_BIAS, SCORE_WEIGHTS, kinds_of
+from .logistic_regression import FloatArray, logistic, regression
+from .review_shift import NO_SHIFT, ReviewShift
 
-FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.integer[Any]]
 
 CONTEXT_NAMES: Final = (
     "pair_of_given",
@@ -36,36 +39,46 @@ CONTEXT_NAMES: Final = (
 NUM_FEATURES: Final = len(FEATURE_NAMES) + len(CONTEXT_NAMES)
 NO_CONTEXT: Final = (0.0,) * len(CONTEXT_NAMES)
 
-MAX_STEPS: Final = 100
-SMALLEST_STEP: Final = 1e-10
+USUAL_SCALE: Final = (
+    *((0.5, 0.3), (0.2, 0.15), (0.3, 0.2), (-3.3, 0.75), (-4.25, 1.0), (0.95, 0.15), (0.5, 0.3), (0.25, 0.25)),
+    *((0.25, 0.3), (0.4, 0.4), (0.6, 0.5), (0.15, 0.1), (0.8, 0.15), (-1.4, 0.6), (0.45, 0.25), (0.1, 0.3), (0.3, 0.3)),
+    *((0.1, 0.3), (0.0, 0.3), (2.0, 1.5), (0.2, 0.4), (2.0, 1.2), (0.1, 0.2)),
+    *((-1.6, 1.0), (-1.7, 0.7), (0.7, 0.3), (0.8, 0.2), (0.7, 0.35), (0.75, 0.2)),
+)
+"""Mean and spread of each feature and its context over the 4,619 regions of the first 120 VOC images that Grounded-SAM
+labelled, with the outside model of `benchmarks/detection`, rounded."""
 
 
 @dataclass(frozen=True)
 class RegionVerifier:
-    """A logistic regression on region features that starts from another one, by default the fixed score.
-
-    The coefficients are those it starts from plus a change w that minimises the logistic loss over the judged regions
-    plus `strength` / 2 |w|^2, on features scaled to unit spread. Few decisions change the score a little, none leave it
-    as it is, and one-sided ones (all accepted) cannot run away.
+    """A logistic regression on region features, by default the fixed score, and what decisions have moved it by.
 
     Attributes:
         weights: coefficient by feature, in the order of `FEATURE_NAMES` and then `CONTEXT_NAMES`
         bias: intercept
-        num_accepted: reviewed regions that were errors
-        num_rejected: reviewed regions that were not
+        shift: what a reviewer's decisions have changed
 
     Example:
         >>> features = np.zeros((4, NUM_FEATURES))
         >>> features[:2, 0] = 0.9
         >>> verifier = RegionVerifier.fit(features, [True, True, False, False])
-        >>> verifier.predict(features)[0] > verifier.predict(features)[3]
-        np.True_
+        >>> bool(verifier.predict(features)[3] < RegionVerifier().predict(features)[3] + 0.01)
+        True
     """
 
     weights: tuple[float, ...] = SCORE_WEIGHTS + NO_CONTEXT
     bias: float = SCORE_BIAS
-    num_accepted: int = 0
-    num_rejected: int = 0
+    shift: ReviewShift = NO_SHIFT
+
+    @property
+    def num_accepted(self) -> int:
+        """Reviewed regions that were errors."""
+        return self.shift.num_accepted
+
+    @property
+    def num_rejected(self) -> int:
+        """Reviewed regions that were not."""
+        return self.shift.num_rejected
 
     @classmethod
     def uninformed(cls, share: float) -> RegionVerifier:
@@ -84,6 +97,35 @@ class RegionVerifier:
         return cls((0.0,) * NUM_FEATURES, float(np.log(share / (1 - share))))
 
     @classmethod
+    def learnt(cls, features: npt.ArrayLike, errors: npt.ArrayLike, *, strength: float = 1.0) -> RegionVerifier:
+        """Learn from many regions that are known, for instance of rehearsed errors; nothing is taken from before.
+
+        Args:
+            features: (R, F + C) of `region_features` with their context
+            errors: (R,) bool, with both values
+            strength: of the ridge on coefficients of features that are scaled to unit spread; larger than 0
+
+        Returns:
+            The verifier.
+
+        Raises:
+            LabelQualityError: if shapes do not fit, a feature is not finite, or `strength` is not larger than 0.
+
+        Example:
+            >>> features = np.eye(4, NUM_FEATURES)
+            >>> RegionVerifier.learnt(features, [True, False, False, False]).predict(features).argmax()
+            np.int64(0)
+        """
+        rows, answers = _checked(features, errors, strength)
+        start = cls.uninformed(float(answers.mean()))
+        center, spread = rows.mean(axis=0), rows.std(axis=0)
+        spread = np.where(spread > 0, spread, 1.0)
+        scaled = np.column_stack([(rows - center) / spread, np.ones(len(rows))])
+        change = regression(scaled, np.full(len(rows), start.bias), answers.astype(np.float64), float(strength))
+        weights = change[:-1] / spread
+        return cls(tuple(weights.tolist()), float(start.bias + change[-1] - weights @ center))
+
+    @classmethod
     def fit(
         cls,
         features: npt.ArrayLike,
@@ -91,14 +133,17 @@ class RegionVerifier:
         *,
         strength: float = 1.0,
         prior: RegionVerifier | None = None,
+        pairs: npt.ArrayLike | None = None,
     ) -> RegionVerifier:
-        """Learn from judged regions.
+        """Learn from a reviewer's decisions; see `ReviewShift` for how far they move a score.
 
         Args:
             features: (R, F) of `region_features`, or (R, F + C) with their context
             accepted: (R,) bool, whether there is a label error
             strength: how firmly to keep to `prior`; larger than 0
-            prior: what to start from; None means the fixed score
+            prior: what to start from; None means the fixed score. Decisions that it has learnt from are forgotten:
+                pass all of them
+            pairs: (R, 2) given and suggested class of each region, if known
 
         Returns:
             The verifier.
@@ -106,34 +151,20 @@ class RegionVerifier:
         Raises:
             LabelQualityError: if shapes do not fit, a feature is not finite, or `strength` is not larger than 0.
         """
-        rows, answers = _check_features(features), np.asarray(accepted, np.bool_)
-        if answers.shape != rows.shape[:1]:
-            raise LabelQualityError(
-                f"Expected one answer for each of {len(rows)} regions, but got shape {answers.shape}; pass one "
-                "True or False per row of `features`."
-            )
-        if not 0 < strength < np.inf:
-            raise LabelQualityError(
-                f"Expected a finite `strength` larger than 0, but got {strength}; 1 is the default."
-            )
-        start = prior or cls()
-        if not len(rows):
-            return start
-        spread = rows.std(axis=0)
-        center, spread = rows.mean(axis=0), np.where(spread > 0, spread, 1.0)
-        scaled = np.column_stack([(rows - center) / spread, np.ones(len(rows))])
-        offset = rows @ np.array(start.weights) + start.bias
-        change = _minimise(scaled, offset, answers.astype(np.float64), float(strength))
-        weights = np.array(start.weights) + change[:-1] / spread
-        bias = start.bias + change[-1] - float(change[:-1] @ (center / spread))
-        accepted_count = int(answers.sum())
-        return cls(tuple(float(weight) for weight in weights), float(bias), accepted_count, len(rows) - accepted_count)
+        rows, answers = _checked(features, accepted, strength)
+        start = replace(prior or cls(), shift=NO_SHIFT)
+        shift = ReviewShift.fit(
+            start.predict(rows), kinds_of(rows), _pairs(pairs, len(rows)), rows, answers, scale=USUAL_SCALE,
+            strength=strength,
+        )  # fmt: skip
+        return replace(start, shift=shift)
 
-    def predict(self, features: npt.ArrayLike) -> FloatArray:
+    def predict(self, features: npt.ArrayLike, pairs: npt.ArrayLike | None = None) -> FloatArray:
         """Return how surely regions are label errors.
 
         Args:
             features: (R, F) of `region_features`, or (R, F + C) with their context
+            pairs: (R, 2) given and suggested class of each region, if known
 
         Returns:
             (R,) float64 in [0, 1].
@@ -141,7 +172,9 @@ class RegionVerifier:
         Raises:
             LabelQualityError: if the shape does not fit or a feature is not finite.
         """
-        return logistic(_check_features(features) @ np.array(self.weights) + self.bias)
+        rows = _check_features(features)
+        before = logistic(rows @ np.array(self.weights) + self.bias)
+        return self.shift.moved(before, kinds_of(rows), _pairs(pairs, len(rows)), rows)
 
     def save(self, path: str | Path) -> Path:
         """Write the verifier as JSON; a file that exists is replaced at once or not at all.
@@ -160,8 +193,7 @@ class RegionVerifier:
         content = {
             "features": dict(zip((*FEATURE_NAMES, *CONTEXT_NAMES), self.weights, strict=True)),
             "bias": self.bias,
-            "num_accepted": self.num_accepted,
-            "num_rejected": self.num_rejected,
+            "shift": self.shift.as_dict(),
         }
         try:
             partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
@@ -195,7 +227,7 @@ class RegionVerifier:
                     f"{', '.join(found)}; fit it again."
                 )
             weights = tuple(float(found[name]) for name in names)
-            return cls(weights, float(content["bias"]), int(content["num_accepted"]), int(content["num_rejected"]))
+            return cls(weights, float(content["bias"]), ReviewShift.from_dict(content["shift"]))
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise LabelQualityError(
                 f"Expected a region verifier in {path}, but the file is damaged ({error}); fit it again."
@@ -215,25 +247,17 @@ def _check_features(features: npt.ArrayLike) -> FloatArray:
     return rows
 
 
-def _minimise(rows: FloatArray, offset: FloatArray, answers: FloatArray, strength: float) -> FloatArray:
-    """Newton's method with halved steps where a full one overshoots; the loss is strictly convex."""
-    change = np.zeros(rows.shape[1])
-    loss = _loss(rows, offset, answers, strength, change)
-    for _ in range(MAX_STEPS):
-        chances = logistic(rows @ change + offset)
-        gradient = rows.T @ (chances - answers) + strength * change
-        curvature = (rows * (chances * (1 - chances))[:, None]).T @ rows + strength * np.eye(change.size)
-        step = np.linalg.solve(curvature, gradient)
-        while (lower := _loss(rows, offset, answers, strength, change - step)) > loss:
-            step /= 2
-            if np.abs(step).max() < SMALLEST_STEP:
-                return change
-        change, loss = change - step, lower
-        if np.abs(step).max() < SMALLEST_STEP:
-            break
-    return change
+def _checked(features: npt.ArrayLike, answers: npt.ArrayLike, strength: float) -> tuple[FloatArray, BoolArray]:
+    rows, verdicts = _check_features(features), np.asarray(answers, np.bool_)
+    if verdicts.shape != rows.shape[:1]:
+        raise LabelQualityError(
+            f"Expected one answer for each of {len(rows)} regions, but got shape {verdicts.shape}; pass one "
+            "True or False per row of `features`."
+        )
+    if not 0 < strength < np.inf:
+        raise LabelQualityError(f"Expected a finite `strength` larger than 0, but got {strength}; 1 is the default.")
+    return rows, verdicts
 
 
-def _loss(rows: FloatArray, offset: FloatArray, answers: FloatArray, strength: float, change: FloatArray) -> float:
-    values = rows @ change + offset
-    return float((np.logaddexp(0, values) - answers * values).sum() + strength / 2 * change @ change)
+def _pairs(pairs: npt.ArrayLike | None, count: int) -> IntArray:
+    return np.full((count, 2), -1) if pairs is None else np.asarray(pairs, np.int64).reshape(-1, 2)

@@ -283,16 +283,18 @@ class PendingRegions:
     """Regions that nobody has decided on.
 
     Attributes:
-        scores: (R,) in [0, 1]
+        scores: (R,) in [0, 1], on the scale of the scores that the curve was learned from
         kinds: (R,) numbers from 0
         areas: (R,) pixels
         images: (R,) number of the image of each region, any numbering from 0
+        shown: (R,) scores by which they are looked at, the highest first; None if these are `scores`
     """
 
     scores: FloatArray
     kinds: IntArray
     areas: FloatArray
     images: IntArray
+    shown: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -301,7 +303,7 @@ class ErrorEstimate:
 
     Attributes:
         remaining: errors among the pending regions
-        next_precision: share of errors among the `num_next` pending regions of the highest score
+        next_precision: share of errors among the `num_next` pending regions that are looked at first
         num_next: how many that are
         pixel_share: share of the labelled pixels that are wrong, in accepted and pending regions
         image_share: share of the images with at least one error
@@ -363,7 +365,8 @@ def estimate_errors(
         )
     rng = np.random.default_rng(seed)
     chances = curve._by_cell(cells)
-    first = np.argsort(-pending.scores, kind="stable")[:_NEXT]
+    shown = pending.scores if pending.shown is None else pending.shown
+    first = np.argsort(-shown, kind="stable")[:_NEXT]
     wrong_area = _weighted_total(chances, cells, pending.areas, rng)
     wrong_images = _wrong_images(chances, cells, pending.images, np.asarray(accepted_images, np.int64), rng)
     return ErrorEstimate(

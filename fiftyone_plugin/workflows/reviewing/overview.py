@@ -446,7 +446,7 @@ def _review(dataset: Any, field: str, summary: dict[str, Any]) -> ReviewOverview
     )
     estimate = estimate_errors(
         curve,
-        PendingRegions(np.clip(pending.scores, 0, 1), pending.kinds, pending.areas, pending.images),
+        PendingRegions(np.clip(pending.scores, 0, 1), pending.kinds, pending.areas, pending.images, pending.shown),
         accepted_area=sum(review.area for review in accepted),
         labelled_pixels=pixels,
         accepted_images=np.flatnonzero([image_id in wrong for image_id in pending.image_ids]),

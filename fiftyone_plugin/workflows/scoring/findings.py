@@ -151,6 +151,7 @@ def _with_regions(report: ScoringReport, regions: RegionFindings) -> ScoringRepo
         left_out=regions.left_out,
         accepted_before=regions.accepted,
         num_reviewed=regions.num_reviewed,
+        num_likely=regions.num_likely,
         views=[*report.views, *([f"{report.key} regions"] if regions.total else [])],
     )
 

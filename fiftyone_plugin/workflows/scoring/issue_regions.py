@@ -35,6 +35,7 @@ class RegionFindings:
         left_out: regions that a reviewer rejected earlier
         accepted: regions that a reviewer accepted earlier
         num_reviewed: decisions that the scores have learnt from
+        num_likely: regions that are more likely wrong than right
         remembered: sample id to row to the review of it
     """
 
@@ -45,6 +46,7 @@ class RegionFindings:
     left_out: int
     accepted: int
     num_reviewed: int
+    num_likely: int
     remembered: dict[str, dict[int, Review]]
 
     @property
@@ -138,6 +140,7 @@ class RegionStage:
                     files.write_png(self.mask_path(sample_id, row), draw_mask(found.regions[row].mask))
                 kinds.update(found.regions[row].kind for row in kept)
                 counts.update(dropped=found.dropped, capped=int(found.dropped > 0), left_out=len(found) - len(kept))
+                counts.update(likely=sum(found.regions[row].score >= quality.LIKELY for row in kept))
                 counts.update(accepted=sum(review.decision == "accepted" for review in known.values()))
                 per_image[sample_id] = len(kept)
                 if known:
@@ -151,6 +154,7 @@ class RegionStage:
             counts["left_out"],
             counts["accepted"],
             lesson.num_accepted + lesson.num_rejected,
+            counts["likely"],
             remembered,
         )
 
@@ -158,6 +162,7 @@ class RegionStage:
         found = quality.load_regions(self.path(sample_id))
         if not len(found):
             return found
+        found = found.retyped(scorer.background)
         found = found.rescored(score_regions(scorer, found))
         found.save(self.path(sample_id))  # its rows are the order of the Detections
         return found
@@ -188,8 +193,9 @@ class RegionStage:
         """
         batch: dict[str, list[Any]] = {}
         size = 0
+        scorer = load_scorer(self.folder)
         for sample_id in sample_ids:
-            batch[sample_id] = self._documents_of(sample_id, findings)
+            batch[sample_id] = self._documents_of(sample_id, findings, scorer)
             size += 1 + len(batch[sample_id])
             if size >= _REGIONS_AT_ONCE:
                 yield batch
@@ -197,10 +203,13 @@ class RegionStage:
         if batch:
             yield batch
 
-    def _documents_of(self, sample_id: str, findings: RegionFindings) -> list[dict[str, Any]]:
+    def _documents_of(
+        self, sample_id: str, findings: RegionFindings, scorer: quality.RegionScorer
+    ) -> list[dict[str, Any]]:
         if not findings.per_image[sample_id]:
             return []
         found = quality.load_regions(self.path(sample_id))
+        first_scores = score_regions(scorer, found)
         known = findings.remembered.get(sample_id, {})
         documents = []
         for row, region in enumerate(found.regions):
@@ -217,6 +226,7 @@ class RegionStage:
                     status=review.decision if review else "pending",
                     reviewed_at=review.time if review else None,
                     reviewer=review.reviewer if review else None,
+                    first_score=first_scores[row],
                 )
             )
         return documents

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ... import quality
+from ...dataset.door.backgrounds import background_class
 from ...dataset.door.classes import IGNORED, ClassMap
 from ...dataset.door.scan import LabelledImage, SkippedSample
 from ...dataset.journals.reviews import Memory
@@ -151,7 +152,9 @@ class RecordStage:
         shares: dict[str, float] = {}
         paths: dict[str, str] = {}
         pairs = np.zeros((len(self.classes), len(self.classes)), np.int64)
-        evidence = quality.Evidence(len(self.classes)) if self.plan.write_regions else None
+        evidence = None
+        if self.plan.write_regions:
+            evidence = quality.Evidence(len(self.classes), background_class(self.classes))
         for done, (image, record) in enumerate(zip(images, records, strict=True), start=1):
             for method, value in quality.record_scores(record, totals, cut).items():
                 if method in scores:

@@ -54,6 +54,7 @@ class ScoringReport:
         left_out: regions that a reviewer rejected in an earlier run
         accepted_before: regions that a reviewer accepted in an earlier run
         num_reviewed: decisions that the scores of the regions have learnt from
+        num_likely: regions that are more likely wrong than right; the others are there, too, but few of them are errors
         wrong_share: share of the labelled pixels that seem to be wrong: what labels and predictions disagree on beyond
             what the model expects; None if it was not estimated
         num_rehearsed: labels that an error was put into, in memory only, to learn what errors look like here
@@ -85,6 +86,7 @@ class ScoringReport:
     left_out: int = 0
     accepted_before: int = 0
     num_reviewed: int = 0
+    num_likely: int = 0
     wrong_share: float | None = None
     num_rehearsed: int = 0
     rehearsed_found: float | None = None
@@ -158,7 +160,10 @@ class ScoringReport:
             return "- no regions: label and prediction agree everywhere, but for specks below the smallest area"
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in self.regions_by_kind.items())
         view = f": {kinds}; view `{self.key} regions`, worst first" if kinds else ""
-        return f"- **{self.num_regions:,} regions** to review{view}"
+        return (
+            f"- **{self.num_regions:,} regions** to review, {self.num_likely:,} of them more likely wrong than right"
+            f"{view}"
+        )
 
 
 def load_report(samples: Any, key: str = "label_quality") -> ScoringReport:

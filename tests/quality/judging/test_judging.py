@@ -203,6 +203,41 @@ def test_a_scorer_survives_as_plain_values_and_learns_from_a_reviewer():
         quality.RegionScorer.from_dict({**scorer.as_dict(), "features": ["margin"]})
 
 
+def lone_objects(count):
+    """One object an image, of three classes in turn, before class 0; in four images the label has it otherwise."""
+    labels, probs = [], []
+    for index in range(count):
+        label = np.zeros(SIZE, int)
+        label[10:30, 20:50] = 1 + index % 3
+        probs.append(np.where(np.arange(4)[:, None, None] == label, 0.9, 0.1 / 3))
+        labels.append(label)
+    labels[0][:] = 0  # missing
+    labels[1][40:50, 60:75] = 1  # spurious
+    labels[2][12:28, 22:48] = 1  # of a wrong class, but for its rim
+    labels[4][10:30, 45:50] = 1  # in part
+    return labels, probs
+
+
+def test_kinds_agree_with_classes_where_one_class_stands_for_nothing():
+    """Known by name, or because it alone is in every image; with neither, shapes decide."""
+    labels, probs = lone_objects(12)
+    verdict = quality.judge_labels(labels, probs)
+    assert verdict.judge.scorer.background == 0
+    found = {(r.image_index, r.kind, r.given, r.suggested) for r in verdict.regions if r.kind != "boundary"}
+    assert found == {(0, "missing", 0, 1), (1, "spurious", 1, 0), (2, "wrong_class", 1, 3), (4, "wrong_class", 1, 2)}
+    few = quality.judge_labels(labels[:3], probs[:3], background=0)
+    assert {r.kind for r in few.regions if r.kind != "boundary"} == {"missing", "spurious", "wrong_class"}
+    assert quality.judge_labels(labels[:3], probs[:3]).judge.scorer.background is None
+    assert quality.RegionScorer.from_dict(verdict.judge.scorer.as_dict()).background == 0
+
+
+def test_the_likely_ones_are_counted_and_the_others_stay():
+    verdict = quality.judge_labels(*lone_objects(12))
+    scores = [region.score for region in verdict.regions]
+    assert 0 < verdict.num_likely < len(scores)
+    assert min(scores[: verdict.num_likely]) >= quality.LIKELY > max(scores[verdict.num_likely :])
+
+
 def test_evidence_names_what_it_cannot_use():
     label, probs = scene(np.random.default_rng(5))
     record = quality.image_record(label, probs, methods="iou")

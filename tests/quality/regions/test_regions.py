@@ -230,20 +230,60 @@ def test_verifier_without_decisions_is_the_fixed_score():
     np.testing.assert_allclose(firm.predict(features), quality.region_scores(features), atol=1e-5)
 
 
-def test_one_sided_decisions_stay_finite():
-    features, _ = judged(3, 20)
-    verifier = quality.RegionVerifier.fit(features, np.zeros(20, bool))
-    assert np.isfinite(verifier.weights).all()
-    assert verifier.predict(features).mean() < quality.region_scores(features).mean()
+HANDFULS = {  # decisions about kind and class pair
+    "three of each": ([True] * 3 + [False] * 3, [(1, 2)] * 3 + [(3, 4)] * 3),
+    "all accepted": ([True] * 20, [(i % 5, 5 + i % 4) for i in range(20)]),
+    "all rejected": ([False] * 20, [(i % 5, 5 + i % 4) for i in range(20)]),
+    "one pair": ([True] * 20, [(1, 2)] * 20),
+    "contradicting": ([True, False] * 10, [(1, 2)] * 20),
+}
+
+
+@pytest.mark.parametrize("name", HANDFULS)
+def test_a_handful_of_decisions_moves_scores_by_little(name):
+    """Each is separable by some feature; the rest of the dataset must neither saturate nor change its order much."""
+    answers, pairs = HANDFULS[name]
+    rng = np.random.default_rng(4)
+    reviewed = rng.uniform(0, 1, (len(answers), len(quality.FEATURE_NAMES)))
+    reviewed[:, quality.FEATURE_NAMES.index("solidity")] = answers
+    others = rng.uniform(0, 1, (500, len(quality.FEATURE_NAMES)))
+    others_pairs = rng.integers(10, 20, (500, 2))
+    others_pairs[:100] = (1, 2)
+    verifier = quality.RegionVerifier.fit(reviewed, answers, pairs=pairs)
+    before, after = (
+        np.log(p / (1 - p)) for p in (quality.region_scores(others), verifier.predict(others, others_pairs))
+    )
+    change = after - before
+    assert np.abs(change).max() <= 0.2 * len(answers)
+    assert np.abs(change[100:]).max() <= 0.1 * len(answers)
+    assert np.corrcoef(before, after)[0, 1] > 0.95
+    elsewhere, there = change[100:].mean(), change[:100].mean()
+    if name == "all accepted":
+        assert elsewhere > 0.05
+    elif name == "all rejected":
+        assert elsewhere < 0
+    elif name == "one pair":
+        assert there > elsewhere + 0.5 > 0.5
+
+
+def test_a_firmer_prior_moves_less_and_more_decisions_move_more():
+    features, accepted = judged(3, 40)
+    accepted[:] = True
+    means = [
+        quality.RegionVerifier.fit(features[:count], accepted[:count], strength=strength).predict(features).mean()
+        for count, strength in ((1, 1.0), (10, 10.0), (10, 1.0), (40, 1.0))
+    ]
+    assert quality.region_scores(features).mean() < means[0] < means[2] < means[3]
+    assert means[1] < means[2]
 
 
 def test_verifier_refuses_what_does_not_fit(tmp_path):
-    with pytest.raises(LabelQualityError, match=r"shape \(R, 19\), or \(R, 25\) with their context, but got \(2, 3\)"):
+    with pytest.raises(LabelQualityError, match=r"shape \(R, 23\), or \(R, 29\) with their context, but got \(2, 3\)"):
         quality.RegionVerifier.fit(np.zeros((2, 3)), [True, False])
     with pytest.raises(LabelQualityError, match="one answer for each of 2 regions"):
-        quality.RegionVerifier.fit(np.zeros((2, 19)), [True])
+        quality.RegionVerifier.fit(np.zeros((2, 23)), [True])
     with pytest.raises(LabelQualityError, match="finite `features`"):
-        quality.RegionVerifier().predict(np.full((1, 19), np.nan))
+        quality.RegionVerifier().predict(np.full((1, 23), np.nan))
     (tmp_path / "old.json").write_text('{"features": {"size": 1}, "bias": 0}')
     with pytest.raises(LabelQualityError, match="but got size; fit it again"):
         quality.RegionVerifier.load(tmp_path / "old.json")

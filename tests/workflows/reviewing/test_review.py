@@ -28,6 +28,7 @@ from fiftyone_plugin.dataset.journals import reviews
 from fiftyone_plugin.dataset.journals.reviews import newest_reviews
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
+from fiftyone_plugin.workflows.reviewing.overview import run_overview
 from fiftyone_plugin.workflows.scoring.issue_regions import load_scorer, score_regions, teach
 
 FIELD = "label_quality_regions"
@@ -356,6 +357,20 @@ def test_a_new_run_starts_with_scores_that_have_learnt(dataset, tmp_path):
         for d in sample.second_regions.detections:
             assert d.score == pytest.approx(expected[d.row])
             assert np.array_equal(d.get_mask() > 0, saved.regions[d.row].mask)
+
+
+@pytest.mark.parametrize("decision", ["accepted", "rejected"])
+def test_rescoring_does_not_upset_the_estimate_of_what_is_left(dataset, decision):
+    """Reviewed and pending regions are on one scale, that before any review; only decisions move the estimate."""
+    ids = show_regions(dataset).values("id")[:6]
+    review_regions(dataset, decision, label_ids=ids)
+    before = run_overview(dataset, "label_quality").regions.review.estimate
+    firsts = {i: d.first_score for i, d in all_regions(dataset).items()}
+    rescore_regions(dataset)
+    assert {i: d.first_score for i, d in all_regions(dataset).items()} == firsts
+    assert any(d.score != firsts[i] for i, d in all_regions(dataset).items())
+    after = run_overview(dataset, "label_quality").regions.review.estimate
+    assert after.remaining == before.remaining
 
 
 def test_rescoring_without_reviews_gives_the_fixed_score(dataset):
