@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fiftyone.operators.types as types
@@ -9,6 +10,7 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin.dataset.door.scan import segmentation_fields
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.dataset.runs import run_records
+from ..fiftyone_plugin.options import about, default_of
 from ..fiftyone_plugin.workflows.reviewing import review
 
 
@@ -170,3 +172,60 @@ def context_of(sample_collection: Any, **params: Any) -> dict[str, Any]:
 
     kind = "dataset" if isinstance(sample_collection, fo.Dataset) else "view"
     return {kind: sample_collection, "params": {name: value for name, value in params.items() if value is not None}}
+
+
+def option_inputs(inputs: types.Object, options: type, names: Sequence[str], **defaults: Any) -> None:
+    """Ask for options of a job, with the labels, texts, bounds and defaults that they are declared with.
+
+    Args:
+        inputs: of the form
+        options: the options class
+        names: which of its options
+        defaults: what the form begins with instead, by name
+    """
+    for name in names:
+        known, default = about(options, name), defaults.get(name, default_of(options, name))
+        text = f"{known.text[0].upper()}{known.text[1:]}."
+        common: dict[str, Any] = {"label": known.label, "description": text, "required": False}
+        if known.choices:
+            _choice_input(inputs, name, known.choices, default, several=known.kind is list, **common)
+        elif known.kind is bool:
+            inputs.bool(name, default=default, **common)
+        elif known.kind in (int, float):
+            bounds = {
+                key: value for key, value in (("min", known.minimum), ("max", known.maximum)) if value is not None
+            }
+            (inputs.int if known.kind is int else inputs.float)(name, default=default, **bounds, **common)
+        else:
+            inputs.str(name, default=default, **common)
+
+
+def _choice_input(
+    inputs: types.Object, name: str, choices: Mapping[str, str], default: Any, *, several: bool, **common: Any
+) -> None:
+    view = types.DropdownView(multiple=several)
+    for choice, text in choices.items():
+        view.add_choice(choice, label=choice, description=text or None)
+    if several:
+        inputs.list(name, types.String(), default=list(default), view=view, **common)
+    else:
+        inputs.enum(name, list(choices), default=default, view=view, **common)
+
+
+def option_params(params: dict[str, Any], options: type, names: Sequence[str]) -> dict[str, Any]:
+    """The options of a job from the form's or the caller's parameters; what was left empty is left out.
+
+    Args:
+        params: the operator's parameters
+        options: the options class
+        names: which of its options
+
+    Returns:
+        keyword arguments of the job
+    """
+    found = {name: params[name] for name in names if params.get(name) not in (None, "")}
+    kinds = {name: about(options, name).kind for name in found}
+    chosen = {name: kinds[name](value) if kinds[name] in (int, float) else value for name, value in found.items()}
+    if "ignore_index" in names:
+        chosen["ignore_index"] = ignore_index_param(params)
+    return chosen

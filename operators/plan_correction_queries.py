@@ -7,10 +7,10 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.operators.types as types
 
-from ..fiftyone_plugin import correction
 from ..fiftyone_plugin.dataset.door.scan import mask_targets_of
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.correcting import query_planning
+from ..fiftyone_plugin.workflows.correcting.plan_options import PlanOptions
 from . import forms
 from .job import Job, edited_input, given
 from .probability_source import source_input, source_of_call, source_params
@@ -35,9 +35,7 @@ class PlanCorrectionQueries(Job):
         if forms.label_field_input(ctx, inputs) is None:
             return
         source_input(ctx, inputs)
-        inputs.int(
-            "budget", default=query_planning.DEFAULT_BUDGET, min=1, label="Questions", description="How many to plan."
-        )
+        forms.option_inputs(inputs, PlanOptions, ["budget"])
         _superpixels_input(ctx, inputs)
         inputs.view_target(ctx, action_description="Ask about")
         inputs.bool("more", default=False, label="More options", view=types.SwitchView())
@@ -46,15 +44,18 @@ class PlanCorrectionQueries(Job):
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""
-        arguments = given(
-            params, "label_field", "superpixels", "superpixel_method", "superpixel_size", "budget", "acquisition",
-            "audits", "propagate", "recheck", "missed_objects", "expansion", "similarity", "class_mapping", "unmatched",
-            "on_edited", "output_dir", "batch_size", "seed", "device", "flips", "scales", "tile",
-        )  # fmt: skip
+        chosen = forms.option_params(params, PlanOptions, [*_ASKED, *_UNASKED])
+        further = given(params, "label_field", "device", "flips", "scales", "tile")
         return query_planning.plan_correction_queries(
-            samples, progress=progress, ignore_index=forms.ignore_index_param(params), **source_params(params),
-            **arguments,
-        )  # fmt: skip
+            samples, progress=progress, **source_params(params), **chosen, **further
+        )
+
+
+_ASKED = (
+    "budget", "superpixels", "acquisition", "audits", "propagate", "recheck", "missed_objects", "expansion",
+    "superpixel_size", "unmatched", "batch_size", "seed",
+)  # fmt: skip
+_UNASKED = ("superpixel_method", "similarity", "class_mapping", "ignore_index", "on_edited", "output_dir")
 
 
 def _superpixels_input(ctx: Any, inputs: types.Object) -> None:
@@ -79,59 +80,8 @@ def _superpixels_input(ctx: Any, inputs: types.Object) -> None:
 
 
 def _more_input(inputs: types.Object) -> None:
-    view = types.DropdownView()
-    for name, text in correction.ACQUISITIONS.items():
-        view.add_choice(name, label=name, description=text)
-    inputs.enum(
-        "acquisition",
-        list(correction.ACQUISITIONS),
-        default=correction.DEFAULT_ACQUISITION,
-        label="Order of the questions",
-        view=view,
-    )
-    inputs.float(
-        "audits",
-        default=query_planning.DEFAULT_AUDITS,
-        min=0,
-        max=1,
-        label="Share of random questions",
-        description="They tell how much is still wrong, and when to stop.",
-    )
-    inputs.bool(
-        "propagate",
-        default=query_planning.PROPAGATE,
-        label="Relabel what is like the answered",
-        description="Where the answers make it certain; a person's answer always counts more.",
-    )
-    inputs.bool(
-        "recheck",
-        default=query_planning.RECHECK,
-        label="Ask again once where an answer is doubtful",
-        description="Finds slips, at the price of some questions.",
-    )
-    inputs.bool(
-        "missed_objects",
-        default=False,
-        label="Ask about objects that only the model sees",
-        description="Where no superpixel is, what the model sees is asked about in its shape.",
-    )
-    part = types.DropdownView()
-    part.add_choice("superpixel", label="All of the superpixel")
-    part.add_choice("similar", label="Pixels whose prediction is like that of the marked one")
-    part.add_choice("doubted", label="The part that is not predicted as it is labelled")
-    inputs.enum(
-        "expansion",
-        ["superpixel", "similar", "doubted"],
-        default=query_planning.DEFAULT_EXPANSION,
-        label="A question is about",
-        view=part,
-    )
-    inputs.int(
-        "superpixel_size", required=False, min=1, label="Pixels per superpixel", description="Empty: 175 per image."
-    )
+    forms.option_inputs(inputs, PlanOptions, [name for name in _ASKED if name not in ("budget", "superpixels")])
     edited_input(inputs)
     forms.ignore_index_input(inputs)
-    inputs.int("batch_size", required=False, min=1, label="Batch size", description="Empty: chosen by itself.")
-    inputs.int("seed", default=0, label="Seed")
     inputs.str("device", required=False, label="Device", description="cuda, cpu, ... Empty: the best there is.")
     forms.output_dir_input(inputs, "questions and corrected masks")

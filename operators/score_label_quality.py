@@ -11,6 +11,7 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin import quality
 from ..fiftyone_plugin.workflows.scoring import report as reports
 from ..fiftyone_plugin.workflows.scoring import scoring
+from ..fiftyone_plugin.workflows.scoring.plan import ScoringOptions
 from . import forms
 from .probability_source import source_input, source_of_call, source_params
 from .progress import execute, run_with_progress, show_report
@@ -77,7 +78,7 @@ class ScoreLabelQuality(foo.Operator):
         inputs = types.Object()
         if forms.label_field_input(ctx, inputs) is not None:
             source_input(ctx, inputs)
-            _score_input(ctx, inputs)
+            forms.option_inputs(inputs, ScoringOptions, _SCORES, score=quality.COMBINED)
             forms.key_input(ctx, inputs, "label_quality", "the score, `_softmin`, `_regions`, `_issues`, `_map`")
             inputs.view_target(ctx, action_description="Score")
             inputs.bool("more", default=False, label="More options", view=types.SwitchView())
@@ -103,86 +104,29 @@ class ScoreLabelQuality(foo.Operator):
         yield show_report(ctx, "Label quality", report.markdown())
 
 
-def _score_input(ctx: Any, inputs: types.Object) -> None:
-    score = types.DropdownView()
-    further = types.DropdownView(multiple=True)
-    for name in quality.RANKING_TITLES:
-        score.add_choice(name, label=name, description=quality.RANKING_TITLES[name])
-    for name in quality.METHODS:
-        further.add_choice(name, label=name, description=quality.METHOD_TITLES[name])
-    inputs.enum(
-        "score",
-        list(quality.RANKING_TITLES),
-        default=quality.COMBINED,
-        label="Score",
-        description=quality.RANKING_TITLES[ctx.params.get("score") or quality.COMBINED],
-        view=score,
-    )
-    inputs.list(
-        "methods",
-        types.String(),
-        default=[],
-        label="Further scores",
-        description="Each becomes a field of its own. Softmin is always written.",
-        view=further,
-    )
+_SCORES = ("score", "methods")
+_MORE = (
+    "unmatched", "write_issues", "write_map", "write_regions", "min_region_area", "max_regions_per_image",
+    "temperature", "batch_size",
+)  # fmt: skip
+_UNASKED = ("key", "class_mapping", "overwrite", "resume", "from_logits", "output_dir")
+_OF_THE_MODEL = ("flips", "scales", "tile", "input_size", "device")
 
 
 def _more_input(inputs: types.Object) -> None:
     forms.ignore_index_input(inputs)
-    inputs.bool("write_issues", default=True, label="Write issue masks", description="Which pixels are flagged.")
-    inputs.bool("write_map", default=True, label="Write heatmaps", description="How suspicious each pixel is.")
-    inputs.bool(
-        "write_regions", default=True, label="Write regions", description="Where the label is wrong, one by one."
-    )
-    inputs.int(
-        "min_region_area",
-        required=False,
-        min=1,
-        label="Smallest region",
-        description="In pixels. Empty: a 20,000th of the image.",
-    )
-    inputs.int(
-        "max_regions_per_image",
-        default=quality.MAX_PER_IMAGE,
-        min=1,
-        label="Regions per image",
-        description="At most; the report says how many there were beyond.",
-    )
-    inputs.float(
-        "temperature",
-        default=0.1,
-        min=1e-3,
-        label="Softmin temperature",
-        description="Small looks at the worst pixels, large at the average.",
-    )
+    forms.option_inputs(inputs, ScoringOptions, _MORE)
     inputs.bool(
         "flips", default=False, label="Average over a flip", description="Better probabilities, twice the time."
     )
-    inputs.int("batch_size", required=False, min=1, label="Batch size", description="Empty: chosen by itself.")
     inputs.str(
         "device", required=False, label="Device", description="cuda, cuda:1, mps, cpu. Empty: the best there is."
     )
     forms.output_dir_input(inputs, "masks and maps")
 
 
-_PASSED_ON = (
-    "label_field", "key", "class_mapping", "unmatched", "write_map", "write_issues", "write_regions", "overwrite",
-    "resume", "from_logits", "flips", "scales", "tile", "input_size",
-)  # fmt: skip
-
-
 def _arguments(params: dict[str, Any]) -> dict[str, Any]:
     """The workflow's arguments from the form's or the caller's parameters."""
-    arguments = {name: params[name] for name in _PASSED_ON if params.get(name) is not None}
-    arguments["methods"] = tuple(params.get("methods") or ())
-    arguments["score"] = params.get("score")
-    arguments["ignore_index"] = forms.ignore_index_param(params)
-    arguments["temperature"] = forms.number(params, "temperature", float, 0.1)
-    arguments["min_region_area"] = forms.number(params, "min_region_area", int)
-    arguments["max_regions_per_image"] = forms.number(params, "max_regions_per_image", int, quality.MAX_PER_IMAGE)
-    arguments["batch_size"] = forms.number(params, "batch_size", int)
-    arguments["output_dir"] = params.get("output_dir") or None
-    if params.get("device"):
-        arguments["device"] = params["device"]
-    return arguments | source_params(params)
+    chosen = forms.option_params(params, ScoringOptions, (*_SCORES, *_MORE, *_UNASKED, "ignore_index"))
+    further = {name: params[name] for name in ("label_field", *_OF_THE_MODEL) if params.get(name) not in (None, "")}
+    return chosen | further | source_params(params)

@@ -7,8 +7,10 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.progress import Progress
-from ..fiftyone_plugin.workflows.correcting import query_planning, rounds
+from ..fiftyone_plugin.workflows.correcting import rounds
 from ..fiftyone_plugin.workflows.correcting.correction_run import planned_fields
+from ..fiftyone_plugin.workflows.correcting.plan_options import REMEMBERED, PlanOptions
+from . import forms
 from .job import Job, corrected_field_input, edited_input, given
 from .train_cross_validated import method_input, weights_param
 
@@ -26,7 +28,7 @@ class StartCorrectionRound(Job):
         """Fill the form."""
         if not corrected_field_input(ctx, inputs, planned_fields(ctx.dataset)):
             return
-        inputs.int("budget", default=query_planning.DEFAULT_BUDGET, min=1, label="Questions")
+        forms.option_inputs(inputs, PlanOptions, ["budget"])
         inputs.bool("score", default=True, label="Score the corrected labels, too")
         method_input(ctx, inputs)
         inputs.int("folds", default=4, min=2, label="Folds", description="How many models.")
@@ -43,6 +45,6 @@ class StartCorrectionRound(Job):
         if "weights" in params:
             training.setdefault("weights", weights_param(params))
         arguments = given(
-            params, "label_field", "budget", "score", "on_edited", *query_planning.REMEMBERED,
+            params, "label_field", "budget", "score", "on_edited", *REMEMBERED,
         )  # fmt: skip
         return rounds.start_correction_round(samples, progress=progress, training=training, **arguments)

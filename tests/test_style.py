@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "dataset": {"quality", "models", "correction"},
     "workflows": {"quality", "models", "correction", "dataset"},
 }
-BESIDE = {"errors", "progress", "plugin_folder"}  # modules beside the halls, for all of them
+BESIDE = {"errors", "options", "progress", "plugin_folder"}  # modules beside the halls, for all of them
 
 
 @pytest.mark.parametrize("command", [("check",), ("format", "--check")], ids=["lint", "format"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import LabelQualityError
+from ..options import about, default_of
 
 
 def plain(markdown: str) -> str:
@@ -22,6 +24,51 @@ def dataset_arguments(parser: argparse.ArgumentParser) -> None:
     """Take a dataset, or a view of it."""
     parser.add_argument("dataset", help="name of a FiftyOne dataset")
     parser.add_argument("--view", help="name of a saved view; the whole dataset if omitted")
+
+
+def option_arguments(parser: argparse.ArgumentParser, options: type, names: Sequence[str], **defaults: Any) -> None:
+    """Take options of a job by their names, with the texts and defaults that they are declared with.
+
+    A switch that is on is `--no-...`; lists take several words.
+
+    Args:
+        parser: of the command
+        options: the options class
+        names: which of its options
+        defaults: other defaults by name
+    """
+    for name in names:
+        known, default = about(options, name), defaults.get(name, default_of(options, name))
+        flag, text = name.replace("_", "-"), known.text.replace("%", "%%")
+        if known.kind is bool:
+            parser.add_argument(f"--{flag}", action=argparse.BooleanOptionalAction, default=default, help=text)
+            continue
+        shown = "" if default in (None, "", ()) else " (default: %(default)s)"
+        more: dict[str, Any] = {"choices": list(known.choices)} if known.choices and known.kind is not list else {}
+        if known.kind is list or name == "ignore_index":
+            more |= {"nargs": "*"}
+        elif known.kind in (int, float):
+            more |= {"type": known.kind}
+        parser.add_argument(f"--{flag}", default=default, help=text + shown, **more)
+
+
+def chosen_options(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """The options of a job that were given, by name.
+
+    Args:
+        options: what was typed
+        names: of the job's options
+
+    Returns:
+        keyword arguments of the job
+    """
+    found = {name: getattr(options, name) for name in names}
+    if "ignore_index" in found:
+        found["ignore_index"] = parse_ignore_index(found["ignore_index"])
+    for name in ("weights", "background"):
+        if found.get(name) == "none":
+            found[name] = None
+    return found
 
 
 def open_samples(options: argparse.Namespace) -> Any:

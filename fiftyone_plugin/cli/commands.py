@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import LabelQualityError
-from .arguments import dataset_arguments, open_samples, parse_ignore_index, plain
+from ..workflows.scoring.plan import ScoringOptions
+from .arguments import chosen_options, dataset_arguments, open_samples, option_arguments, parse_ignore_index, plain
 from .checking import add_checking_commands
 from .correction import add_correction_commands
 
@@ -47,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+_SCORING = (
+    "score", "methods", "key", "ignore_index", "unmatched", "temperature", "from_logits", "write_map", "write_issues",
+    "write_regions", "min_region_area", "max_regions_per_image", "output_dir", "batch_size", "overwrite", "resume",
+)  # fmt: skip
+
+
 def _score_parser(commands: Any) -> None:
     score = commands.add_parser("score", help="score the labels of a dataset")
     dataset_arguments(score)
@@ -55,15 +62,8 @@ def _score_parser(commands: Any) -> None:
     source.add_argument("--model", help="key of a training run, model folder or file, torchvision:..., zoo:...")
     source.add_argument("--probabilities", help="string field or folder with npy, npz or zarr files")
     source.add_argument("--predictions", help="second Segmentation field: masks of a model or another annotator")
-    score.add_argument("--methods", nargs="+", default=[], help="image scores (default: combined and softmin)")
-    score.add_argument("--key", default="label_quality", help="(default: %(default)s)")
-    score.add_argument(
-        "--ignore-index", nargs="*", default="auto", help="values or names; none given: every pixel counts"
-    )
-    score.add_argument("--output-dir")
-    score.add_argument("--batch-size", type=int)
-    score.add_argument("--device")
-    score.add_argument("--overwrite", action="store_true", help="replace a run under the same key")
+    option_arguments(score, ScoringOptions, _SCORING)
+    score.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: the best there is)")
     score.set_defaults(run=_score)
 
 
@@ -77,12 +77,7 @@ def _score(options: argparse.Namespace) -> int:
         model=options.model,
         probabilities=options.probabilities,
         predictions=options.predictions,
-        methods=options.methods,
-        key=options.key,
-        ignore_index=parse_ignore_index(options.ignore_index),
-        output_dir=options.output_dir,
-        batch_size=options.batch_size,
-        overwrite=options.overwrite,
+        **chosen_options(options, _SCORING),
         **further,
     )
     print(plain(report.markdown()))

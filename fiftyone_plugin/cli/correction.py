@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from ..errors import LabelQualityError
-from .arguments import dataset_arguments, open_samples, parse_ignore_index, plain
+from ..workflows.correcting.plan_options import PlanOptions
+from .arguments import chosen_options, dataset_arguments, open_samples, option_arguments, plain
 
 
 def add_correction_commands(commands: Any) -> None:
@@ -43,6 +44,12 @@ def _superpixels(options: argparse.Namespace) -> int:
     return 0
 
 
+_PLANNING = (
+    "superpixels", "superpixel_method", "superpixel_size", "budget", "acquisition", "audits", "propagate", "recheck",
+    "missed_objects", "expansion", "unmatched", "on_edited", "ignore_index", "output_dir", "batch_size", "seed",
+)  # fmt: skip
+
+
 def _plan_parser(commands: Any) -> None:
     parser = commands.add_parser("plan-queries", help="plan the questions whose answers repair most")
     dataset_arguments(parser)
@@ -51,25 +58,16 @@ def _plan_parser(commands: Any) -> None:
     source.add_argument("--model", help="key of a training run, model folder or file, torchvision:..., zoo:...")
     source.add_argument("--probabilities", help="string field or folder with npy, npz or zarr files")
     source.add_argument("--predictions", help="second Segmentation field")
-    parser.add_argument("--superpixels", help="field of superpixels (default: cut on the fly)")
-    parser.add_argument("--budget", type=int, default=500, help="number of questions (default: %(default)s)")
-    parser.add_argument("--acquisition", help="random, cil, mean_cil, sim, balanced or expected_repair (default)")
-    parser.add_argument("--audits", type=float, default=0.1, help="share of random questions (default: %(default)s)")
-    parser.add_argument("--on-edited", default="refuse", choices=["refuse", "replay", "discard"])
-    parser.add_argument("--ignore-index", nargs="*", default="auto")
-    parser.add_argument("--output-dir")
+    option_arguments(parser, PlanOptions, _PLANNING)
     parser.set_defaults(run=_plan)
 
 
 def _plan(options: argparse.Namespace) -> int:
     from ..workflows.correcting.query_planning import plan_correction_queries
 
-    names = ("model", "probabilities", "predictions", "superpixels", "budget", "audits", "on_edited", "output_dir")
-    arguments = {name: getattr(options, name) for name in names}
-    if options.acquisition:
-        arguments["acquisition"] = options.acquisition
+    source = {name: getattr(options, name) for name in ("model", "probabilities", "predictions")}
     report = plan_correction_queries(
-        open_samples(options), options.label_field, ignore_index=parse_ignore_index(options.ignore_index), **arguments
+        open_samples(options), options.label_field, **source, **chosen_options(options, _PLANNING)
     )
     print(plain(report.markdown()))
     return 0

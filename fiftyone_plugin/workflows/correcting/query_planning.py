@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from uuid import uuid4
 import numpy as np
 
 from ...correction.answers.replay import replay, tight
-from ...correction.questions.acquisition import ACQUISITIONS, DEFAULT_ACQUISITION, acquisition_values, choose_queries
+from ...correction.questions.acquisition import ACQUISITIONS, acquisition_values, choose_queries
 from ...correction.questions.candidates import Candidates, find_candidates
-from ...correction.questions.expansion import EXPANSIONS, expand
+from ...correction.questions.expansion import expand
 from ...correction.superpixels.methods import add_missed_objects, fill_gaps, image_superpixels, split_by_label
 from ...dataset.door.classes import ClassMap, classes_of_field
 from ...dataset.door.masks import read_mask_file, resize_nearest
@@ -29,23 +29,14 @@ from ...dataset.journals.answers import Answer
 from ...dataset.runs import files, run_records
 from ...errors import LabelQualityError
 from ...models.files.images import read_image
+from ...options import split, takes
 from ...progress import Progress, terminal_bar
 from ..scoring.sources import MaskSource, ProbabilitySource, fit_classes, open_source
 from .correction_run import CorrectionRun
 from .correction_start import begin, keep, next_round, write_all
 from .found_candidates import Found
+from .plan_options import REMEMBERED, PlanOptions, QueryPlan, require_plan_options
 from .propagation import propagate_answers, withdraw_propagated
-
-DEFAULT_BUDGET = 500
-DEFAULT_AUDITS = 0.1
-DEFAULT_EXPANSION = "superpixel"
-PROPAGATE = True
-RECHECK = True
-REMEMBERED = (
-    "superpixels", "superpixel_method", "superpixel_size", "acquisition", "audits", "propagate", "recheck", "expansion",
-    "similarity", "missed_objects",
-)  # fmt: skip
-"""Options that the next round takes over unless told otherwise."""
 
 _ALTERNATIVES = 5
 _ASKED = 0.5
@@ -110,29 +101,7 @@ class PlanReport:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """The arguments of one plan."""
-
-    label_field: str
-    superpixels: str | None
-    superpixel_method: str
-    superpixel_size: int | None
-    budget: int
-    acquisition: str
-    audits: float
-    propagate: bool
-    recheck: bool
-    missed_objects: bool
-    expansion: str
-    similarity: float
-    ignore_index: Any
-    class_mapping: Any
-    unmatched: str
-    on_edited: str
-    seed: int
-
-
+@takes(PlanOptions)
 def plan_correction_queries(
     samples: Any,
     label_field: str = "ground_truth",
@@ -140,26 +109,8 @@ def plan_correction_queries(
     model: Any = None,
     probabilities: str | Sequence[str] | None = None,
     predictions: str | None = None,
-    superpixels: str | None = None,
-    superpixel_method: str = "slic",
-    superpixel_size: int | None = None,
-    budget: int = DEFAULT_BUDGET,
-    acquisition: str = DEFAULT_ACQUISITION,
-    audits: float = DEFAULT_AUDITS,
-    propagate: bool = PROPAGATE,
-    recheck: bool = RECHECK,
-    missed_objects: bool = False,
-    expansion: str = DEFAULT_EXPANSION,
-    similarity: float = 0.9,
-    ignore_index: Any = "auto",
-    class_mapping: Mapping[int | str, int | str] | None = None,
-    unmatched: str = "error",
-    on_edited: str = "refuse",
-    output_dir: str | Path | None = None,
-    batch_size: int | None = None,
-    seed: int = 0,
     progress: Progress | None = None,
-    **model_options: Any,
+    **keywords: Any,
 ) -> PlanReport:
     """Plan the questions whose answers repair most.
 
@@ -173,30 +124,9 @@ def plan_correction_queries(
         model: where probabilities come from, as in `score_label_quality`
         probabilities: instead of a model, likewise
         predictions: instead of either, likewise
-        superpixels: a field of `compute_superpixels`, or any Segmentation field of ids; cut on the fly if None. What no
-            superpixel covers is cut on the fly, too
-        superpixel_method: on the fly: "slic" or "felzenszwalb"
-        superpixel_size: on the fly: pixels per superpixel; a 175th of the image if None
-        budget: number of questions
-        acquisition: one of `correction.ACQUISITIONS`
-        audits: share of the questions that is drawn at random, which tells how much is still wrong; 0 for none
-        propagate: whether superpixels that nobody was asked about are relabelled where the answers make it certain
-        recheck: whether a superpixel is asked about a second time where everything else speaks against its answer
-        missed_objects: whether what the model sees where no superpixel is becomes a superpixel of its shape, to be
-            asked about as one object; otherwise such gaps are cut up by colour
-        expansion: which part of a superpixel a question is about: "superpixel" for all of it, "similar" for the pixels
-            whose prediction is like that of the representative one, "doubted" for the part that is not predicted as it
-            is labelled
-        similarity: for "similar": least cosine between the probabilities of two pixels
-        ignore_index: as in `score_label_quality`
-        class_mapping: likewise
-        unmatched: likewise
-        on_edited: what to do with earlier answers about labels that were edited since, see `apply_corrections`
-        output_dir: folder of the files; beside FiftyOne's dataset files if None
-        batch_size: images per forward pass; chosen by itself if None
-        seed: of what is drawn at random
         progress: told how far the job is; a bar in the terminal if None
-        model_options: further options of `models.load_segmenter`
+        options: those of `PlanOptions`
+        keywords: further options of `models.load_segmenter`
 
     Returns:
         what will be asked
@@ -207,32 +137,24 @@ def plan_correction_queries(
     Example:
         >>> plan_correction_queries(dataset, "ground_truth", model="cross_validation", budget=200)  # doctest: +SKIP
     """
-    if acquisition not in ACQUISITIONS:
-        raise LabelQualityError(f"Expected `acquisition` to be one of {list(ACQUISITIONS)}, but got {acquisition!r}")
-    if expansion not in EXPANSIONS:
-        raise LabelQualityError(f"Expected `expansion` to be one of {list(EXPANSIONS)}, but got {expansion!r}")
-    if budget < 1:
-        raise LabelQualityError(f"Expected `budget` to be at least 1 question, but got {budget}")
-    plan = _Plan(
-        label_field, superpixels, superpixel_method, superpixel_size, int(budget), acquisition, float(audits),
-        propagate, recheck, missed_objects, expansion, float(similarity),
-        ignore_index, class_mapping, unmatched, on_edited, seed,
-    )  # fmt: skip
+    options, model_options = split(PlanOptions, keywords)
+    require_plan_options(options)
+    plan = QueryPlan(label_field=label_field, **vars(options))
     require_label_field(samples, label_field)
     dataset, names = samples._root_dataset, CorrectionFields(label_field)
-    if superpixels is not None:
-        _require_superpixels(samples, superpixels, label_field)
+    if plan.superpixels is not None:
+        _require_superpixels(samples, plan.superpixels, label_field)
     run_records.require_free_key(
         dataset, names.run, [names.queries, names.corrected], overwrite=True, method=run_records.CORRECTION
     )
     source = open_source(
         samples, label_field=label_field, model=model, probabilities=probabilities, predictions=predictions,
-        batch_size=batch_size, **model_options,
+        batch_size=plan.batch_size, **model_options,
     )  # fmt: skip
     if progress is not None:
-        return _run(samples, plan, source, output_dir, progress)
+        return _run(samples, plan, source, progress)
     with terminal_bar("checking labels") as bar:
-        return _run(samples, plan, source, output_dir, bar)
+        return _run(samples, plan, source, bar)
 
 
 def _require_superpixels(samples: Any, name: str, label_field: str) -> None:
@@ -251,16 +173,14 @@ def _require_superpixels(samples: Any, name: str, label_field: str) -> None:
         )
 
 
-def _run(
-    samples: Any, plan: _Plan, source: ProbabilitySource, output_dir: str | Path | None, progress: Progress
-) -> PlanReport:
+def _run(samples: Any, plan: QueryPlan, source: ProbabilitySource, progress: Progress) -> PlanReport:
     started = time.monotonic()
     dataset = samples._root_dataset
     scan = scan_labels(samples, plan.label_field, progress=progress)
     seen = {**(source.values if isinstance(source, MaskSource) else {}), **scan.values}
     classes = classes_of_field(mask_targets_of(samples, plan.label_field), seen, plan.ignore_index, plan.label_field)
     classes, source = fit_classes(classes, source, scan.images, plan.class_mapping, unmatched=plan.unmatched)
-    run = begin(dataset, plan.label_field, scan, classes, output_dir=output_dir, on_edited=plan.on_edited)
+    run = begin(dataset, plan.label_field, scan, classes, output_dir=plan.output_dir, on_edited=plan.on_edited)
     begun, run = run, next_round(run)
     stage = _Stage(run, plan, classes, source.description)
     failed = stage.look(source, scan.images, progress)
@@ -306,7 +226,7 @@ def _run(
 
 
 def _warnings(
-    source: ProbabilitySource, images: Sequence[LabelledImage], chosen: Sequence[Any], plan: _Plan
+    source: ProbabilitySource, images: Sequence[LabelledImage], chosen: Sequence[Any], plan: QueryPlan
 ) -> list[str]:
     found = []
     trained = source.seen_in_training(images)
@@ -328,7 +248,7 @@ def _given_name(classes: ClassMap, found: Found, one: Any) -> str:
 # --- the run --------------------------------------------------------------------------------------------------
 
 
-def _finish(run: CorrectionRun, plan: _Plan, source: ProbabilitySource, report: PlanReport, found: Found) -> None:
+def _finish(run: CorrectionRun, plan: QueryPlan, source: ProbabilitySource, report: PlanReport, found: Found) -> None:
     summary = dict(run.record.summary)
     this = {
         "round": report.round,
@@ -354,7 +274,7 @@ def _finish(run: CorrectionRun, plan: _Plan, source: ProbabilitySource, report: 
 class _Stage:
     """What is done image by image."""
 
-    def __init__(self, run: CorrectionRun, plan: _Plan, classes: ClassMap, source: str) -> None:
+    def __init__(self, run: CorrectionRun, plan: QueryPlan, classes: ClassMap, source: str) -> None:
         self._run, self._plan, self._classes = run, plan, classes
         cut = (plan.superpixels, plan.superpixel_method, plan.superpixel_size)
         self._how = repr((source, *cut, plan.expansion, plan.similarity, plan.missed_objects, classes))

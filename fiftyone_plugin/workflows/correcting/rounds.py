@@ -13,7 +13,8 @@ from ..scoring.scoring import score_label_quality
 from ..training.cross_validated import TrainingReport, train_cross_validated
 from .corrected_labels import apply_corrections
 from .correction_run import open_correction
-from .query_planning import DEFAULT_BUDGET, REMEMBERED, PlanReport, plan_correction_queries
+from .plan_options import REMEMBERED, PlanOptions
+from .query_planning import PlanReport, plan_correction_queries
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def start_correction_round(
     samples: Any,
     label_field: str = "ground_truth",
     *,
-    budget: int = DEFAULT_BUDGET,
+    budget: int = PlanOptions.budget,
     score: bool = True,
     on_edited: str = "refuse",
     training: Mapping[str, Any] | None = None,

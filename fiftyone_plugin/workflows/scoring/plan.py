@@ -3,55 +3,111 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 from ... import quality
 from ...dataset.fields import schema as sample_fields
 from ...errors import LabelQualityError
+from ...options import option
+from .issue_regions import check_region_options
 
 
-@dataclass(frozen=True)
-class ScoringPlan:
-    """What a scoring run is asked to do.
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions:
+    """What a user may choose about a scoring run; see each option's text."""
+
+    methods: Sequence[str] = option(
+        (),
+        "image scores to write, of `quality.METHODS`; softmin is always written, and with regions `combined`",
+        label="Further scores",
+        kind=list,
+        choices=quality.METHOD_TITLES,
+    )
+    score: str | None = option(
+        None,
+        "the method that the field `{key}` holds; if None the first of `methods`, or `combined` if there are none",
+        choices=quality.RANKING_TITLES,
+    )
+    key: str = option("label_quality", "name of the run and prefix of its fields")
+    ignore_index: int | str | Sequence[int | str] | None = option(
+        "auto",
+        "mask value(s) or class name(s) that count for nothing; None for none; `auto` for 255 and classes called void "
+        "or ignore",
+        label="Ignored values",
+    )
+    class_mapping: Mapping[int | str, int | str] | None = option(
+        None,
+        "model channel (number or name) to mask value or class name, for the classes that names do not tell; several "
+        "channels of one class are summed",
+        kind=dict,
+    )
+    unmatched: str = option(
+        "error",
+        "what to do about classes of the labels that the model does not have: `error`, or `ignore` their pixels",
+        label="Classes that the model does not have",
+        choices=("error", "ignore"),
+    )
+    temperature: float = option(
+        0.1,
+        "of softmin; small looks at the worst pixels, large at the average",
+        label="Softmin temperature",
+        minimum=1e-3,
+    )
+    from_logits: bool | None = option(
+        None,
+        "whether the model or the files give logits; a model's are noticed by themselves, files are taken for "
+        "probabilities if None",
+        kind=bool,
+    )
+    write_map: bool = option(True, "whether to write `{key}_map`, a heatmap of suspicion", label="Write heatmaps")
+    write_issues: bool = option(True, "whether to write `{key}_issues`, the flagged pixels", label="Write issue masks")
+    write_regions: bool = option(
+        True,
+        "whether to write `{key}_regions`, where the label is probably wrong and what it should be, and "
+        "`{key}_num_regions`. What was reviewed earlier is remembered: rejected regions stay away, and the scores "
+        "learn from all decisions",
+        label="Write regions",
+    )
+    min_region_area: int | None = option(
+        None,
+        "pixels of the smallest region; a 20,000th of the image if None",
+        label="Smallest region",
+        kind=int,
+        minimum=1,
+    )
+    max_regions_per_image: int = option(
+        quality.MAX_PER_IMAGE,
+        "regions to keep of each image, those with the highest scores; the report says how many there were beyond",
+        label="Regions per image",
+        minimum=1,
+    )
+    output_dir: str | None = option(
+        None, "folder for masks and maps; beside FiftyOne's dataset files if None", label="Folder"
+    )
+    batch_size: int | None = option(
+        None, "images per forward pass; chosen by itself if None", label="Batch size", kind=int, minimum=1
+    )
+    overwrite: bool = option(False, "whether to replace a run under the same key")
+    resume: bool = option(True, "whether to go on with an interrupted run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringPlan(ScoringOptions):
+    """Options that were checked and completed, and what they are about.
 
     Attributes:
         label_field: the Segmentation field
+        predicted_mask: whether a second mask stands for the predictions
         methods: image scores to compute; softmin is always among them
         score: the one that the field `{key}` holds
-        key: name of the run and prefix of its fields
-        predicted_mask: whether a second mask stands for the predictions
-        ignore_index: mask value(s) or class name(s) that count for nothing, None, or "auto"
-        class_mapping: model channel to mask value, where neither names nor order tell
-        unmatched: what to do about classes without a channel
-        temperature: of softmin
         from_logits: whether probability files hold logits; a segmenter always gives probabilities
-        write_map: whether to write `{key}_map`
-        write_issues: whether to write `{key}_issues`
-        write_regions: whether to write `{key}_regions`
-        min_region_area: pixels of the smallest region, None for a share of the image
-        max_regions_per_image: regions to keep of each image
-        overwrite: whether to replace a run under the same key
-        resume: whether to go on with an interrupted run
     """
 
     label_field: str
+    predicted_mask: bool
     methods: tuple[str, ...]
     score: str
-    key: str
-    predicted_mask: bool
-    ignore_index: Any
-    class_mapping: Mapping[int | str, int | str] | None
-    unmatched: str
-    temperature: float
     from_logits: bool
-    write_map: bool
-    write_issues: bool
-    write_regions: bool
-    min_region_area: int | None
-    max_regions_per_image: int
-    overwrite: bool
-    resume: bool
 
     @property
     def fields(self) -> sample_fields.ScoreFields:
@@ -67,6 +123,29 @@ class ScoringPlan:
         names += [self.fields.map] if self.write_map else []
         names += [self.fields.regions, self.fields.num_regions] if self.write_regions else []
         return list(dict.fromkeys(names))
+
+
+def plan_scoring(options: ScoringOptions, label_field: str, *, predicted_mask: bool, has_model: bool) -> ScoringPlan:
+    """Check options and complete them.
+
+    Args:
+        options: as the user chose them
+        label_field: the Segmentation field
+        predicted_mask: whether a second mask stands for the predictions
+        has_model: whether a model gives the probabilities, whose logits are noticed by themselves
+
+    Returns:
+        the plan
+
+    Raises:
+        LabelQualityError: if an option is out of range
+    """
+    methods, score = require_methods(options.methods, options.score, options.write_regions)
+    check_region_options(options.min_region_area, options.max_regions_per_image)
+    logits = bool(options.from_logits) and not has_model
+    completed = replace(options, methods=methods, score=score, from_logits=logits)
+    chosen = {one.name: getattr(completed, one.name) for one in fields(ScoringOptions)}
+    return ScoringPlan(label_field=label_field, predicted_mask=predicted_mask, **chosen)
 
 
 def require_methods(methods: Sequence[str], score: str | None, write_regions: bool) -> tuple[tuple[str, ...], str]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ... import quality
 from ...dataset.door.classes import ClassMap, classes_of_field
 from ...dataset.door.scan import LabelScan, mask_reader, mask_targets_of, require_label_field, scan_labels
 from ...dataset.runs import files, run_records
 from ...errors import LabelQualityError
+from ...options import split, takes
 from ...progress import Progress, terminal_bar
 from .findings import Looked, report_findings
-from .issue_regions import check_region_options
-from .plan import ScoringPlan, require_methods
+from .plan import ScoringOptions, ScoringPlan, plan_scoring
 from .record_stage import RecordStage
 from .report import ScoringReport
 from .results import write_results
@@ -24,6 +23,7 @@ from .scoring_warnings import finding_warnings, region_warnings
 from .sources import MaskSource, ProbabilitySource, fit_classes, open_source
 
 
+@takes(ScoringOptions)
 def score_label_quality(
     samples: Any,
     label_field: str = "ground_truth",
@@ -31,25 +31,8 @@ def score_label_quality(
     model: Any = None,
     probabilities: str | Sequence[str] | None = None,
     predictions: str | None = None,
-    methods: Sequence[str] = (),
-    score: str | None = None,
-    key: str = "label_quality",
-    ignore_index: int | str | Sequence[int | str] | None = "auto",
-    class_mapping: Mapping[int | str, int | str] | None = None,
-    unmatched: str = "error",
-    temperature: float = 0.1,
-    from_logits: bool | None = None,
-    write_map: bool = True,
-    write_issues: bool = True,
-    write_regions: bool = True,
-    min_region_area: int | None = None,
-    max_regions_per_image: int = quality.MAX_PER_IMAGE,
-    output_dir: str | None = None,
-    batch_size: int | None = None,
-    overwrite: bool = False,
-    resume: bool = True,
     progress: Progress | None = None,
-    **model_options: Any,
+    **keywords: Any,
 ) -> ScoringReport:
     """Score the labels of a segmentation dataset and write what was found as fields.
 
@@ -67,32 +50,9 @@ def score_label_quality(
             sample, or a folder of them named like the images; or a list, to be averaged
         predictions: instead of either, a second Segmentation field with the same mask values: the labels of another
             annotator, or the masks of a model whose probabilities are gone
-        methods: image scores to write, of `quality.METHODS`; softmin is always written, and with regions "combined"
-        score: the method that the field `{key}` holds; if None the first of `methods`, or "combined" if there are none
-        key: name of the run and prefix of its fields
-        ignore_index: mask value(s) or class name(s) that count for nothing; None for none; "auto" for 255 and
-            classes called void or ignore
-        class_mapping: model channel (number or name) to mask value or class name, for the classes that names do not
-            tell; several channels of one class are summed
-        unmatched: what to do about classes of the labels that the model does not have: "error", or "ignore" their
-            pixels
-        temperature: of softmin; small looks at the worst pixels, large at the average
-        from_logits: whether the model or the files give logits; a model's are noticed by themselves, files are taken
-            for probabilities if None
-        write_map: whether to write `{key}_map`, a heatmap of suspicion
-        write_issues: whether to write `{key}_issues`, the flagged pixels
-        write_regions: whether to write `{key}_regions`, where the label is probably wrong and what it should be, and
-            `{key}_num_regions`. What was reviewed earlier is remembered: rejected regions stay away, and the scores
-            learn from all decisions
-        min_region_area: pixels of the smallest region; a 20,000th of the image if None
-        max_regions_per_image: regions to keep of each image, those with the highest scores; the report says how many
-            there were beyond
-        output_dir: folder for masks and maps; beside FiftyOne's dataset files if None
-        batch_size: images per forward pass; chosen by itself if None
-        overwrite: whether to replace a run under the same key
-        resume: whether to go on with an interrupted run
         progress: told how far the job is; a bar in the terminal if None
-        model_options: further options of `models.load_segmenter`: device, flips, scales, tile, ...
+        options: those of `ScoringOptions`
+        keywords: further options of `models.load_segmenter`: device, flips, scales, tile, ...
 
     Returns:
         what was found; also kept with the run, see `load_report`
@@ -104,41 +64,24 @@ def score_label_quality(
         >>> report = score_label_quality(dataset, "ground_truth", model="cross_validation")  # doctest: +SKIP
         >>> dataset.sort_by("label_quality").first()                                         # doctest: +SKIP
     """
-    chosen, main_score = require_methods(methods, score, write_regions)
-    check_region_options(min_region_area, max_regions_per_image)
-    plan = ScoringPlan(
-        label_field=label_field,
-        methods=chosen,
-        score=main_score,
-        key=key,
-        predicted_mask=predictions is not None,
-        ignore_index=ignore_index,
-        class_mapping=class_mapping,
-        unmatched=unmatched,
-        temperature=temperature,
-        from_logits=bool(from_logits) and model is None,
-        write_map=write_map,
-        write_issues=write_issues,
-        write_regions=write_regions,
-        min_region_area=min_region_area,
-        max_regions_per_image=max_regions_per_image,
-        overwrite=overwrite,
-        resume=resume,
-    )
+    options, model_options = split(ScoringOptions, keywords)
+    plan = plan_scoring(options, label_field, predicted_mask=predictions is not None, has_model=model is not None)
     require_label_field(samples, label_field)
     dataset = samples._dataset
-    run_records.require_free_key(dataset, key, plan.field_names(), overwrite=overwrite, method=run_records.SCORING)
-    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset.name, key)
+    run_records.require_free_key(
+        dataset, plan.key, plan.field_names(), overwrite=plan.overwrite, method=run_records.SCORING
+    )
+    base = Path(plan.output_dir).expanduser() if plan.output_dir else files.default_output_dir(dataset.name, plan.key)
     files.require_writable(base.parent if not base.exists() else base, 1)
-    if model is not None and from_logits is not None:
-        model_options["from_logits"] = from_logits
+    if model is not None and options.from_logits is not None:
+        model_options["from_logits"] = options.from_logits
     source = open_source(
         samples,
         label_field=label_field,
         model=model,
         probabilities=probabilities,
         predictions=predictions,
-        batch_size=batch_size,
+        batch_size=plan.batch_size,
         **model_options,
     )
     if progress is not None:
