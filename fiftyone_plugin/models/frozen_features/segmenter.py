@@ -160,7 +160,7 @@ def save_heads(folder: Path, heads: Sequence[FeatureHead], temperature: float) -
     """
     folder.mkdir(exist_ok=True)
     for place, head in enumerate(heads):
-        state = {name: value.contiguous() for name, value in head.cpu().state_dict().items()}
+        state = {name: value.cpu().contiguous() for name, value in head.state_dict().items()}
         save_file(state, folder / f"head_{place}.safetensors")
     (folder / _HEADS_FILE).write_text(json.dumps({"heads": len(heads), "temperature": temperature}))
 
