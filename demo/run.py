@@ -12,6 +12,7 @@ from fiftyone_plugin import models
 from fiftyone_plugin.dataset.fields import appearance
 from fiftyone_plugin.dataset.runs import files
 from fiftyone_plugin.progress import Progress, terminal_bar
+from fiftyone_plugin.workflows.housekeeping import delete_label_quality_run, list_label_quality_runs
 from fiftyone_plugin.workflows.rehearsing.rehearsal import RehearsalResult, inject_label_errors, rehearsal_result
 from fiftyone_plugin.workflows.scoring.report import ScoringReport
 from fiftyone_plugin.workflows.scoring.scoring import score_label_quality
@@ -54,8 +55,10 @@ def make_demo_dataset(folder: Path, num_images: int, *, progress: Progress) -> A
         files.write_png(mask, scene.mask)
         samples.append(fo.Sample(filepath=str(image), true_labels=fo.Segmentation(mask_path=str(mask))))
         progress(number + 1, num_images, "rendering scenes")
-    for run in ("rehearsal", "model", "label_quality"):
-        files.remove_run_files(folder / run)  # those of the demo's dataset that is replaced here
+    if fo.dataset_exists(DATASET_NAME):
+        before = fo.load_dataset(DATASET_NAME)
+        for run in list_label_quality_runs(before):
+            delete_label_quality_run(before, run.key)
     dataset = fo.Dataset(DATASET_NAME, overwrite=True, persistent=True)
     dataset.add_samples(samples, progress=False)
     dataset.mask_targets = {"true_labels": dict(scenes.SCENE_CLASSES)}

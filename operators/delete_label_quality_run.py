@@ -42,7 +42,7 @@ class DeleteLabelQualityRun(foo.Operator):
     def resolve_input(self, ctx: Any) -> types.Property:
         """The form: which run, and what goes with it."""
         inputs = types.Object()
-        records = {run.key: run for run in run_records.list_runs(ctx.dataset)}
+        records = {run.key: run for run in run_records.list_runs(ctx.dataset, unfinished=True)}
         if not records:
             forms.blocked(inputs, "no_run", "No runs", "This dataset has no label quality run to delete.")
             return types.Property(inputs, view=types.View(label="Delete a label quality run"))

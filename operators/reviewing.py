@@ -55,7 +55,7 @@ def target_of(ctx: Any, key: str) -> Target:
         samples = samples.select(chosen)
     if patches:
         text = "the selected regions" if ctx.selected else "the open region" if chosen else "all regions of the view"
-        return Target(samples, None, len(samples), text, whole=not chosen)
+        return Target(samples, None, samples.count("id"), text, whole=not chosen)
     samples = samples.filter_labels(field, ViewField("status") == "pending")
     text = "all pending regions of " + ("the selected images" if chosen else "the current view")
     return Target(samples, None, samples.count(f"{field}.detections"), text, whole=not chosen)

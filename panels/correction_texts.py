@@ -36,6 +36,7 @@ Planning finds the places where the label is probably wrong and puts them in the
 
 WAITING = "Opening the viewer. If no image appears within a few seconds, press **Plain viewer**."
 
+UNKNOWN = "The page sent something that this panel does not know, so nothing was done. Reload the page."
 STALE = "That answer was not taken: another question had come up in the meantime. Please look at this one."
 
 NO_CHOICE = "Choose a class first."

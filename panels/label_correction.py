@@ -10,6 +10,7 @@ from uuid import uuid4
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
+from ..fiftyone_plugin.dataset.fields.values import number_between
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.workflows.correcting import sitting as answering
 from . import correction_texts as texts
@@ -24,6 +25,7 @@ OVERLAY, PLAIN, TAB = "options.overlay", "options.plain", "options.tab"
 NAME = "label_correction"
 MOST_BUTTONS = 9
 LONGEST = 300.0  # seconds
+_LONGEST_NAME, _MOST_PICTURES, _MOST_PIXELS = 200, 256, 1_000_000
 
 _ABOUT_A_QUESTION = {"confirm", "choose", "skip", "refine", "unrefine"}
 _KEYS = {
@@ -101,7 +103,7 @@ class LabelCorrectionPanel(foo.Panel):
 
     def choose_other(self, ctx: Any) -> None:
         """A class from the list: of which question, its value says."""
-        question, _, choice = (ctx.params.get("value") or "").partition("/")
+        question, _, choice = str(ctx.params.get("value") or "").partition("/")
         if choice:
             ctx.panel.set_state(OTHER, None)
             self._do(ctx, "choose", {"question": question, "choice": choice})
@@ -109,19 +111,21 @@ class LabelCorrectionPanel(foo.Panel):
     def click(self, ctx: Any) -> None:
         """A click on the plain viewer."""
         place = ctx.params.get("idx")
-        if isinstance(place, list):  # of the picture, and not of a mark on it
+        if isinstance(place, list) and len(place) == 2:  # of the picture, and not of a mark on it
             seen = (ctx.params.get("view") or {}).get("question")  # what the plot was drawn with
             about = {"question": seen, "x": place[1], "y": place[0]}
             self._do(ctx, "refine", {**about, "positive": not ctx.params.get("shift_pressed")})
 
     def act(self, ctx: Any) -> None:
         """A key, a click on the picture, or a button: `action` says what was meant, `question` of which question."""
-        tab = ctx.params.get("tab")
+        tab, action = ctx.params.get("tab"), ctx.params.get("action")
+        if not isinstance(action, str) or action not in {*_ACTIONS, "overlay", "hello"} or not _is_name(tab):
+            ctx.ops.notify(texts.UNKNOWN, variant="error")
+            return
         if tab and tab != ctx.panel.get_state(TAB):
             ctx.panel.set_state(TAB, tab)
         if tab and isinstance(ctx.params.get("has"), list):
-            remember_pictures(tab, ctx.params["has"])
-        action = ctx.params["action"]
+            remember_pictures(tab, [str(name) for name in ctx.params["has"][:_MOST_PICTURES]])
         if action == "overlay":
             place = viewer.OVERLAYS.index(ctx.panel.get_state(OVERLAY) or viewer.OVERLAYS[0])
             ctx.panel.set_state(OVERLAY, viewer.OVERLAYS[(place + 1) % len(viewer.OVERLAYS)])
@@ -151,6 +155,8 @@ class LabelCorrectionPanel(foo.Panel):
     def _place(self, ctx: Any) -> Place:
         """The modal is a place of its own, where only the sample in it is asked about."""
         get, modal = ctx.panel.get_state, ctx.panel_id == NAME
+        if not _is_name(get(FIELD)) or not _is_name(get(TAB)):
+            raise LabelQualityError(texts.UNKNOWN)
         tab = f"{get(TAB)}-modal" if modal else get(TAB)
         sample_id = ctx.current_sample if modal else None
         return Place(ctx.dataset_name, get(FIELD), tab, sample_id, getattr(ctx.user, "name", None))
@@ -307,8 +313,13 @@ def _seconds(params: dict[str, Any]) -> float | None:
     return float(seconds) if isinstance(seconds, int | float) and 0 <= seconds <= LONGEST else None
 
 
+def _is_name(value: Any) -> bool:
+    """Whether what a browser says is a short text, or nothing."""
+    return value is None or (isinstance(value, str) and len(value) <= _LONGEST_NAME)
+
+
 def _choose(sitting: answering.Sitting, params: dict[str, Any], given: str) -> None:
-    choice, seconds = params.get("choice") or "", _seconds(params)
+    choice, seconds = str(params.get("choice") or ""), _seconds(params)
     if choice == given:
         sitting.confirm(seconds=seconds)
     else:
@@ -318,9 +329,10 @@ def _choose(sitting: answering.Sitting, params: dict[str, Any], given: str) -> N
 def _refine(sitting: answering.Sitting, question: answering.Question, params: dict[str, Any]) -> None:
     """A pixel of the picture as a pixel of the image."""
     top, left, bottom, right = question.window
-    x = min(left + int((params["x"] + 0.5) / question.scale), right - 1)
-    y = min(top + int((params["y"] + 0.5) / question.scale), bottom - 1)
-    sitting.refine(x, y, bool(params["positive"]))
+    column, row = (number_between(name, params.get(name), 0, _MOST_PIXELS) for name in ("x", "y"))
+    x = min(left + int((column + 0.5) / question.scale), right - 1)
+    y = min(top + int((row + 0.5) / question.scale), bottom - 1)
+    sitting.refine(x, y, bool(params.get("positive")))
 
 
 _ACTIONS: dict[str, Callable[[answering.Sitting, Any, dict[str, Any]], Any]] = {

@@ -85,8 +85,9 @@ class LabelQualityPanel(foo.Panel):
 
     def click_score(self, ctx: Any) -> None:
         """The images of a bar."""
-        view = overview.images_between(ctx.dataset, ctx.panel.get_state(FIELD), int(ctx.params["idx"]))
-        self._show(ctx, view)
+        bar = ctx.params.get("idx")
+        if isinstance(bar, int) and bar >= 0:
+            self._show(ctx, overview.images_between(ctx.dataset, ctx.panel.get_state(FIELD), bar))
 
     def click_pair(self, ctx: Any) -> None:
         """The regions of a cell, worst first."""

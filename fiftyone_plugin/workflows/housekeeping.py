@@ -16,7 +16,7 @@ def list_label_quality_runs(samples: Any) -> list[run_records.RunRecord]:
     Returns:
         their records, by key
     """
-    return run_records.list_runs(samples._dataset)
+    return run_records.list_runs(samples._root_dataset, unfinished=True)
 
 
 def delete_label_quality_run(samples: Any, key: str) -> run_records.RunRecord:
@@ -32,4 +32,4 @@ def delete_label_quality_run(samples: Any, key: str) -> run_records.RunRecord:
     Raises:
         LabelQualityError: if there is no such run
     """
-    return run_records.remove_run(samples._dataset, key)
+    return run_records.remove_run(samples._root_dataset, key)

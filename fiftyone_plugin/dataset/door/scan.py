@@ -104,7 +104,8 @@ def require_label_field(samples: Any, label_field: str) -> None:
             f"Expected `label_field` to be one of the Segmentation fields {choices}, "
             f"but {label_field!r} is {got} of dataset {samples._dataset.name!r}"
         )
-    if not isinstance(samples, fo.Dataset | fo.DatasetView) or len(samples) == 0:
+    # Counted, since `len` of a dataset is an estimate that a crash of the database makes wrong.
+    if not isinstance(samples, fo.Dataset | fo.DatasetView) or samples.count("id") == 0:
         raise LabelQualityError(
             f"Expected at least one sample, but the view of dataset {samples._dataset.name!r} is empty; "
             "clear the filters or pass the dataset"
@@ -149,7 +150,7 @@ def scan_labels(samples: Any, label_field: str, *, progress: Progress = silent) 
         LabelQualityError: if no sample can be used, or a mask and its image differ in shape
     """
     rgb = _has_rgb_targets(mask_targets_of(samples, label_field))
-    total = len(samples)
+    total = samples.count("id")
     images: list[LabelledImage] = []
     skipped: list[SkippedSample] = []
     values: Counter[int] = Counter()

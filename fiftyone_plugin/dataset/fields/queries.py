@@ -7,7 +7,7 @@ query is answered twice. Who goes away without an answer gives it back after `CL
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -91,6 +91,8 @@ class StoredQuery:
         area: pixels
         audit: whether it was drawn at random
         round: of planning
+        values: mask values of the given class, the suggested one and the alternatives, None where there is none; empty
+            in queries of older versions, which keep names only
         claimed_by: sitting that it was shown to
         claimed_at: when
     """
@@ -113,6 +115,24 @@ class StoredQuery:
     round: int
     claimed_by: str | None
     claimed_at: datetime | None
+    values: tuple[int | None, ...] = ()
+
+    def named(self, name_of: Mapping[int, str]) -> StoredQuery:
+        """The query with the names that its classes have now.
+
+        Args:
+            name_of: mask value to name
+
+        Returns:
+            the query; classes whose value has no name keep theirs
+        """
+        if not self.values:
+            return self
+        before = (self.given, self.suggested, *self.alternatives)
+        given, suggested, *others = (
+            old if value is None else name_of.get(value, old) for old, value in zip(before, self.values, strict=False)
+        )
+        return replace(self, given=given, suggested=suggested, alternatives=tuple(others))
 
     def region(self, shape: tuple[int, int]) -> tuple[tuple[int, int, int, int], np.ndarray]:
         """Where it is.
@@ -155,6 +175,7 @@ def query_document(
     area: int,
     audit: bool,
     round_number: int,
+    value_of: Mapping[str, int | None] | None = None,
 ) -> dict[str, Any]:
     """A query as FiftyOne keeps a Detection in MongoDB.
 
@@ -171,6 +192,7 @@ def query_document(
         area: pixels
         audit: whether it was drawn at random
         round_number: of planning
+        value_of: class to mask value, by which classes that get another name are known again
 
     Returns:
         the document, pending
@@ -204,6 +226,7 @@ def query_document(
         "seconds": None,
         "claimed_by": None,
         "claimed_at": None,
+        "values": [value_of.get(name) for name in (given, suggested, *alternatives)] if value_of else [],
     }
 
 
@@ -463,4 +486,5 @@ def _stored(sample_id: str, content: Mapping[str, Any]) -> StoredQuery:
         round=int(content.get("round") or 1),
         claimed_by=content.get("claimed_by"),
         claimed_at=content.get("claimed_at"),
+        values=tuple(content.get("values") or ()),
     )

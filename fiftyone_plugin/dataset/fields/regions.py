@@ -240,9 +240,15 @@ def _stored(sample_id: Any, content: Mapping[str, Any]) -> StoredRegion:
 
 
 def set_status(
-    dataset: Any, name: str, regions: Sequence[StoredRegion], status: str, at: datetime, reviewer: str | None
+    dataset: Any,
+    name: str,
+    regions: Sequence[StoredRegion],
+    status: str,
+    at: datetime,
+    reviewer: str | None,
+    order: int = 0,
 ) -> None:
-    """Set the status of regions, each by itself; a decision that is newer than `at` stays.
+    """Set the status of regions, each by itself; a decision that was kept after this one stays.
 
     Args:
         dataset: the `fiftyone.Dataset`
@@ -251,17 +257,18 @@ def set_status(
         status: one of `STATUSES`
         at: when it was decided
         reviewer: who decided
+        order: number of the decision among all that were kept
     """
     from bson import ObjectId
     from pymongo import UpdateMany
 
-    values = {"status": status, "reviewed_at": at, "reviewer": reviewer}
+    values = {"status": status, "reviewed_at": at, "reviewer": reviewer, "order": order}
     if status == "pending":
         values |= {"reviewed_at": None, "reviewer": None}
     for chunk in _chunks(regions):
         label_ids = [ObjectId(region.label_id) for region in chunk]
         sample_ids = list(dict.fromkeys(region.sample_id for region in chunk))
-        not_newer = {"$or": [{"region.reviewed_at": None}, {"region.reviewed_at": {"$lte": at}}]}
+        not_newer = {"$or": [{"region.order": None}, {"region.order": {"$lte": order}}]}
         changes = {f"{name}.detections.$[region].{key}": value for key, value in values.items()}
         sample_keys = [ObjectId(sample_id) for sample_id in sample_ids]
         operation = UpdateMany(
@@ -271,7 +278,7 @@ def set_status(
         )
         dataset._bulk_write([operation], ids=sample_ids)
         for patches in _patches_collections(dataset, name):
-            older = {"$or": [{f"{name}.reviewed_at": None}, {f"{name}.reviewed_at": {"$lte": at}}]}
+            older = {"$or": [{f"{name}.order": None}, {f"{name}.order": {"$lte": order}}]}
             patches.update_many(
                 {"_id": {"$in": label_ids}, "_sample_id": {"$in": sample_keys}, **older},
                 {"$set": {f"{name}.{key}": value for key, value in values.items()}},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -56,7 +56,7 @@ class Answer:
         reviewer: who answered
         seconds: how long it took
         time: when, UTC
-        key: in the store; in the order of time
+        key: in the store, in the order of adding; empty before `add_answers`
     """
 
     label_field: str
@@ -79,7 +79,7 @@ class Answer:
     reviewer: str | None = None
     seconds: float | None = None
     time: datetime = field(default_factory=utc_now)
-    key: str = field(default_factory=append_log.new_key)
+    key: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the store."""
@@ -116,17 +116,22 @@ class Answer:
         return Repaint(self.bbox, self.mask, self.value)
 
 
-def add_answers(dataset: Any, answers: Iterable[Answer]) -> int:
-    """Remember answers.
+def add_answers(dataset: Any, answers: Iterable[Answer]) -> list[Answer]:
+    """Remember answers; they are on the database's disk when this returns.
 
     Args:
         dataset: the `fiftyone.Dataset`
         answers: the answers
 
     Returns:
-        how many were added
+        the answers with their keys
+
+    Raises:
+        LabelQualityError: if the database cannot keep them
     """
-    return append_log.append(dataset, STORE, ((answer.key, answer.as_dict()) for answer in answers))
+    given = list(answers)
+    keys = append_log.append(dataset, STORE, (answer.as_dict() for answer in given), len(given))
+    return [replace(answer, key=key) for answer, key in zip(given, keys, strict=True)]
 
 
 def read_answers(

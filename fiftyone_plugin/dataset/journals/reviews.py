@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ class Review:
         decision: accepted (the label is wrong), rejected (the label is right) or pending (taken back)
         reviewer: who decided
         time: when, UTC
-        key: in the store; in the order of time
+        key: in the store, in the order of adding; empty before `add_reviews`
     """
 
     label_field: str
@@ -59,7 +59,7 @@ class Review:
     decision: str
     reviewer: str | None
     time: datetime
-    key: str = field(default_factory=append_log.new_key)
+    key: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the store."""
@@ -146,17 +146,21 @@ def overlap(
     return shared / max(int(first.sum()) + int(second.sum()) - shared, 1)
 
 
-def add_reviews(dataset: Any, reviews: Iterable[Review]) -> int:
-    """Remember decisions.
+def add_reviews(dataset: Any, reviews: Iterable[Review], number: int) -> list[str]:
+    """Remember decisions; they are on the database's disk when this returns.
 
     Args:
         dataset: the `fiftyone.Dataset`
         reviews: the decisions
+        number: how many there are
 
     Returns:
-        how many were added
+        their keys
+
+    Raises:
+        LabelQualityError: if the database cannot keep them
     """
-    return append_log.append(dataset, STORE, ((review.key, review.as_dict()) for review in reviews))
+    return append_log.append(dataset, STORE, (review.as_dict() for review in reviews), number)
 
 
 def read_reviews(

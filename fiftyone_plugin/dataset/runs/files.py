@@ -6,9 +6,10 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,40 @@ import numpy as np
 from PIL import Image
 
 from ...errors import LabelQualityError
+from ...written_files import MARKER, note, remove_written, settle, sweep, write_file, written_files
 
 
-def default_output_dir(dataset_name: str, key: str) -> Path:
-    """The folder of a run when the user names none: beside FiftyOne's other dataset files."""
+def default_output_dir(dataset: Any, key: str) -> Path:
+    """The folder of a run when the user names none: beside FiftyOne's other dataset files.
+
+    Args:
+        dataset: the `fiftyone.Dataset`; what its name and id become is a folder's name, whatever the name holds
+        key: of the run, an identifier
+
+    Returns:
+        the folder, which may not exist
+    """
     import fiftyone as fo
 
-    return Path(fo.config.default_dataset_dir).expanduser() / "label-quality" / dataset_name / key
+    return Path(fo.config.default_dataset_dir).expanduser() / "label-quality" / folder_name(dataset) / key
+
+
+def folder_name(dataset: Any) -> str:
+    """A folder's name for a dataset: readable, of no other dataset, and nothing but a name.
+
+    Args:
+        dataset: with `name` and `_doc.id`
+
+    Returns:
+        letters, digits and hyphens
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> folder_name(SimpleNamespace(name="../../My data!", _doc=SimpleNamespace(id="65f0")))
+        'my-data-65f0'
+    """
+    words = re.sub(r"[^a-z0-9]+", "-", dataset.name.lower()).strip("-")[:60].strip("-")
+    return f"{words or 'dataset'}-{dataset._doc.id}"
 
 
 def require_writable(folder: str | Path, bytes_needed: int) -> Path:
@@ -48,7 +76,7 @@ def require_writable(folder: str | Path, bytes_needed: int) -> Path:
     folder = Path(folder).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
+        probe = folder / f".probe-{os.getpid()}-{threading.get_ident()}"
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as error:
@@ -70,14 +98,18 @@ def _megabytes(count: int) -> str:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file in one step: readers see the old content or the new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    """Write a file in one step: readers, also those after a power cut, see the old content or the new, never half.
+
+    Args:
+        path: where to; its folder is made if need be
+        data: all of it
+
+    Raises:
+        LabelQualityError: if it cannot be written
+    """
     try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
+        write_file(path, lambda file: file.write(data))
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise LabelQualityError(
             f"Could not write {path} ({error.strerror or error}); free disk space or pass another `output_dir`, "
             "then run again: finished images are kept"
@@ -139,32 +171,71 @@ def suspicion_image(self_confidence: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(suspicion, 0, 1) * 255).astype(np.uint8)
 
 
-RUN_FOLDERS = (
-    "issues", "map", "records", "regions", "rehearsals", "masks", "probabilities", "model", "superpixels", "candidates",
-    "queries", "corrected", "confidence", "embeddings",
-)  # fmt: skip
-"""Subfolders that a run fills; nothing else in its folder is ever deleted."""
-
-MARKER = "run.json"
-"""The file that makes a folder a run's own."""
-
-
-def remove_run_files(folder: Path) -> bool:
-    """Delete a run's files, and its folder if that is then empty.
+def remove_run_files(folder: Path, owner: str, keep: Collection[Path] = ()) -> bool:
+    """Delete what a run wrote, and its folder if that is then empty; what others put there stays.
 
     Args:
-        folder: the run's folder; one without the marker file is left alone
+        folder: the run's folder
+        owner: dataset id and key of the run; a folder that is marked as another's, or as nobody's, is left alone
+        keep: files that stay, because others name them
 
     Returns:
         whether there was anything to delete
     """
-    if not (folder / MARKER).is_file():
+    marker = read_json(folder / MARKER)
+    if marker is None or marker.get("owner") != owner:
         return False
-    for name in RUN_FOLDERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
-    (folder / MARKER).unlink()
-    if not any(folder.iterdir()):
-        folder.rmdir()
+    remove_written(folder, keep)
+    return True
+
+
+def require_removable(folder: Path) -> None:
+    """Check that a run's files can be deleted, before anything is changed.
+
+    Args:
+        folder: of the run; one that does not exist needs no deleting
+
+    Raises:
+        LabelQualityError: if it is read-only
+    """
+    for path in {folder, *(file.parent for file in written_files(folder))}:
+        if path.is_dir() and not is_writable(path):
+            raise LabelQualityError(
+                f"Expected a folder from which the run's files can be deleted, but {path} is read-only; make it "
+                "writable first. Nothing was deleted"
+            )
+
+
+def trouble_with(folder: Path, bytes_needed: int) -> str | None:
+    """Why a file cannot be written into a folder, if that is known beforehand.
+
+    Args:
+        folder: which exists, or not any more
+        bytes_needed: size of the file
+
+    Returns:
+        the reason in words; None if there is none
+
+    Example:
+        >>> trouble_with(Path("no-such-folder"), 1)
+        'the folder no-such-folder is gone'
+    """
+    if not folder.is_dir():
+        return f"the folder {folder} is gone"
+    if not is_writable(folder):
+        return f"the folder {folder} is read-only, or its disk is full"
+    free = shutil.disk_usage(folder).free
+    return None if free >= bytes_needed else f"the disk of {folder} is full ({_megabytes(free)} free)"
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder; makes one to know, since permissions do not tell of all disks."""
+    probe = folder / f".probe-{os.getpid()}-{threading.get_ident()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return False
     return True
 
 
@@ -175,20 +246,45 @@ class RunFolder:
     path: Path
     resumed: bool
 
+    def subfolder(self, name: str) -> Path:
+        """A folder in it that is the run's with all that is put there until the run is finished.
+
+        Args:
+            name: of the folder
+
+        Returns:
+            the folder, which exists
+        """
+        path = self.path / name
+        path.mkdir(parents=True, exist_ok=True)
+        note(path)
+        return path
+
     def finish(self) -> None:
-        """Note that the run is complete."""
+        """Note that the run is complete, and sweep up what interrupted calls have left half written."""
+        settle(self.path)
         write_json(self.path / MARKER, {**(read_json(self.path / MARKER) or {}), "finished": True})
+        for folder in {self.path, *(file.parent for file in written_files(self.path))}:
+            sweep(folder)
 
 
 def claim_folder(
-    base: str | Path, owner: str, fingerprint: dict[str, Any], *, in_use: str | None = None, resume: bool = True
+    base: str | Path,
+    owner: str,
+    fingerprint: dict[str, Any],
+    *,
+    first: str | None = None,
+    in_use: str | None = None,
+    resume: bool = True,
 ) -> RunFolder:
     """Find the folder for a run: that of an interrupted equal run, or a fresh one.
 
     Args:
-        base: the wanted folder; `base-2`, `base-3` ... are tried where it belongs to somebody else
+        base: the wanted folder; one named after the run within it where it holds other files, and `base-2`,
+            `base-3` ... where it belongs to another run
         owner: dataset id and key of the run
         fingerprint: everything that decides the results; an interrupted run with another one starts over
+        first: folder of an interrupted run, which is looked at before the others
         in_use: folder of a finished run that is to be replaced only at the end
         resume: whether to go on with an interrupted run
 
@@ -196,23 +292,24 @@ def claim_folder(
         the folder, marked as this run's own
 
     Raises:
-        LabelQualityError: if the wanted folder holds files that are no run's
+        LabelQualityError: if there is no free folder
     """
     base = Path(base)
-    for number in range(1, 1000):
-        path = base if number == 1 else base.with_name(f"{base.name}-{number}")
+    if read_json(base / MARKER) is None and base.is_dir() and any(base.iterdir()):
+        base = base / owner.rpartition("/")[2]
+    numbered = (base if number == 1 else base.with_name(f"{base.name}-{number}") for number in range(1, 1000))
+    for path in [*([Path(first)] if first else []), *numbered]:
         marker = read_json(path / MARKER)
         if marker is None and path.is_dir() and any(path.iterdir()):
-            raise LabelQualityError(
-                f"Expected `output_dir` to be empty or a run's own folder, but {path} holds other files; "
-                "pass another folder"
-            )
+            continue
         if str(path) == in_use or (marker is not None and marker.get("owner") != owner):
             continue
         if marker is not None and not marker.get("finished") and marker.get("fingerprint") == fingerprint and resume:
             return RunFolder(path, resumed=True)
         if marker is not None:
-            remove_run_files(path)
+            remove_run_files(path, owner)
+        if path.is_dir() and any(path.iterdir()):  # others' files, which stay what they are
+            continue
         write_json(path / MARKER, {"owner": owner, "fingerprint": fingerprint, "finished": False})
         return RunFolder(path, resumed=False)
     raise LabelQualityError(f"Expected a free folder, but {base} and 999 others are taken; pass another `output_dir`")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ...errors import LabelQualityError
-from .files import remove_run_files
+from .claims import claim
+from .files import remove_run_files, require_removable
+from .shared_files import named_elsewhere
 
 SCORING = "segmentation_label_quality"
 TRAINING = "segmentation_cross_validation"
@@ -52,6 +55,8 @@ class RunRecord:
         output_dir: the folder of its files
         summary: what it found, in plain values
         dataset_id: the dataset that the files were written for; a clone shares them but does not own them
+        finished: whether all of it was written; an unfinished run is resumed, replaced or deleted, and not looked at
+        folders: other folders with files of the run: what it is about to replace, or what it will be replaced with
     """
 
     key: str
@@ -63,6 +68,8 @@ class RunRecord:
     output_dir: str | None = None
     summary: dict[str, Any] = field(default_factory=dict)
     dataset_id: str = ""
+    finished: bool = True
+    folders: list[str] = field(default_factory=list)
 
 
 def require_free_key(dataset: Any, key: str, fields: list[str], *, overwrite: bool, method: str) -> None:
@@ -83,14 +90,13 @@ def require_free_key(dataset: Any, key: str, fields: list[str], *, overwrite: bo
             f"Expected `key` to be letters, digits and underscores, not starting with a digit or an underscore, "
             f"but got {key!r}; for instance 'label_quality'"
         )
-    existing = find_run(dataset, key)
-    if key in dataset.list_runs():
-        if existing is None or existing.method != method:
-            raise LabelQualityError(
-                f"Expected a free `key`, but {key!r} is a run of another kind on dataset {dataset.name!r}; "
-                "choose another key"
-            )
-        if not overwrite:
+    existing = find_run(dataset, key, unfinished=True)
+    if existing is None and key in dataset.list_runs() and _run_document(dataset, key) is not None:
+        _refuse_kind(dataset, key)
+    if existing is not None:
+        if existing.method != method:
+            _refuse_kind(dataset, key)
+        if existing.finished and not overwrite:
             raise LabelQualityError(
                 f"Expected a free `key`, but dataset {dataset.name!r} already has the run {key!r}; choose another "
                 "key, pass `overwrite=True`, or delete the run first"
@@ -104,10 +110,49 @@ def require_free_key(dataset: Any, key: str, fields: list[str], *, overwrite: bo
         )
 
 
-def register_run(dataset: Any, record: RunRecord) -> None:
-    """Keep a run's record on the dataset; one under the same key is replaced."""
-    config = dataset.init_run(**{**asdict(record), "dataset_id": dataset_id(dataset)})
-    dataset.register_run(record.key, config, overwrite=True, cleanup=False)
+def _refuse_kind(dataset: Any, key: str) -> NoReturn:
+    raise LabelQualityError(
+        f"Expected a free `key`, but {key!r} is a run of another kind on dataset {dataset.name!r}; choose another key"
+    )
+
+
+def register_run(dataset: Any, record: RunRecord, *, touch: bool = True) -> None:
+    """Keep a run's record on the dataset; one under the same key is changed where it is, in one step.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        record: of the run
+        touch: whether what it holds is new; otherwise it keeps its time and the dataset that it is of
+    """
+    owner = dataset_id(dataset) if touch else record.dataset_id
+    config = dataset.init_run(**{**asdict(record), "dataset_id": owner})
+    document = _run_document(dataset, record.key)
+    if document is None:
+        forget_run(dataset, record.key)  # a reference to nothing, which a killed deletion has left
+        dataset.register_run(record.key, config)
+        return
+    document.config = config.serialize()
+    if touch:
+        document.timestamp = datetime.now(timezone.utc).replace(tzinfo=None)
+    document.save()
+
+
+def _run_document(dataset: Any, key: str) -> Any:
+    """FiftyOne's document of a run; None if there is none, or only a reference to one that is gone."""
+    from bson import DBRef
+
+    document = dataset._doc.runs.get(key)
+    return None if isinstance(document, DBRef) else document
+
+
+def forget_run(dataset: Any, key: str) -> None:
+    """Take a run off the dataset: first what names it, so that no name of nothing stays."""
+    if key in dataset._doc.runs:
+        document = _run_document(dataset, key)
+        del dataset._doc.runs[key]
+        dataset._doc.save()
+        if document is not None:
+            document.delete()
 
 
 def dataset_id(dataset: Any) -> str:
@@ -115,15 +160,24 @@ def dataset_id(dataset: Any) -> str:
     return str(dataset._doc.id)
 
 
-def find_run(dataset: Any, key: str) -> RunRecord | None:
-    """The record of a run of ours, or None if there is none under this key."""
-    if key not in dataset.list_runs():
-        return None
-    config = dataset.get_run_info(key).config
-    if getattr(config, "method", None) not in _METHODS:
+def find_run(dataset: Any, key: str, *, unfinished: bool = False) -> RunRecord | None:
+    """The record of a run of ours, or None if there is none under this key.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        key: of the run
+        unfinished: whether one that is not finished counts, too
+
+    Returns:
+        the record
+    """
+    document = _run_document(dataset, key)
+    config = {} if document is None else dict(document.config)
+    if config.get("method") not in _METHODS:
         return None
     names = RunRecord.__dataclass_fields__
-    return RunRecord(**{name: _plain(getattr(config, name)) for name in names if hasattr(config, name)})
+    record = RunRecord(**{name: _plain(config[name]) for name in names if name in config})
+    return record if record.finished or unfinished else None
 
 
 def _plain(value: Any) -> Any:
@@ -135,14 +189,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def list_runs(dataset: Any, method: str | None = None) -> list[RunRecord]:
-    """The runs of ours on a dataset, those of one method if it is given."""
-    records = (find_run(dataset, key) for key in dataset.list_runs())
+def list_runs(dataset: Any, method: str | None = None, *, unfinished: bool = False) -> list[RunRecord]:
+    """The runs of ours on a dataset.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        method: only those of this method
+        unfinished: whether those that are not finished count, too
+
+    Returns:
+        their records
+    """
+    records = (find_run(dataset, key, unfinished=unfinished) for key in dataset.list_runs())
     return [r for r in records if r is not None and method in (None, r.method)]
 
 
 def remove_run(dataset: Any, key: str) -> RunRecord:
     """Delete a run with every field, view and file that it wrote, and nothing else.
+
+    A deletion that was interrupted is made again by the same call: what names the run goes last.
 
     Args:
         dataset: the `fiftyone.Dataset`
@@ -152,30 +217,68 @@ def remove_run(dataset: Any, key: str) -> RunRecord:
         the record of what was deleted
 
     Raises:
-        LabelQualityError: if there is no such run
+        LabelQualityError: if there is no such run, it is being written just now, or its folder is read-only
     """
-    record = find_run(dataset, key)
+    record = find_run(dataset, key, unfinished=True)
     if record is None:
-        keys = [run.key for run in list_runs(dataset)]
+        keys = [run.key for run in list_runs(dataset, unfinished=True)]
         raise LabelQualityError(
             f"Expected `key` to be a run on dataset {dataset.name!r}, but got {key!r}; there are {keys or 'none'}"
         )
-    remove_results(dataset, record)
-    dataset.delete_run(key)
+    with claim(dataset, key):
+        for folder in own_folders(dataset, record):
+            require_removable(folder)
+        register_run(dataset, replace(record, finished=False), touch=False)
+        remove_results(dataset, record)
+        forget_run(dataset, key)
     return record
 
 
-def remove_results(dataset: Any, record: RunRecord) -> None:
-    """Delete a run's views, fields and files, keeping its entry."""
-    for view in record.views:
-        if dataset.has_saved_view(view):
-            dataset.delete_saved_view(view)
+def own_folders(dataset: Any, record: RunRecord) -> list[Path]:
+    """The folders in which a run's files are, none if they are those of the dataset that this one is a clone of."""
+    if record.dataset_id != dataset_id(dataset):
+        return []
+    return [Path(folder) for folder in dict.fromkeys([record.output_dir, *record.folders]) if folder]
+
+
+def remove_results(dataset: Any, record: RunRecord, *, keep: Path | None = None) -> None:
+    """Delete a run's views, fields and files, keeping its entry, and files that another dataset names.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        record: of the run
+        keep: a folder whose files stay
+    """
+    folders = [folder for folder in own_folders(dataset, record) if folder != keep]
+    shared = {folder: named_elsewhere(dataset, record.fields, folder) for folder in folders if folder.is_dir()}
+    _remove_views(dataset, record.views)
     present = [name for name in record.fields if dataset.has_field(name)]
     _drop_appearance(dataset, record.fields)
     if present:
         dataset.delete_sample_fields(present)  # their indexes go with them
-    if record.output_dir and record.dataset_id == dataset_id(dataset):
-        remove_run_files(Path(record.output_dir))
+    for folder, files in shared.items():
+        remove_run_files(folder, f"{dataset_id(dataset)}/{record.key}", files)
+
+
+def _remove_views(dataset: Any, names: list[str]) -> None:
+    """Delete saved views so that it can be done again: first what names them.
+
+    FiftyOne deletes the view first; killed after that, the dataset names a view that is gone, which is mended, too.
+    """
+    from bson import DBRef
+    from fiftyone.core import dataset as fiftyone_datasets
+
+    dataset._doc.reload("saved_views")
+    listed = dataset._doc.saved_views
+    going = [view for view in listed if isinstance(view, DBRef) or view.name in names]
+    if not going:
+        return
+    dataset._doc.saved_views = [view for view in listed if view not in going]
+    dataset._doc.save()
+    for view in going:
+        if not isinstance(view, DBRef):
+            fiftyone_datasets._handle_delete_generated_saved_view(dataset, view)  # copies of regions may go now
+            view.delete()
 
 
 def _drop_appearance(dataset: Any, fields: list[str]) -> None:

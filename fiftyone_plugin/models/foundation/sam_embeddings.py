@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import LabelQualityError
+from ...written_files import write_file
 from ..errors import one_line
 from ..files.rgb import RgbImage
 
@@ -59,19 +58,9 @@ class ImageEmbedding:
             "format": np.array(_FORMAT),
         }
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".part")
+            write_file(path, lambda file: np.savez(file, **content))  # type: ignore[arg-type]
         except OSError as error:
             raise _cannot_write(path, error) from error
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **content)  # type: ignore[arg-type]
-            os.replace(partial, path)
-        except BaseException as error:
-            Path(partial).unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise _cannot_write(path, error) from error
-            raise
 
     @classmethod
     def load(cls, path: str | Path) -> ImageEmbedding:

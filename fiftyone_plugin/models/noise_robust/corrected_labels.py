@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from ...errors import LabelQualityError
+from ...written_files import bring_to_disk
 from ..errors import one_line
 from ..training.training_data import TrainingData
 from .label_correction import LabelChange, Mask, first_change
@@ -122,6 +123,7 @@ class CorrectedLabels:
                 files[change.key] = path = self._file(epoch, index).name
                 _write(unfinished / path, change)
         (unfinished / _INDEX_NAME).write_text(json.dumps(files, indent=1))
+        bring_to_disk(unfinished)
         shutil.rmtree(self._of(epoch), ignore_errors=True)
         os.replace(unfinished, self._of(epoch))
         self.use(epoch)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import LabelQualityError
+from ...written_files import write_file
 from .early_learning import Detection, LearningCurve, TriggerRule, detect
 
 CURVES_NAME = "curves.json"
@@ -130,9 +130,7 @@ class History:
             "corrections": self.corrections,
             "corrected": corrected,
         }
-        temporary = folder / f"{CURVES_NAME}.tmp"
-        temporary.write_text(json.dumps(content, indent=1))
-        os.replace(temporary, folder / CURVES_NAME)
+        write_file(folder / CURVES_NAME, lambda file: file.write(json.dumps(content, indent=1).encode()))
 
 
 @dataclass(frozen=True)

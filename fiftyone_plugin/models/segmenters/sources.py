@@ -16,6 +16,7 @@ import torch
 from ...errors import LabelQualityError
 from ..errors import one_line
 from ..files.checkpoints import StateDict, load_strictly, read_state_dict
+from ..files.program_files import require_only_data
 from .network import IMAGENET_MEAN, IMAGENET_STD, InputFormat, NetworkOutput
 from .outputs import FromLogits
 
@@ -319,7 +320,7 @@ def export_source(path: Path, device: torch.device) -> Source:
         the source
 
     Raises:
-        LabelQualityError: the file holds something else
+        LabelQualityError: the file holds something else, or would run code while it is read
 
     Example:
         >>> import tempfile
@@ -329,6 +330,8 @@ def export_source(path: Path, device: torch.device) -> Source:
         >>> export_source(path, torch.device("cpu")).inputs.size
         (8, 16)
     """
+    if path.is_file():
+        require_only_data(path)
     try:
         program = torch.export.load(str(path))
     except Exception as error:

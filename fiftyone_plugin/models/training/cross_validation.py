@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from ...errors import LabelQualityError
+from ...written_files import bring_to_disk
 from ..errors import ModelMismatchError, one_line
 from ..files.items import Example, ImageItem
 from ..hardware.devices import choose_device, few_threads
@@ -684,6 +685,7 @@ def train_model(
     with contextlib.redirect_stdout(io.StringIO()):
         model.save_pretrained(str(own))  # type: ignore[operator]
     shutil.copymode(own / "config.json", own / _WEIGHTS_NAME)  # it is written for its owner alone
+    bring_to_disk(own)  # before the record says that the fold is finished
 
 
 def seeded_model(settings: TrainingSettings, fold: int) -> tuple[torch.nn.Module, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import LabelQualityError
+from ...written_files import write_file
 
 FORMAT = 1
 RECORD_NAME = "folds.json"
@@ -163,9 +163,8 @@ def write_record(folder: Path, record: FoldRecord, name: str = RECORD_NAME) -> N
         >>> read_record(folder).fold_of
         {'a': 0, 'b': 1}
     """
-    temporary = folder / f"{name}.tmp"
-    temporary.write_text(json.dumps({"format": FORMAT, **asdict(record)}, indent=1))
-    os.replace(temporary, folder / name)
+    text = json.dumps({"format": FORMAT, **asdict(record)}, indent=1)
+    write_file(folder / name, lambda file: file.write(text.encode()))
 
 
 def read_record(folder: Path, name: str = RECORD_NAME, what: str = "cross-validation") -> FoldRecord:

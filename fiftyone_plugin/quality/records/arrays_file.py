@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+
+from ...written_files import write_file
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -17,7 +18,7 @@ def write_arrays(path: Path, arrays: Arrays, *, compressed: bool = True) -> Path
     """Write arrays; a file that exists is replaced at once or not at all.
 
     Args:
-        path: file to write, usually `*.npz`; its folder must exist
+        path: file to write, usually `*.npz`; its folder is made if need be
         arrays: by name
         compressed: whether to trade time for space
 
@@ -33,15 +34,8 @@ def write_arrays(path: Path, arrays: Arrays, *, compressed: bool = True) -> Path
         ...     read_arrays(write_arrays(Path(folder) / "a.npz", {"x": np.arange(3)}))["x"]
         array([0, 1, 2])
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     save = np.savez_compressed if compressed else np.savez
-    try:
-        with partial.open("wb") as file:
-            save(file, **cast(dict[str, Any], dict(arrays)))
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_file(path, lambda file: save(file, **cast(dict[str, Any], dict(arrays))))
     return path
 
 

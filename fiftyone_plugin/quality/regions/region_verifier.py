@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import LabelQualityError
+from ...written_files import write_file
 from .issue_regions import FEATURE_NAMES, SCORE_BIAS, SCORE_WEIGHTS, kinds_of
 from .logistic_regression import FloatArray, logistic, regression
 from .review_shift import NO_SHIFT, ReviewShift
@@ -180,7 +180,7 @@ class RegionVerifier:
         """Write the verifier as JSON; a file that exists is replaced at once or not at all.
 
         Args:
-            path: file to write; its folder must exist
+            path: file to write; its folder is made if need be
 
         Returns:
             The path.
@@ -189,18 +189,12 @@ class RegionVerifier:
             OSError: if the file cannot be written.
         """
         target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
         content = {
             "features": dict(zip((*FEATURE_NAMES, *CONTEXT_NAMES), self.weights, strict=True)),
             "bias": self.bias,
             "shift": self.shift.as_dict(),
         }
-        try:
-            partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
-            os.replace(partial, target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        write_file(target, lambda file: file.write(json.dumps(content, indent=2).encode()))
         return target
 
     @classmethod

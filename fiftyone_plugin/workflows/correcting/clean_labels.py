@@ -15,7 +15,6 @@ from ...dataset.door.scan import mask_targets_of, require_label_field, scan_labe
 from ...dataset.fields.regions import utc_now
 from ...dataset.journals import answers as answer_log
 from ...dataset.journals.answers import CLEANED, Answer
-from ...dataset.journals.append_log import new_key
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
 from ...quality import check_up
@@ -114,7 +113,7 @@ def undo_clean_labels(
     wanted = _codes(codes)
     run = open_correction(samples, label_field)
     taken = [
-        replace(answer, status="pending", key=new_key(), time=utc_now())
+        replace(answer, status="pending", time=utc_now())
         for answer in _cleaned(run, _ids(samples, run))
         if _code_of(answer) in wanted
     ]
@@ -232,10 +231,10 @@ def _replace(run: CorrectionRun, earlier: dict[str, Answer], rows: dict[str, Ans
     """Add answers; those of an earlier clean-up that say something else are taken back first. Whether any changed."""
     if {key: _state(one) for key, one in earlier.items()} == {key: _state(one) for key, one in rows.items()}:
         return False
-    taken = [replace(one, status="pending", key=new_key(), time=utc_now()) for one in earlier.values()]
+    taken = [replace(one, status="pending", time=utc_now()) for one in earlier.values()]
     answer_log.add_answers(run.dataset, taken)
     # Keys are in the order of time, and blended borders are repaired before what lies beside them.
-    fresh = [replace(one, key=new_key()) for one in rows.values()]
+    fresh = list(rows.values())
     answer_log.add_answers(run.dataset, fresh)
     return True
 

@@ -14,17 +14,20 @@ from typing import Any, Final
 import numpy as np
 
 from ...correction.answers.replay import replay
+from ...dataset.door.classes import ClassMap
 from ...dataset.door.masks import mask_digest, read_mask_file
 from ...dataset.door.scan import mask_targets_of
 from ...dataset.fields import queries
 from ...dataset.fields.regions import utc_now
 from ...dataset.journals import answers
 from ...dataset.journals.answers import Answer
-from ...dataset.journals.append_log import new_key
+from ...dataset.runs import files
+from ...dataset.runs.shared_files import is_named_elsewhere, named_elsewhere
 from ...errors import LabelQualityError
 from ...progress import Progress, silent, terminal_bar
+from ...written_files import is_whole, sweep
 from ..rehearsing.rehearsal import write_mask
-from .correction_run import LABELS_PLANNED, CorrectionRun, open_correction
+from .correction_run import CorrectionRun, open_correction
 
 ON_EDITED: Final = ("refuse", "replay", "discard")
 """What to do with the answers about labels that were edited since: say so, paint them onto the edited label, or take
@@ -50,6 +53,7 @@ class CorrectionReport:
         num_repaired: pixels that have another class than before
         edited: samples whose label was edited since the questions were planned
         discarded: answers that were taken back for that reason
+        added: images that came since the questions were planned; their labels were taken as they are
         gone: answers about samples that were deleted
         unreadable: sample to reason, of labels that were deleted or cannot be read; their corrected labels were left
         changes: (given class, class it became) to pixels
@@ -62,6 +66,7 @@ class CorrectionReport:
     num_repaired: int
     edited: list[str] = field(default_factory=list)
     discarded: int = 0
+    added: int = 0
     gone: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     changes: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -84,6 +89,11 @@ class CorrectionReport:
             )
         if self.discarded:
             lines.append(f"- {self.discarded:,} answers about edited labels were taken back")
+        if self.added:
+            lines.append(
+                f"- {self.added:,} images were added since the questions were planned; their labels are taken as they "
+                "are. Plan again to ask about them"
+            )
         if self.gone:
             lines.append(f"- {self.gone:,} answers are about images that were deleted")
         if self.unreadable:
@@ -113,7 +123,9 @@ def corrected_mask(run: CorrectionRun, sample_id: str, raw: np.ndarray, about: I
         raise LabelQualityError(f"The answers about sample {sample_id} do not fit its label: {error}") from error
 
 
-def derive(run: CorrectionRun, sample_id: str, digest: str | None = None) -> Path | None:
+def derive(
+    run: CorrectionRun, sample_id: str, digest: str | None = None, label: np.ndarray | None = None
+) -> Path | None:
     """Bring the corrected label of a sample up to date with its answers.
 
     The new file is complete before the sample names it, and the old one goes only then. Of several processes that do
@@ -123,6 +135,7 @@ def derive(run: CorrectionRun, sample_id: str, digest: str | None = None) -> Pat
         run: of the correction
         sample_id: of the sample
         digest: of the label that was planned with; looked up if None
+        label: as it is kept, if it was read: then the file is made again also where its content is wrong
 
     Returns:
         the PNG; None if the sample or the run was deleted
@@ -132,15 +145,16 @@ def derive(run: CorrectionRun, sample_id: str, digest: str | None = None) -> Pat
     """
     planned = digest if digest is not None else run.digests().get(sample_id, "")
     for _ in range(_ATTEMPTS):
-        if not (run.folder / LABELS_PLANNED).is_file():
+        if not (run.folder / files.MARKER).is_file():
             return None  # the run was deleted
         found = answers.read_answers(run.dataset, run.label_field, sample_ids=[sample_id])
         valid = answers.answers_that_count(found)
         path, before = run.corrected_path(sample_id, planned, valid), _current(run, sample_id)
         if before is None:
             return None
-        if before != str(path) or not path.is_file():
-            raw = run.read_label(sample_id)
+        wrong = label is not None and not _holds(path, corrected_mask(run, sample_id, label, valid), run.classes())
+        if before != str(path) or not is_whole(path) or wrong:
+            raw = run.read_label(sample_id) if label is None else label
             if planned and mask_digest(raw) != planned:
                 raise LabelEditedError(
                     f"The label of sample {sample_id} was edited since the questions were planned; choose what to do "
@@ -149,7 +163,7 @@ def derive(run: CorrectionRun, sample_id: str, digest: str | None = None) -> Pat
             write_mask(path, corrected_mask(run, sample_id, raw, valid), run.classes())
             _point_to(run, sample_id, path)
             if before and before != str(path):
-                _remove(run, Path(before))
+                _remove(run, sample_id, Path(before))
         again = answers.read_answers(run.dataset, run.label_field, sample_ids=[sample_id], masks=False)
         if [one.key for one in answers.answers_that_count(again)] == [one.key for one in valid]:
             return path
@@ -176,8 +190,17 @@ def _point_to(run: CorrectionRun, sample_id: str, path: Path) -> None:
     run.dataset._bulk_write([operation], ids=[sample_id])
 
 
-def _remove(run: CorrectionRun, path: Path) -> None:
-    if path.parent == run.folder / "corrected":
+def _holds(path: Path, values: np.ndarray, classes: ClassMap) -> bool:
+    """Whether a file of a corrected label can be read and says what it should."""
+    try:
+        return np.array_equal(classes.mask_values(read_mask_file(path)), values)
+    except (OSError, ValueError, LabelQualityError):
+        return False
+
+
+def _remove(run: CorrectionRun, sample_id: str, path: Path) -> None:
+    own = path.parent == run.folder / "corrected"
+    if own and not is_named_elsewhere(run.dataset, run.fields.corrected, sample_id, path):
         path.unlink(missing_ok=True)
 
 
@@ -200,6 +223,13 @@ class Scribe:
             if (job := self._jobs.get(sample_id)) is not None:
                 job.cancel()  # one that has not begun would do the same
             self._jobs[sample_id] = self._pool.submit(derive, self._run, sample_id)
+
+    def trouble(self) -> str | None:
+        """What went wrong with labels that are written by now, in words; None if nothing."""
+        with self._lock:
+            done = [job for job in self._jobs.values() if job.done() and not job.cancelled()]
+        errors = (job.exception() for job in done)
+        return next((str(error) for error in errors if error is not None), None)
 
     def flush(self) -> list[str]:
         """Wait until all is written.
@@ -253,15 +283,18 @@ def apply_corrections(
         raise LabelQualityError(f"Expected `on_edited` to be one of {list(ON_EDITED)}, but got {on_edited!r}")
     run = open_correction(samples, label_field)
     chosen = samples if samples._dataset is run.dataset else run.dataset.select(samples.values("sample_id"))
+    planned, labelled = run.digests(), set(chosen.exists(label_field).values("id"))
+    ids = [sample_id for sample_id in chosen.values("id") if sample_id in planned or sample_id in labelled]
     if progress is not None:
-        return _apply(run, chosen.values("id"), on_edited, progress)
+        return _apply(run, ids, planned, on_edited, progress)
     with terminal_bar("correcting labels") as bar:
-        return _apply(run, chosen.values("id"), on_edited, bar)
+        return _apply(run, ids, planned, on_edited, bar)
 
 
-def _apply(run: CorrectionRun, sample_ids: Sequence[str], on_edited: str, progress: Progress) -> CorrectionReport:
-    digests, classes = run.digests(), run.classes()
-    wanted = [sample_id for sample_id in sample_ids if sample_id in digests]
+def _apply(
+    run: CorrectionRun, wanted: Sequence[str], digests: dict[str, str], on_edited: str, progress: Progress
+) -> CorrectionReport:
+    classes, added = run.classes(), dict[str, str]()
     edited: list[str] = []
     unreadable: dict[str, str] = {}
     discarded, changed, gone = 0, 0, _gone(run, digests)
@@ -273,6 +306,8 @@ def _apply(run: CorrectionRun, sample_ids: Sequence[str], on_edited: str, progre
             unreadable[sample_id] = str(error)
             progress(done, len(wanted), "correcting labels")
             continue
+        if sample_id not in digests:
+            digests[sample_id] = added[sample_id] = mask_digest(raw)
         if mask_digest(raw) != digests[sample_id]:
             if on_edited == "refuse":
                 edited.append(sample_id)
@@ -282,7 +317,7 @@ def _apply(run: CorrectionRun, sample_ids: Sequence[str], on_edited: str, progre
                 discarded += take_back(run, sample_id)
             digests[sample_id] = mask_digest(raw)
             run.accept_labels({sample_id: digests[sample_id]})
-        path = derive(run, sample_id, digests[sample_id])
+        path = derive(run, sample_id, digests[sample_id], raw)
         reconcile(run, sample_id)
         if path is not None:
             before, after = classes.indices(raw), classes.indices(read_mask_file(path))
@@ -290,6 +325,8 @@ def _apply(run: CorrectionRun, sample_ids: Sequence[str], on_edited: str, progre
             pairs.update(found)
             changed += bool(found)
         progress(done, len(wanted), "correcting labels")
+    if added:
+        run.accept_labels(added)
     _remove_orphans(run)
     names = (*classes.names, "no class")
     statuses = run.dataset.count_values(f"{run.fields.queries}.detections.status")
@@ -301,6 +338,7 @@ def _apply(run: CorrectionRun, sample_ids: Sequence[str], on_edited: str, progre
         num_repaired=sum(pairs.values()),
         edited=edited,
         discarded=discarded,
+        added=len(added),
         gone=gone,
         unreadable=unreadable,
         changes={(names[old], names[new]): number for (old, new), number in pairs.items()},
@@ -332,9 +370,7 @@ def take_back(run: CorrectionRun, sample_id: str) -> int:
         how many
     """
     found = answers.answers_that_count(answers.read_answers(run.dataset, run.label_field, sample_ids=[sample_id]))
-    answers.add_answers(
-        run.dataset, [replace(answer, status="pending", key=new_key(), time=utc_now()) for answer in found]
-    )
+    answers.add_answers(run.dataset, [replace(answer, status="pending", time=utc_now()) for answer in found])
     return len(found)
 
 
@@ -371,9 +407,13 @@ def _remove_orphans(run: CorrectionRun) -> None:
     name = f"{run.fields.corrected}.mask_path"
     rows = run.dataset._sample_collection.find({}, {name: 1})  # of all slices of a grouped dataset
     named = {(row.get(run.fields.corrected) or {}).get("mask_path") for row in rows}
-    for path in (run.folder / "corrected").glob("*.png"):
-        if str(path) not in named:
+    folder = run.folder / "corrected"
+    orphans = [path for path in folder.glob("*.png") if str(path) not in named]
+    kept = named_elsewhere(run.dataset, [run.fields.corrected], folder) if orphans else set()
+    for path in orphans:
+        if path not in kept:
             path.unlink(missing_ok=True)
+    sweep(folder)
 
 
 def export_corrected_labels(

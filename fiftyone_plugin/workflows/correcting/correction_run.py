@@ -6,7 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import numpy as np
 from ...dataset.door.classes import ClassMap, classes_of_field
 from ...dataset.door.masks import mask_digest, read_mask, read_mask_file
 from ...dataset.door.scan import file_stamp, mask_targets_of
-from ...dataset.fields.queries import CorrectionFields
+from ...dataset.fields.queries import CorrectionFields, StoredQuery
+from ...dataset.journals import answers as answer_log
 from ...dataset.journals.answers import Answer
 from ...dataset.runs import files, run_records
 from ...errors import LabelQualityError
@@ -54,6 +55,16 @@ class CorrectionRun:
         targets = mask_targets_of(self.dataset, self.label_field)
         named: Mapping[int | str, str] = targets or dict(planned.items())
         return classes_of_field(named, dict.fromkeys(planned, 1), ignored or None, self.label_field)
+
+    def as_named_now(self, query: StoredQuery) -> StoredQuery:
+        """A query with the names that its classes have now, also where they got others since it was planned."""
+        classes, summary = self.classes(), self.record.summary
+        if not query.values:
+            planned = dict(zip(summary["classes"], summary["values"], strict=True))
+            names = (query.given, query.suggested, *query.alternatives)
+            query = replace(query, values=tuple(planned.get(name) for name in names))
+        named = zip(classes.values, classes.names, strict=True)
+        return query.named({value: name for value, name in named if value is not None})
 
     def filepath(self, sample_id: str) -> str:
         """The image of a sample, as it is in the database now.
@@ -104,7 +115,12 @@ class CorrectionRun:
 
     def digests(self) -> dict[str, str]:
         """Sample id to digest of the label that was planned with."""
-        return dict((files.read_json(self.folder / LABELS_PLANNED) or {}).get("digests", {}))
+        kept = (files.read_json(self.folder / LABELS_PLANNED) or {}).get("digests")
+        if kept:
+            return dict(kept)
+        # The file is gone, emptied or damaged: each answer says which label it is about.
+        found = answer_log.read_answers(self.dataset, self.label_field, masks=False)
+        return {answer.sample_id: answer.digest for answer in found if answer.digest}
 
     def accept_labels(self, digests: Mapping[str, str]) -> None:
         """Note that these are the labels that the answers are about from now on."""
@@ -170,6 +186,15 @@ def owns(dataset: Any, record: run_records.RunRecord) -> bool:
     return record.dataset_id in ("", run_records.dataset_id(dataset))
 
 
+def _of_a_clone(dataset: Any, record: run_records.RunRecord | None) -> str:
+    if record is None or owns(dataset, record):
+        return ""
+    return (
+        ": this dataset is a copy of another one, whose files it does not change; that call, or `begin_correction`, "
+        "goes on with a copy of the answers, if they came along, and with files of its own"
+    )
+
+
 def open_correction(samples: Any, label_field: str) -> CorrectionRun:
     """Find the correction of a label field.
 
@@ -186,9 +211,10 @@ def open_correction(samples: Any, label_field: str) -> CorrectionRun:
     dataset, fields = samples._root_dataset, CorrectionFields(label_field)
     record = run_records.find_run(dataset, fields.run)
     begun = record is not None and record.method == run_records.CORRECTION and owns(dataset, record)
-    if record is None or not begun or not dataset.has_field(fields.queries):
+    declared = dataset.has_field(fields.queries) and dataset.has_field(fields.corrected)
+    if record is None or not begun or not declared:
         raise LabelQualityError(
             f"Expected a label field that is being corrected, but {label_field!r} is not; there are "
-            f"{planned_fields(dataset) or 'none'}. Run `plan_correction_queries` first"
+            f"{planned_fields(dataset) or 'none'}. Run `plan_correction_queries` first{_of_a_clone(dataset, record)}"
         )
     return CorrectionRun(dataset, record, fields, Path(record.output_dir or os.devnull))

@@ -12,12 +12,14 @@ from ...dataset.door.scan import LabelledImage, LabelScan, mask_targets_of, requ
 from ...dataset.fields import appearance, queries, schema
 from ...dataset.fields.queries import CorrectionFields
 from ...dataset.journals import answers as answer_log
+from ...dataset.journals import append_log
 from ...dataset.journals.answers import Answer
 from ...dataset.runs import files, run_records
+from ...dataset.runs.claims import claim
 from ...errors import LabelQualityError
 from ...progress import Progress, silent
 from .corrected_labels import ON_EDITED, derive, reconcile, take_back
-from .correction_run import LABELS_PLANNED, CorrectionRun, owns
+from .correction_run import CorrectionRun, owns
 
 _VOID = 255
 """What negative values become in a PNG."""
@@ -51,15 +53,38 @@ def begin_correction(
     require_label_field(samples, label_field)
     names = CorrectionFields(label_field)
     dataset = samples._root_dataset
-    run_records.require_free_key(
-        dataset, names.run, [names.queries, names.corrected], overwrite=True, method=run_records.CORRECTION
-    )
-    scan = scan_labels(samples, label_field, progress=progress)
-    classes = classes_of_field(mask_targets_of(samples, label_field), scan.values, ignore_index, label_field)
-    run = begin(dataset, label_field, scan, classes, output_dir=output_dir, on_edited=on_edited)
-    keep(run)
-    write_all(run, scan.images, progress)
+    require_correctable(dataset, label_field)
+    with claim(dataset, names.run) as held:
+        watched = held.watched(progress)
+        scan = scan_labels(samples, label_field, progress=watched)
+        classes = classes_of_field(mask_targets_of(samples, label_field), scan.values, ignore_index, label_field)
+        run = begin(dataset, label_field, scan, classes, output_dir=output_dir, on_edited=on_edited)
+        keep(run)
+        write_all(run, scan.images, watched)
+        run = replace(run, record=replace(run.record, finished=True))
+        run_records.register_run(dataset, run.record)
     return run
+
+
+def require_correctable(dataset: Any, label_field: str) -> None:
+    """Check that the names of a correction are free, or those of a correction of this field.
+
+    One whose record was lost is known by its answers or by what its questions are like.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        label_field: the field
+
+    Raises:
+        LabelQualityError: if they are somebody else's
+    """
+    names = CorrectionFields(label_field)
+    lost = names.run not in dataset.list_runs() and (
+        dataset.has_field(f"{names.queries}.detections.audit")
+        or bool(answer_log.read_answers(dataset, label_field, masks=False))
+    )
+    fields = [] if lost else [names.queries, names.corrected]
+    run_records.require_free_key(dataset, names.run, fields, overwrite=True, method=run_records.CORRECTION)
 
 
 def begin(
@@ -90,12 +115,20 @@ def begin(
     if on_edited not in ON_EDITED:
         raise LabelQualityError(f"Expected `on_edited` to be one of {list(ON_EDITED)}, but got {on_edited!r}")
     names = CorrectionFields(label_field)
-    earlier = run_records.find_run(dataset, names.run)
+    dataset._doc.reload("runs")  # what others have written since it was loaded
+    earlier = run_records.find_run(dataset, names.run, unfinished=True)
+    if earlier is not None and not owns(dataset, earlier):
+        append_log.adopt(dataset, answer_log.STORE, earlier.dataset_id)
+    lost = _lost_folder(dataset, names) if earlier is None else None
+    begun = earlier is not None and earlier.finished and all(map(dataset.has_field, earlier.fields))
     found = answer_log.read_answers(dataset, label_field, masks=False)
     if earlier is not None and owns(dataset, earlier) and earlier.output_dir and Path(earlier.output_dir).is_dir():
         folder, kept, parameters = Path(earlier.output_dir), dict(earlier.summary), dict(earlier.parameters)
+        files.require_writable(folder, sum(2 * image.size[0] * image.size[1] for image in scan.images))
+    elif lost is not None:
+        folder, kept, parameters = lost, {"round": max((answer.round for answer in found), default=0)}, {}
     else:
-        base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset.name, names.run)
+        base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset, names.run)
         files.require_writable(base.parent if not base.exists() else base, 1)
         owner = f"{run_records.dataset_id(dataset)}/{names.run}"
         folder = files.claim_folder(base, owner, {"label_field": label_field}).path
@@ -108,11 +141,21 @@ def begin(
     summary = kept | {"classes": list(named.values()), "values": list(named), "ignored": sorted(ignored)}
     record = run_records.RunRecord(
         names.run, run_records.CORRECTION, label_field, parameters, [names.queries, names.corrected],
-        output_dir=str(folder), summary=summary,
+        output_dir=str(folder), summary=summary, finished=begun,
     )  # fmt: skip
     run = CorrectionRun(dataset, record, names, folder)
     _settle_edited(run, scan, found, on_edited)
     return run
+
+
+def _lost_folder(dataset: Any, names: CorrectionFields) -> Path | None:
+    """The folder of a correction whose record was lost, if its corrected labels name it."""
+    row = dataset._sample_collection.find_one({f"{names.corrected}.mask_path": {"$type": "string"}})
+    if row is None:
+        return None
+    folder = Path(row[names.corrected]["mask_path"]).parent.parent
+    marker = files.read_json(folder / files.MARKER) or {}
+    return folder if marker.get("owner") == f"{run_records.dataset_id(dataset)}/{names.run}" else None
 
 
 def keep(run: CorrectionRun) -> None:
@@ -167,8 +210,6 @@ def _settle_edited(run: CorrectionRun, scan: LabelScan, found: Sequence[Answer],
         for image in edited:
             take_back(run, image.sample_id)
             reconcile(run, image.sample_id)
-    path = run.folder / LABELS_PLANNED
-    path.parent.mkdir(parents=True, exist_ok=True)
     run.accept_labels({image.sample_id: image.digest for image in scan.images})
 
 

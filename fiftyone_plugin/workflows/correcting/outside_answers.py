@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +19,14 @@ from ...dataset.door.masks import mask_digest, read_mask_file
 from ...dataset.fields import regions
 from ...dataset.fields.regions import draw_mask
 from ...dataset.fields.schema import ScoreFields
+from ...dataset.fields.values import text_or_none
 from ...dataset.journals import answers as answer_log
 from ...dataset.journals.answers import HAND_EDIT, PROPOSAL, UNREVIEWED, Answer
-from ...dataset.journals.append_log import new_key
 from ...dataset.runs import files, run_records
 from ...errors import LabelQualityError
 from ...progress import Progress, silent
 from ...quality.records.arrays_file import read_arrays, write_arrays
+from ...written_files import is_whole
 from .corrected_labels import CorrectionReport, apply_corrections, derive
 from .correction_run import CorrectionRun, open_correction
 from .correction_start import begin_correction
@@ -81,6 +84,7 @@ def apply_proposals(
     Raises:
         LabelQualityError: if there is no such run with regions
     """
+    reviewer = text_or_none("reviewer", reviewer)
     if status not in ("accepted", "pending"):
         raise LabelQualityError(f'Expected `status` to be "accepted" or "pending", but got {status!r}')
     dataset = samples._root_dataset
@@ -188,7 +192,8 @@ def begin_hand_edits(
     """Write the objects of the corrected labels as Detections with masks, which the App's Annotate tab can edit.
 
     Every connected part of one class becomes an object, except those of mask value 0, which is what is under all
-    objects. Edit them with the brush, move, add or delete them, then call `finish_hand_edits`.
+    objects. Edit them with the brush, move, add or delete them, then call `finish_hand_edits`. Objects that were edited
+    and not finished stay as they are, which a warning says.
 
     Args:
         samples: the `fiftyone` dataset or a view of it: the samples to edit
@@ -214,19 +219,42 @@ def begin_hand_edits(
         text = f"Objects of `{run.fields.corrected}` to edit in the Annotate tab"
         dataset.add_sample_field(name, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, description=text)
     ids = samples.values("id") if samples._dataset is dataset else samples.values("sample_id")
-    found = {}
+    edited = 0
+    before = dict(zip(*dataset.select(ids).values(["id", name]), strict=True))
     for done, sample_id in enumerate(ids, start=1):
         path = derive(run, sample_id)
-        if path is not None:
+        if path is not None and _is_edited(run, classes, sample_id, before.get(sample_id)):
+            edited += 1
+        elif path is not None:
             values = classes.mask_values(read_mask_file(path))
-            found[sample_id] = fo.Detections(detections=_objects(run, classes, sample_id, values))
+            offer, objects = _objects(run, classes, sample_id, values)
+            # First the objects: after a crash between, what was answered since the old offer is taken for an edit,
+            # which changes nothing; the other way round old objects would undo it.
+            dataset.set_values(name, {sample_id: fo.Detections(detections=objects)}, key_field="id")
+            offer.save(_objects_folder(run, sample_id))
         progress(done, len(ids), "cutting out objects")
-    dataset.set_values(name, found, key_field="id")
+    if edited:
+        warnings.warn(
+            f"The objects of {edited:,} images were edited and not finished; they stay as they are. Run "
+            "`finish_hand_edits` to take the edits over, or delete the objects to begin again",
+            stacklevel=2,
+        )
     return name
 
 
-def _objects(run: CorrectionRun, classes: ClassMap, sample_id: str, values: np.ndarray) -> list[Any]:
-    """One Detection per connected part of a class, largest first."""
+def _is_edited(run: CorrectionRun, classes: ClassMap, sample_id: str, objects: Any) -> bool:
+    """Whether objects that were cut out earlier are others now, and nobody has taken that over."""
+    offer = None if objects is None else _Offer.load(run, sample_id)
+    if offer is None:
+        return False
+    try:
+        return not np.array_equal(_drawn(offer, classes, objects.detections), offer.values)
+    except LabelQualityError:  # an object of a class that there is not, which only a person can have made
+        return True
+
+
+def _objects(run: CorrectionRun, classes: ClassMap, sample_id: str, values: np.ndarray) -> tuple[_Offer, list[Any]]:
+    """One Detection per connected part of a class, largest first, and what they are cut from."""
     import fiftyone as fo
     from scipy.ndimage import find_objects
 
@@ -239,17 +267,17 @@ def _objects(run: CorrectionRun, classes: ClassMap, sample_id: str, values: np.n
     boxes = find_objects(parts)
     order = [part for part in np.argsort(-areas, kind="stable").tolist() if part and areas[part]][:MOST_OBJECTS]
     folder = _objects_folder(run, sample_id)
-    _Offer(values, np.isin(parts, order)).save(folder)
+    state = hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=6).hexdigest()
     made = []
     for part in order:
         rows, columns = boxes[part - 1]
         mask = parts[rows, columns] == part
-        file = folder / f"{part}.png"
+        file = folder / f"{state}-{part}.png"  # never over a file that an object of the dataset names
         files.write_png(file, draw_mask(mask))
         value = int(values[rows, columns][mask][0])
         box = [columns.start / width, rows.start / height, mask.shape[1] / width, mask.shape[0] / height]
         made.append(fo.Detection(label=name_of[value], bounding_box=box, mask_path=str(file)))
-    return made
+    return _Offer(values, np.isin(parts, order)), made
 
 
 def _objects_folder(run: CorrectionRun, sample_id: str) -> Path:
@@ -276,9 +304,15 @@ class _Offer:
     @classmethod
     def of(cls, run: CorrectionRun, sample_id: str, now: np.ndarray, own: bool) -> _Offer:
         """What `save` kept; of objects from elsewhere all of the label."""
+        kept = cls.load(run, sample_id) if own else None
+        return kept or cls(now, np.isin(now, [value for value in run.classes().values if value]))
+
+    @classmethod
+    def load(cls, run: CorrectionRun, sample_id: str) -> _Offer | None:
+        """What `save` kept, None if there is nothing or it is damaged."""
         path = _objects_folder(run, sample_id) / "offer.npz"
-        if not own or not path.is_file():
-            return cls(now, np.isin(now, [value for value in run.classes().values if value]))
+        if not is_whole(path):
+            return None
         arrays = read_arrays(path)
         return cls(arrays["values"], arrays["offered"])
 
@@ -309,6 +343,7 @@ def finish_hand_edits(
     Raises:
         LabelQualityError: if there is no such field, or an object has a class that the label field does not have
     """
+    reviewer = text_or_none("reviewer", reviewer)
     run = open_correction(samples, label_field)
     dataset, name = run.dataset, objects or f"{label_field}_objects"
     if not dataset.has_field(name):
@@ -322,6 +357,12 @@ def finish_hand_edits(
             offer = _Offer.of(run, sample_id, now, objects is None)
             drawn = _drawn(offer, classes, edited[sample_id].detections)
             changes = _edits(run, classes, sample_id, offer.values, drawn, now, reviewer)
+            # A call that was killed before the offer was renewed has taken these over: again, they would lie over
+            # what was said since.
+            names = [change.query_id for change in changes]
+            known = answer_log.read_answers(dataset, label_field, query_ids=names, masks=False) if names else []
+            taken = {answer.query_id for answer in known}
+            changes = [change for change in changes if change.query_id not in taken]
             answer_log.add_answers(dataset, changes)
             _Offer(drawn, offer.offered | (drawn != offer.values)).save(_objects_folder(run, sample_id))
             rows += changes
@@ -354,7 +395,7 @@ def _edits(
             Answer(
                 label_field=run.label_field,
                 sample_id=sample_id,
-                query_id=f"edit-{new_key()}",
+                query_id=f"edit-{_edit_name(sample_id, values, changed, value)}",
                 status="corrected",
                 given=name_of.get(before, "no class"),
                 answer=name_of[value],
@@ -369,6 +410,14 @@ def _edits(
             )
         )
     return rows
+
+
+def _edit_name(sample_id: str, values: np.ndarray, changed: np.ndarray, value: int) -> str:
+    """The same for the same edit of the same offer, and for no other."""
+    digest = hashlib.blake2b(f"{sample_id}/{value}/{values.shape}".encode(), digest_size=12)
+    digest.update(np.ascontiguousarray(values).tobytes())
+    digest.update(np.packbits(changed).tobytes())
+    return digest.hexdigest()
 
 
 def _drawn(offer: _Offer, classes: ClassMap, detections: Sequence[Any]) -> np.ndarray:

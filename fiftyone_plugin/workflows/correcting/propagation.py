@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from ...dataset.door.classes import ClassMap
 from ...dataset.fields.regions import utc_now
 from ...dataset.journals import answers as answer_log
 from ...dataset.journals.answers import PROPAGATED, Answer
-from ...dataset.journals.append_log import new_key
 from .correction_run import CorrectionRun
 from .found_candidates import Found
 
@@ -60,8 +60,8 @@ def withdraw_propagated(run: CorrectionRun, sample_ids: Sequence[str]) -> int:
     about = answer_log.read_answers(run.dataset, run.label_field, sample_ids=sample_ids)
     found = answer_log.answers_that_count(about)
     old = [answer for answer in found if answer.source == PROPAGATED]
-    taken = [replace(answer, status="pending", key=new_key(), time=utc_now()) for answer in old]
-    return answer_log.add_answers(run.dataset, taken)
+    taken = [replace(answer, status="pending", time=utc_now()) for answer in old]
+    return len(answer_log.add_answers(run.dataset, taken))
 
 
 def propagate_answers(
@@ -121,7 +121,8 @@ def said_of_superpixels(
     Returns:
         the newest answer about each superpixel; (image, row) to number of answers
     """
-    index_of = {name: index for index, name in enumerate(classes.names)}
+    index_of: dict[Any, int] = {name: index for index, name in enumerate(classes.names)}
+    index_of |= {value: index for index, value in enumerate(classes.values) if value is not None}
     said: dict[tuple[int, int], SuperpixelAnswer] = {}
     times: Counter[tuple[int, int]] = Counter()
     for place, image in enumerate(found.images):
@@ -131,7 +132,8 @@ def said_of_superpixels(
         segments, candidates = segments_of(image), found.candidates[place]
         row_of = {int(segment): row for row, segment in enumerate(candidates.segment)}
         for answer in given:
-            truth = index_of.get(answer.answer if answer.status == "corrected" else answer.given)  # type: ignore[arg-type]
+            name = answer.answer if answer.status == "corrected" else answer.given
+            truth = index_of.get(name if answer.value is None else answer.value)  # a class may have another name now
             row = _row_of(answer, segments, row_of)
             if truth is None or row is None:
                 continue
@@ -168,12 +170,11 @@ def _keep(
         top, left, bottom, right = (int(edge) for edge in candidates.bbox[one.row])
         mask = segments[top:bottom, left:right] == int(candidates.segment[one.row])
         given = int(candidates.given[one.row])
-        key = new_key()
         rows.append(
             Answer(
                 label_field=run.label_field,
                 sample_id=image.sample_id,
-                query_id=f"propagated-{key}",
+                query_id=f"propagated-{uuid4().hex}",
                 status="corrected",
                 given=classes.names[given] if given >= 0 else "no class",
                 answer=classes.names[one.answer],
@@ -182,7 +183,6 @@ def _keep(
                 mask=mask,
                 source=PROPAGATED,
                 repaired=int(mask.sum()),
-                key=key,
                 shape=image.size,
                 digest=image.digest,
             )

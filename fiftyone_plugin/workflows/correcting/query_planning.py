@@ -27,13 +27,16 @@ from ...dataset.fields.regions import draw_mask
 from ...dataset.journals import answers as answer_log
 from ...dataset.journals.answers import Answer
 from ...dataset.runs import files, run_records
+from ...dataset.runs.claims import claim
 from ...errors import LabelQualityError
 from ...models.files.images import read_image
 from ...options import split, takes
 from ...progress import Progress, terminal_bar
+from ...quality.records.arrays_file import write_arrays
+from ...written_files import is_whole
 from ..scoring.sources import MaskSource, ProbabilitySource, fit_classes, open_source
 from .correction_run import CorrectionRun
-from .correction_start import begin, keep, next_round, write_all
+from .correction_start import begin, keep, next_round, require_correctable, write_all
 from .found_candidates import Found
 from .plan_options import REMEMBERED, PlanOptions, QueryPlan, require_plan_options
 from .propagation import propagate_answers, withdraw_propagated
@@ -144,17 +147,16 @@ def plan_correction_queries(
     dataset, names = samples._root_dataset, CorrectionFields(label_field)
     if plan.superpixels is not None:
         _require_superpixels(samples, plan.superpixels, label_field)
-    run_records.require_free_key(
-        dataset, names.run, [names.queries, names.corrected], overwrite=True, method=run_records.CORRECTION
-    )
+    require_correctable(dataset, label_field)
     source = open_source(
         samples, label_field=label_field, model=model, probabilities=probabilities, predictions=predictions,
         batch_size=plan.batch_size, **model_options,
     )  # fmt: skip
-    if progress is not None:
-        return _run(samples, plan, source, progress)
-    with terminal_bar("checking labels") as bar:
-        return _run(samples, plan, source, bar)
+    with claim(dataset, names.run) as held:
+        if progress is not None:
+            return _run(samples, plan, source, held.watched(progress))
+        with terminal_bar("checking labels") as bar:
+            return _run(samples, plan, source, held.watched(bar))
 
 
 def _require_superpixels(samples: Any, name: str, label_field: str) -> None:
@@ -303,6 +305,10 @@ class _Stage:
         with np.load(self._path(image).with_suffix(".segments.npz")) as arrays:
             return arrays["segments"]
 
+    def _is_looked_at(self, image: LabelledImage) -> bool:
+        path = self._path(image)
+        return is_whole(path) and is_whole(path.with_suffix(".segments.npz"))
+
     def _num_labelled(self, image: LabelledImage) -> int:
         with np.load(self._path(image).with_suffix(".segments.npz")) as arrays:
             return int(arrays["labelled"])
@@ -319,8 +325,7 @@ class _Stage:
         Returns:
             sample id to reason for those that could not be looked at
         """
-        (self._run.folder / "candidates").mkdir(parents=True, exist_ok=True)
-        waiting = [image for image in images if not self._path(image).is_file()]
+        waiting = [image for image in images if not self._is_looked_at(image)]
         failed: dict[str, str] = {}
         for done, (image, result) in enumerate(source.stream(waiting), start=1):
             try:
@@ -340,12 +345,9 @@ class _Stage:
         path = self._path(image)
         for old in path.parent.glob(f"{image.sample_id}-*"):
             old.unlink(missing_ok=True)
-        np.savez_compressed(
-            path.with_suffix(".segments.npz"),
-            segments=segments,
-            part=self._parts(labels, probabilities, segments, found),
-            labelled=int((labels >= 0).sum()),
-        )
+        parts = self._parts(labels, probabilities, segments, found)
+        arrays = {"segments": segments, "part": parts, "labelled": np.array((labels >= 0).sum())}
+        write_arrays(path.with_suffix(".segments.npz"), arrays)
         found.save(path)
 
     def _parts(self, labels: np.ndarray, probabilities: Any, segments: np.ndarray, found: Candidates) -> np.ndarray:
@@ -447,6 +449,7 @@ class _Stage:
             area=int(mask.sum()),
             audit=one.audit,
             round_number=round_number,
+            value_of=dict(zip(self._classes.names, self._classes.values, strict=True)),
         )
 
 

@@ -22,9 +22,10 @@ from ...dataset.door.scan import file_stamp
 from ...dataset.fields import queries
 from ...dataset.fields.queries import StoredQuery
 from ...dataset.fields.regions import utc_now
+from ...dataset.fields.values import number_between, object_ids, text_or_none
 from ...dataset.journals import answers
 from ...dataset.journals.answers import Answer
-from ...dataset.journals.append_log import new_key
+from ...dataset.runs import files
 from ...errors import LabelQualityError
 from ..starting.sam_embeddings import known_embeddings
 from .corrected_labels import Scribe
@@ -37,6 +38,7 @@ __all__ = ["Question", "Sitting", "SittingProgress", "open_sitting", "planned_fi
 
 _MOST_SITTINGS = 32
 _REFRESH = 15.0
+_FAR = 1_000_000
 _LONGEST = 300.0
 """Seconds after which a person is taken to have been away."""
 
@@ -74,6 +76,12 @@ def open_sitting(
         >>> sitting = open_sitting(dataset, "ground_truth", sitting_id="me")  # doctest: +SKIP
         >>> sitting.correct("car")                                            # doctest: +SKIP
     """
+    name = text_or_none("sitting_id", sitting_id)
+    if name is None:
+        raise LabelQualityError("Expected a `sitting_id`, which tells one screen from another, but got none")
+    sitting_id, reviewer = name, text_or_none("reviewer", reviewer)
+    if sample_id is not None:
+        (sample_id,) = object_ids("sample_id", str(sample_id))
     run = open_correction(samples, label_field)
     key = (str(run.dataset._doc.id), label_field, sitting_id, sample_id)
     with _lock:
@@ -283,7 +291,7 @@ class Sitting:
                 self.message = "There is nothing to take back."
                 return False
             self._own.remove(last)
-            answers.add_answers(self._run.dataset, [replace(last, status="pending", key=new_key(), time=utc_now())])
+            answers.add_answers(self._run.dataset, [replace(last, status="pending", time=utc_now())])
             name = self._run.fields.queries
             queries.set_query_status(
                 self._run.dataset, name, last.sample_id, last.query_id, "pending", claimed_by=self._id
@@ -325,6 +333,8 @@ class Sitting:
             shown = self._shown
             if shown is None:
                 return
+            for name, value in (("x", x), ("y", y)):
+                number_between(name, value, -_FAR, _FAR)
             if not (0 <= x < shown.shape[1] and 0 <= y < shown.shape[0]):
                 raise LabelQualityError(
                     f"Expected a pixel within {shown.shape[1]} x {shown.shape[0]}, but got x={x}, y={y}"
@@ -381,18 +391,24 @@ class Sitting:
             answer = self._answer_about(shown, status, class_name, seconds)
             name = self._run.fields.queries
             # First the record: were the status first, a crash between would lose the answer.
-            answers.add_answers(self._run.dataset, [answer])
+            (answer,) = answers.add_answers(self._run.dataset, [answer])
             queries.set_query_status(
                 self._run.dataset, name, answer.sample_id, answer.query_id, answer.status,
                 answer=answer.answer, reviewer=answer.reviewer, seconds=answer.seconds, at=answer.time,
             )  # fmt: skip
             self._scribe.write(answer.sample_id)
+            trouble = files.trouble_with(self._run.folder, int(np.prod(answer.shape))) or self._scribe.trouble()
             if self._place is not None:
                 self._own[self._place] = answer
                 self.forward()
-                return
-            self._own.append(answer)
-            self._next()
+            else:
+                self._own.append(answer)
+                self._next()
+            if trouble:
+                self.message = (
+                    f"Your answer is kept, but the corrected label cannot be written: {trouble}. Mend that, then run "
+                    "'Apply corrections', which writes what is missing."
+                )
 
     def _is_ours(self, shown: _Shown) -> bool:
         """Whether the answer can be taken: nobody else gave one, and the label is the one that was planned with."""
@@ -461,7 +477,9 @@ class Sitting:
         if value is not None:
             now = shown.values[bbox[0] : bbox[2], bbox[1] : bbox[3]]
             repaired = int((mask & (now != value)).sum())
-        spent = seconds if seconds is not None else min(time.monotonic() - shown.since, _LONGEST)
+        spent = min(time.monotonic() - shown.since, _LONGEST)
+        if seconds is not None:
+            spent = number_between("seconds", seconds, 0, 24 * 3600)
         return Answer(
             label_field=self._run.label_field,
             sample_id=query.sample_id,
@@ -545,6 +563,7 @@ class Sitting:
         return True
 
     def _view_of(self, query: StoredQuery, answered: Answer | None) -> _Shown:
+        query = self._run.as_named_now(query)
         raw, digest = self._labels.get(self._run, query.sample_id)
         found = answers.read_answers(self._run.dataset, self._run.label_field, sample_ids=[query.sample_id])
         others = [answer for answer in found if answered is None or answer.query_id != answered.query_id]

@@ -13,10 +13,11 @@ import numpy as np
 
 from ...dataset.door.backgrounds import background_class
 from ...dataset.door.classes import ClassMap, classes_of_field
-from ...dataset.door.scan import mask_reader, mask_targets_of, require_label_field, scan_labels
+from ...dataset.door.scan import LabelScan, mask_reader, mask_targets_of, require_label_field, scan_labels
 from ...dataset.fields import appearance
 from ...dataset.fields import schema as sample_fields
 from ...dataset.runs import files, run_records
+from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
 from ...quality import known_errors
@@ -107,7 +108,7 @@ def inject_label_errors(
     if not 0 < fraction <= 1:
         raise LabelQualityError(f"Expected `fraction` in (0, 1], but got {fraction}")
     run_records.require_free_key(dataset, key, [into, error_field], overwrite=overwrite, method=run_records.REHEARSAL)
-    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset.name, key)
+    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset, key)
     files.require_writable(base.parent if not base.exists() else base, 1_000_000)
     parameters: dict[str, Any] = {"fraction": fraction, "kinds": list(wanted), "seed": seed}
     if set(wanted) & set(known_errors.OUTLINE_KINDS):
@@ -117,13 +118,14 @@ def inject_label_errors(
         scan = scan_labels(samples, label_field, progress=report)
         targets = mask_targets_of(samples, label_field)
         classes = classes_of_field(targets, scan.values, ignore_index, label_field)
-        existing = run_records.find_run(dataset, key)
-        folder = files.claim_folder(
-            base,
-            f"{run_records.dataset_id(dataset)}/{key}",
-            {"label_field": label_field, **parameters},
-            in_use=existing.output_dir if existing else None,
-        )
+        planned = run_records.RunRecord(key, run_records.REHEARSAL, label_field, parameters, [into, error_field])
+        fingerprint = {"label_field": label_field, **parameters}
+        with write_run(dataset, planned, base, fingerprint, overwrite=overwrite) as writing:
+            return inject(scan, targets, classes, writing, writing.watched(report))
+
+    def inject(
+        scan: LabelScan, targets: Mapping[Any, str], classes: ClassMap, writing: RunWriting, report: Progress
+    ) -> InjectionReport:
         read = mask_reader(samples, label_field)
         plan = _plan(len(scan.images), fraction, wanted, seed)
         index = background_class(classes, background)
@@ -139,12 +141,11 @@ def inject_label_errors(
                 and (made := _corrupt(mask, kind, wanted, classes, [seed, number], outlines)) is not None
             ):
                 mask, errors[image.sample_id] = made
-            path = folder.path / "masks" / f"{image.sample_id}.png"
+            path = writing.path / "masks" / f"{image.sample_id}.png"
             write_mask(path, mask, classes)
             paths[image.sample_id] = str(path)
             report(number, len(scan.images), "injecting errors")
-        if existing is not None:
-            run_records.remove_results(dataset, existing)
+        writing.replace_results([])
         names: dict[Any, str] = dict(targets or zip(classes.values, classes.names, strict=True))
         text = f"`{label_field}` with known errors, for a rehearsal"
         sample_fields.write_segmentations(dataset, into, paths, text, names)
@@ -156,19 +157,17 @@ def inject_label_errors(
             appearance.color_classes(dataset, [label_field, into], values)
         skipped = [(skip.sample_id, skip.filepath, skip.reason) for skip in scan.skipped]
         result = InjectionReport(key, into, error_field, len(paths), dict(Counter(errors.values())), skipped)
-        run_records.register_run(
-            dataset,
+        writing.finish(
             run_records.RunRecord(
                 key=key,
                 method=run_records.REHEARSAL,
                 label_field=label_field,
                 parameters=parameters,
                 fields=[into, error_field],
-                output_dir=str(folder.path),
+                output_dir=str(writing.path),
                 summary={"kinds": result.kinds, "num_images": result.num_images},
             ),
         )
-        folder.finish()
         return result
 
     if progress is not None:

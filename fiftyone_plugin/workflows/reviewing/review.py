@@ -20,12 +20,15 @@ from ...dataset.door.scan import file_stamp, mask_reader
 from ...dataset.fields import regions
 from ...dataset.fields.regions import STATUSES, StoredRegion
 from ...dataset.fields.schema import ScoreFields
+from ...dataset.fields.values import object_ids, text_or_none
 from ...dataset.journals import reviews
+from ...dataset.journals.append_log import order_of
 from ...dataset.journals.reviews import Review
 from ...dataset.runs import files, run_records
+from ...dataset.runs.claims import claim
 from ...errors import LabelQualityError
 from ...progress import Progress, silent
-from ..scoring.issue_regions import load_scorer, region_file, reviewed_features, score_regions, teach
+from ..scoring.issue_regions import Lesson, load_scorer, region_file, reviewed_features, score_regions, teach
 from ..scoring.record_stage import LABELS_SEEN
 
 _SAMPLES_AT_ONCE = 500
@@ -169,13 +172,13 @@ def review_regions(
     Raises:
         LabelQualityError: if there is no such run, no such decision, or no region
     """
-    if decision not in STATUSES:
+    reviewer = text_or_none("reviewer", reviewer)
+    if not isinstance(decision, str) or decision not in STATUSES:
         raise LabelQualityError(f"Expected `decision` to be one of {list(STATUSES)}, but got {decision!r}")
     record = _scoring_run(samples, key)
     name = ScoreFields(key).regions
     dataset = samples._root_dataset
-    ids = [label_ids] if isinstance(label_ids, str) else label_ids
-    wanted = list(ids) if ids is not None else regions.region_ids(samples, name)
+    wanted = object_ids("label_ids", label_ids) if label_ids is not None else regions.region_ids(samples, name)
     found = regions.find_regions(dataset, name, wanted)
     if not found:
         raise LabelQualityError(
@@ -184,8 +187,8 @@ def review_regions(
         )
     at = regions.utc_now()
     # First what is remembered: were the fields first, a crash between would lose decisions.
-    reviews.add_reviews(dataset, _reviews_of(record, found, decision, reviewer, at))
-    regions.set_status(dataset, name, found, decision, at, reviewer)
+    keys = reviews.add_reviews(dataset, _reviews_of(record, found, decision, reviewer, at), len(found))
+    regions.set_status(dataset, name, found, decision, at, reviewer, order_of(keys[-1]))
     changed = changed_labels(dataset.select(list(dict.fromkeys(region.sample_id for region in found))), key=key)
     return ReviewReport(
         decision, len(found), regions.count_regions(dataset, name, "status"), changed, _change_warnings(record, changed)
@@ -215,10 +218,18 @@ def rescore_regions(samples: Any, *, key: str = "label_quality", progress: Progr
             "regions have the confidence of its predictions"
         )
     dataset, fields = samples._root_dataset, ScoreFields(key)
-    folder, missing, done = _folder(record), 0, 0
+    folder = _folder(record)
     decisions = reviews.newest_reviews(dataset, record.label_field)
     lesson = teach(load_scorer(folder), decisions, record.summary["classes"])
     sample_ids = _with_regions(samples, fields)
+    with claim(dataset, key) as held:
+        return _rescore(dataset, fields, folder, lesson, sample_ids, held.watched(progress))
+
+
+def _rescore(
+    dataset: Any, fields: ScoreFields, folder: Path, lesson: Lesson, sample_ids: Sequence[str], progress: Progress
+) -> RescoreReport:
+    missing, done = 0, 0
     for start in range(0, len(sample_ids), _SAMPLES_AT_ONCE):
         scores: dict[str, list[float]] = {}
         for sample_id in sample_ids[start : start + _SAMPLES_AT_ONCE]:

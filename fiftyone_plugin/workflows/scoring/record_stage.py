@@ -18,6 +18,7 @@ from ...dataset.journals.reviews import Memory
 from ...dataset.runs import files
 from ...errors import LabelQualityError
 from ...progress import Progress
+from ...written_files import is_whole
 from .findings import Findings, Records
 from .issue_regions import RegionFindings, RegionStage, image_key
 from .plan import ScoringPlan
@@ -51,7 +52,7 @@ class RecordStage:
         wanted = [self.record_path(image)]
         if self.plan.write_regions:
             wanted += [self.regions.path(image.sample_id), self.regions.rehearsal_path(image.sample_id)]
-        return all(path.exists() for path in wanted)
+        return all(is_whole(path) for path in wanted)
 
     def pending(self, images: Sequence[LabelledImage]) -> list[LabelledImage]:
         """Images that an interrupted run has left to do; records of labels that were edited since are deleted."""

@@ -34,8 +34,8 @@ def write_results(
     classes: ClassMap,
     source: ProbabilitySource,
     report: ScoringReport,
-) -> None:
-    """Put everything on the dataset, replacing an earlier run under the same key.
+) -> run_records.RunRecord:
+    """Put everything on the dataset, from which an earlier run under the same key was taken away.
 
     Args:
         dataset: the `fiftyone.Dataset`
@@ -47,10 +47,10 @@ def write_results(
         classes: of the label field
         source: of the probabilities
         report: kept with the run
+
+    Returns:
+        the record of the run
     """
-    existing = run_records.find_run(dataset, plan.key)
-    if existing is not None:
-        run_records.remove_results(dataset, existing)
     names = plan.fields
     score_title = quality.RANKING_TITLES[plan.score]
     sample_fields.write_numbers(
@@ -69,7 +69,7 @@ def write_results(
     if regions is not None:
         _write_regions(dataset, plan, stage, images, regions)
     _show(dataset, plan, classes, report)
-    record = run_records.RunRecord(
+    return run_records.RunRecord(
         key=plan.key,
         method=run_records.SCORING,
         label_field=plan.label_field,
@@ -80,7 +80,6 @@ def write_results(
         output_dir=report.output_dir,
         summary=report.as_dict(),
     )  # fmt: skip
-    run_records.register_run(dataset, record)
 
 
 def _write_regions(

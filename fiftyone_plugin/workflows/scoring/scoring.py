@@ -11,6 +11,7 @@ from typing import Any
 from ...dataset.door.classes import ClassMap, classes_of_field
 from ...dataset.door.scan import LabelScan, mask_reader, mask_targets_of, require_label_field, scan_labels
 from ...dataset.runs import files, run_records
+from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...options import split, takes
 from ...progress import Progress, terminal_bar
@@ -71,7 +72,7 @@ def score_label_quality(
     run_records.require_free_key(
         dataset, plan.key, plan.field_names(), overwrite=plan.overwrite, method=run_records.SCORING
     )
-    base = Path(plan.output_dir).expanduser() if plan.output_dir else files.default_output_dir(dataset.name, plan.key)
+    base = Path(plan.output_dir).expanduser() if plan.output_dir else files.default_output_dir(dataset, plan.key)
     files.require_writable(base.parent if not base.exists() else base, 1)
     if model is not None and options.from_logits is not None:
         model_options["from_logits"] = options.from_logits
@@ -96,8 +97,25 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
     scan = scan_labels(samples, plan.label_field, progress=progress)
     files.require_writable(base.parent if not base.exists() else base, _bytes_needed(plan, scan))
     classes, source = _classes(samples, plan, source, scan)
-    folder = _claim(dataset, plan, source, classes, base)
-    stage = RecordStage(plan, classes, folder.path, mask_reader(samples, plan.label_field), scan.places())
+    planned = run_records.RunRecord(plan.key, run_records.SCORING, plan.label_field, {}, plan.field_names())
+    fingerprint = _fingerprint(plan, source, classes)
+    with write_run(dataset, planned, base, fingerprint, overwrite=plan.overwrite, resume=plan.resume) as run:
+        return _score(samples, plan, source, scan, classes, run, started, run.watched(progress))
+
+
+def _score(
+    samples: Any,
+    plan: ScoringPlan,
+    source: ProbabilitySource,
+    scan: LabelScan,
+    classes: ClassMap,
+    run: RunWriting,
+    started: float,
+    progress: Progress,
+) -> ScoringReport:
+    """Measure, judge and write, in the folder of a run."""
+    dataset = samples._dataset
+    stage = RecordStage(plan, classes, run.path, mask_reader(samples, plan.label_field), scan.places())
     pending = stage.pending(scan.images)
     failed = stage.predict(source, pending, progress)
     scored = [image for image in scan.images if image.sample_id not in failed]
@@ -108,11 +126,9 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
     looked = Looked(scan.images, scored, [*scan.skipped, *failed.values()], len(pending))
     report = report_findings(dataset.name, plan, classes, looked, findings, regions)
     warnings = finding_warnings(findings, classes, source, looked) + region_warnings(plan, regions)
-    report = replace(
-        report, warnings=warnings, output_dir=str(folder.path), seconds=round(time.monotonic() - started, 2)
-    )
-    write_results(dataset, plan, stage, scored, findings, regions, classes, source, report)
-    folder.finish()
+    report = replace(report, warnings=warnings, output_dir=str(run.path), seconds=round(time.monotonic() - started, 2))
+    run.replace_results(report.views)
+    run.finish(write_results(dataset, plan, stage, scored, findings, regions, classes, source, report))
     return report
 
 
@@ -134,11 +150,9 @@ def _bytes_needed(plan: ScoringPlan, scan: LabelScan) -> int:
     return int(pixels * share) + 1_000_000
 
 
-def _claim(
-    dataset: Any, plan: ScoringPlan, source: ProbabilitySource, classes: ClassMap, base: Path
-) -> files.RunFolder:
-    existing = run_records.find_run(dataset, plan.key)
-    fingerprint = {
+def _fingerprint(plan: ScoringPlan, source: ProbabilitySource, classes: ClassMap) -> dict[str, Any]:
+    """Everything that decides what is measured of an image."""
+    return {
         "label_field": plan.label_field,
         "source": source.description,
         "classes": [[value, name] for value, name in zip(classes.values, classes.names, strict=True)],
@@ -150,10 +164,3 @@ def _claim(
         "write_map": plan.write_map,
         "regions": [plan.write_regions, plan.min_region_area, plan.max_regions_per_image],
     }
-    return files.claim_folder(
-        base,
-        f"{run_records.dataset_id(dataset)}/{plan.key}",
-        fingerprint,
-        in_use=existing.output_dir if existing else None,
-        resume=plan.resume,
-    )

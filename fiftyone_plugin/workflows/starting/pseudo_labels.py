@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from ...dataset.door.instance_masks import instance_mask
 from ...dataset.fields import appearance
 from ...dataset.fields import schema as fields
 from ...dataset.runs import files, run_records
+from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...models.files.images import read_image
 from ...models.foundation.grounding_prompt import class_phrases
@@ -172,12 +173,12 @@ def generate_pseudo_labels(
     run_records.require_free_key(
         dataset, key, plan.field_names(), overwrite=overwrite, method=run_records.PSEUDO_LABELS
     )
-    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset.name, key)
+    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset, key)
     files.require_writable(base.parent if not base.exists() else base, 1)
     if progress is not None:
-        return _run(samples, plan, base, resume, progress)
+        return _run(samples, plan, base, overwrite, resume, progress)
     with terminal_bar("pseudo labels") as bar:
-        return _run(samples, plan, base, resume, bar)
+        return _run(samples, plan, base, overwrite, resume, bar)
 
 
 # --- where objects come from ----------------------------------------------------------------------------------
@@ -312,19 +313,20 @@ def _prompts(
 # --- image by image -------------------------------------------------------------------------------------------
 
 
-def _run(samples: Any, plan: _Plan, base: Path, resume: bool, progress: Progress) -> PseudoLabelReport:
-    started = time.monotonic()
+def _run(samples: Any, plan: _Plan, base: Path, overwrite: bool, resume: bool, progress: Progress) -> PseudoLabelReport:
+    fingerprint = plan.fingerprint()
+    planned = run_records.RunRecord(plan.key, run_records.PSEUDO_LABELS, plan.key, fingerprint, plan.field_names())
     dataset = samples._root_dataset
-    existing = run_records.find_run(dataset, plan.key)
-    folder = files.claim_folder(
-        base,
-        f"{run_records.dataset_id(dataset)}/{plan.key}",
-        plan.fingerprint(),
-        in_use=existing.output_dir if existing else None,
-        resume=resume,
-    )
+    with write_run(dataset, planned, base, fingerprint, overwrite=overwrite, resume=resume) as run:
+        return _label(samples, plan, planned, run, run.watched(progress))
+
+
+def _label(
+    samples: Any, plan: _Plan, planned: run_records.RunRecord, run: RunWriting, progress: Progress
+) -> PseudoLabelReport:
+    started, dataset = time.monotonic(), run.dataset
     rows = list(zip(*samples.values(["id", "filepath"]), strict=True))
-    stage = _Stage(plan, folder.path, dataset)
+    stage = _Stage(plan, run.path, dataset)
     stage.load_models()
     waiting = [row for row in rows if not stage.is_done(row[0])]
     skipped: list[tuple[str, str, str]] = []
@@ -338,11 +340,12 @@ def _run(samples: Any, plan: _Plan, base: Path, resume: bool, progress: Progress
     kept = [(sample_id, filepath) for sample_id, filepath in rows if sample_id not in failed]
     if not kept:
         raise LabelQualityError(f"No image could be labelled: {skipped[0][2] if skipped else 'no samples'}")
-    report = _report(plan, stage, kept, len(rows) - len(waiting), skipped, folder.path, time.monotonic() - started)
-    if existing is not None:
-        run_records.remove_results(dataset, existing)
-    _write(dataset, plan, stage, kept, report)
-    folder.finish()
+    report = _report(plan, stage, kept, len(rows) - len(waiting), skipped, run.path, time.monotonic() - started)
+    views = [f"{plan.key} empty"] if report.empty else []
+    run.replace_results(views)
+    _write(dataset, plan, stage, kept, views)
+    summary = {"report": report.markdown(), "num_images": report.num_images}
+    run.finish(replace(planned, views=views, output_dir=report.output_dir, summary=summary))
     return report
 
 
@@ -536,7 +539,11 @@ def _report(
 
 
 def _write(
-    dataset: Any, plan: _Plan, stage: _Stage, kept: Sequence[tuple[str, str]], report: PseudoLabelReport
+    dataset: Any,
+    plan: _Plan,
+    stage: _Stage,
+    kept: Sequence[tuple[str, str]],
+    views: Sequence[str],
 ) -> None:
     ids = [sample_id for sample_id, _ in kept]
 
@@ -553,17 +560,9 @@ def _write(
         fields.write_heatmaps(dataset, f"{plan.key}_confidence", paths("confidence"), text)
     counts = {i: sum((stage.notes(i) or {}).get("by_class", {}).values()) for i in ids}
     fields.write_numbers(dataset, f"{plan.key}_num_objects", counts, "Objects that were painted", integer=True)
-    views = []
-    if report.empty:
+    for name in views:
         from fiftyone import ViewField
 
-        name = f"{plan.key} empty"
         view = dataset.match(ViewField(f"{plan.key}_num_objects") == 0)
         appearance.save_view(dataset, name, view, "Images in which nothing was found")
-        views.append(name)
     appearance.color_classes(dataset, [plan.key], plan.targets())
-    record = run_records.RunRecord(
-        plan.key, run_records.PSEUDO_LABELS, plan.key, plan.fingerprint(), plan.field_names(), views,
-        output_dir=report.output_dir, summary={"report": report.markdown(), "num_images": report.num_images},
-    )  # fmt: skip
-    run_records.register_run(dataset, record)

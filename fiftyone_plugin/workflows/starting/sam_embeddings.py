@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from ...dataset.runs import files, run_records
+from ...dataset.runs.claims import claim
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
 from .zoo_checkpoints import find_checkpoint
@@ -83,16 +84,17 @@ def precompute_sam_embeddings(
         >>> precompute_sam_embeddings(dataset, "sam_vit_b_01ec64.pth")  # doctest: +SKIP
     """
     dataset = samples._root_dataset
-    existing = run_records.find_run(dataset, KEY)
+    existing = run_records.find_run(dataset, KEY, unfinished=True)
     run_records.require_free_key(dataset, KEY, [], overwrite=True, method=run_records.SAM_EMBEDDINGS)
     kept = existing.output_dir if existing and existing.dataset_id == run_records.dataset_id(dataset) else None
-    base = Path(output_dir or kept or files.default_output_dir(dataset.name, KEY)).expanduser()
+    base = Path(output_dir or kept or files.default_output_dir(dataset, KEY)).expanduser()
     files.require_writable(base.parent if not base.exists() else base, _BYTES_PER_IMAGE)
     path = find_checkpoint(str(checkpoint))
-    if progress is not None:
-        return _run(samples, path, base, existing, device, half, progress)
-    with terminal_bar("SAM embeddings") as bar:
-        return _run(samples, path, base, existing, device, half, bar)
+    with claim(dataset, KEY):
+        if progress is not None:
+            return _run(samples, path, base, existing, device, half, progress)
+        with terminal_bar("SAM embeddings") as bar:
+            return _run(samples, path, base, existing, device, half, bar)
 
 
 def _run(
@@ -110,9 +112,15 @@ def _run(
     started = time.monotonic()
     dataset = samples._root_dataset
     sam = cached_sam(checkpoint, device, half)
-    folder = base
-    if existing is None or existing.output_dir != str(base):
+    folder, folders = base, [] if existing is None else [str(one) for one in run_records.own_folders(dataset, existing)]
+    if str(base) not in folders:
         folder = files.claim_folder(base, f"{run_records.dataset_id(dataset)}/{KEY}", {"kind": "embeddings"}).path
+    record = run_records.RunRecord(
+        KEY, run_records.SAM_EMBEDDINGS, "", {"checkpoint": checkpoint}, [], output_dir=str(folder), finished=False,
+        folders=[one for one in folders if one != str(folder)],
+    )  # fmt: skip
+    if existing is None:
+        run_records.register_run(dataset, record)
     cache = EmbeddingCache(folder / "embeddings", sam)
     rows = list(zip(*samples.values(["id", "filepath"]), strict=True))
     done_before, skipped = 0, []
@@ -126,14 +134,12 @@ def _run(
             skipped.append((sample_id, filepath, str(error)))
         progress(done, len(rows), "SAM embeddings")
     if len(skipped) == len(rows):
+        if existing is None:
+            run_records.forget_run(dataset, KEY)
         raise LabelQualityError(f"No image has an embedding: {skipped[0][2] if skipped else 'no samples'}")
-    record = run_records.RunRecord(
-        KEY, run_records.SAM_EMBEDDINGS, "", {"checkpoint": checkpoint}, [], output_dir=str(folder),
-        summary={"num_images": len(rows) - len(skipped)},
-    )  # fmt: skip
-    run_records.register_run(dataset, record)
-    files.RunFolder(folder, resumed=False).finish()
     number = len(rows) - len(skipped)
+    run_records.register_run(dataset, replace(record, finished=True, summary={"num_images": number}))
+    files.RunFolder(folder, resumed=False).finish()
     return EmbeddingReport(
         number, number - done_before, checkpoint, str(folder), skipped, round(time.monotonic() - started, 2)
     )

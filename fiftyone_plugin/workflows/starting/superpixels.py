@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,9 +21,11 @@ from ...dataset.door.instance_masks import instance_mask
 from ...dataset.door.masks import read_mask, read_mask_file, resize_nearest
 from ...dataset.fields import schema
 from ...dataset.runs import files, run_records
+from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...models.files.images import read_image
 from ...progress import Progress, terminal_bar
+from ...written_files import is_whole
 from .zoo_checkpoints import find_checkpoint
 
 METHODS: Final = {
@@ -121,12 +123,12 @@ def compute_superpixels(
     _require_source(samples, method, checkpoint, source_field)
     dataset = samples._root_dataset
     run_records.require_free_key(dataset, key, [key], overwrite=overwrite, method=run_records.SUPERPIXELS)
-    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset.name, key)
+    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset, key)
     cut = _cutter(samples, method, checkpoint, source_field, size, device, options)
     if progress is not None:
-        return _run(samples, method, key, cut, size, fill_gaps, base, resume, progress)
+        return _run(samples, method, key, cut, size, fill_gaps, base, overwrite, resume, progress)
     with terminal_bar("superpixels") as bar:
-        return _run(samples, method, key, cut, size, fill_gaps, base, resume, bar)
+        return _run(samples, method, key, cut, size, fill_gaps, base, overwrite, resume, bar)
 
 
 @dataclass(frozen=True)
@@ -214,25 +216,31 @@ def _run(
     size: int | None,
     fill: bool,
     base: Path,
+    overwrite: bool,
     resume: bool,
     progress: Progress,
 ) -> SuperpixelReport:
-    started = time.monotonic()
-    dataset = samples._root_dataset
-    existing = run_records.find_run(dataset, key)
     files.require_writable(base.parent if not base.exists() else base, 1)
-    folder = files.claim_folder(
-        base,
-        f"{run_records.dataset_id(dataset)}/{key}",
-        cutter.description | {"fill_gaps": fill, "size": size},
-        in_use=existing.output_dir if existing else None,
-        resume=resume,
-    )
+    parameters = cutter.description | {"fill_gaps": fill, "size": size}
+    planned = run_records.RunRecord(key, run_records.SUPERPIXELS, "", parameters, [key])
+    dataset = samples._root_dataset
+    with write_run(dataset, planned, base, parameters, overwrite=overwrite, resume=resume) as run:
+        return _write(samples, planned, cutter, size, fill, run, run.watched(progress))
+
+
+def _write(
+    samples: Any,
+    planned: run_records.RunRecord,
+    cutter: _Cutter,
+    size: int | None,
+    fill: bool,
+    run: RunWriting,
+    progress: Progress,
+) -> SuperpixelReport:
+    started, key, method = time.monotonic(), planned.key, str(cutter.description["method"])
     ids, filepaths = samples.values(["id", "filepath"])
     paths, counts, skipped = {}, [], []
-    for sample_id, result in _cut_all(
-        list(zip(ids, filepaths, strict=True)), cutter, size, fill, folder.path, progress
-    ):
+    for sample_id, result in _cut_all(list(zip(ids, filepaths, strict=True)), cutter, size, fill, run.path, progress):
         if isinstance(result, Exception):
             skipped.append((sample_id, dict(zip(ids, filepaths, strict=True))[sample_id], str(result)))
             continue
@@ -240,18 +248,13 @@ def _run(
         counts.append(number)
     if not paths:
         raise LabelQualityError(f"No image could be cut into superpixels: {skipped[0][2] if skipped else 'no samples'}")
-    if existing is not None:
-        run_records.remove_results(dataset, existing)
-    schema.write_segmentations(dataset, key, paths, "Superpixels: ids of the parts that questions are about", {})
+    run.replace_results([])
+    schema.write_segmentations(run.dataset, key, paths, "Superpixels: ids of the parts that questions are about", {})
     report = SuperpixelReport(
         key, method, len(paths), float(np.mean(counts)), skipped, round(time.monotonic() - started, 2)
     )
-    record = run_records.RunRecord(
-        key, run_records.SUPERPIXELS, "", cutter.description | {"fill_gaps": fill, "size": size}, [key],
-        output_dir=str(folder.path), summary={"num_images": len(paths), "per_image": report.per_image},
-    )  # fmt: skip
-    run_records.register_run(dataset, record)
-    folder.finish()
+    summary = {"num_images": len(paths), "per_image": report.per_image}
+    run.finish(replace(planned, output_dir=str(run.path), summary=summary))
     return report
 
 
@@ -261,7 +264,7 @@ def _cut_all(
     for done, (sample_id, filepath) in enumerate(rows, start=1):
         path = folder / "superpixels" / f"{sample_id}.png"
         try:
-            if not path.is_file():
+            if not is_whole(path):
                 image = read_image(filepath)
                 segments = cutter.cut(sample_id, image)
                 if fill:

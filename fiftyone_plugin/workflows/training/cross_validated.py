@@ -21,6 +21,7 @@ from ...dataset.door.scan import (
 )
 from ...dataset.fields import schema as sample_fields
 from ...dataset.runs import files, run_records
+from ...dataset.runs.run_writing import RunWriting, write_run
 from ...progress import Progress, terminal_bar
 from .methods import FINE_TUNED, TrainingMethod, training_method
 
@@ -127,17 +128,23 @@ def train_cross_validated(
     run_records.require_free_key(dataset, key, [fold_field], overwrite=overwrite, method=run_records.TRAINING)
     given = {"architecture": architecture, "encoder": encoder, "weights": weights, "epochs": epochs}
     chosen = training_method(method, folds, {**given, **training_options})
-    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset.name, key)
-    files.require_writable(base.parent if not base.exists() else base, chosen.bytes_needed(len(samples)))
+    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset, key)
+    files.require_writable(base.parent if not base.exists() else base, chosen.bytes_needed(samples.count("id")))
 
     def run(report: Progress) -> TrainingReport:
         scan = scan_labels(samples, label_field, progress=report)
         classes = classes_of_field(mask_targets_of(samples, label_field), scan.values, ignore_index, label_field)
-        folder = claim_training_folder(dataset, key, label_field, classes, scan.images, chosen.said, base, resume)
+        planned = run_records.RunRecord(key, run_records.TRAINING, label_field, {}, [fold_field])
+        fingerprint = training_fingerprint(label_field, classes, scan.images, chosen.said)
+        with write_run(dataset, planned, base, fingerprint, overwrite=overwrite, resume=resume) as writing:
+            return train(scan, classes, writing, writing.watched(report))
+
+    def train(scan: LabelScan, classes: ClassMap, writing: RunWriting, report: Progress) -> TrainingReport:
         examples = training_examples(samples, label_field, classes, scan.images, group_field)
+        model_folder = writing.folder.subfolder("model")
         trained = chosen.train(
             examples,
-            folder.path / "model",
+            model_folder,
             num_classes=len(classes),
             class_names=list(classes.names),
             ignore_index=IGNORED,
@@ -146,23 +153,20 @@ def train_cross_validated(
             **chosen.arguments,
         )
         fold_of = {image.sample_id: trained.fold_of.get(image.filepath) for image in scan.images}
-        existing = run_records.find_run(dataset, key)
-        if existing is not None:
-            run_records.remove_results(dataset, existing)
+        writing.replace_results([])
         text = "Fold of the image: the model of this fold has not seen it"
         sample_fields.write_numbers(dataset, fold_field, fold_of, text, integer=True)
         result = TrainingReport(
             key=key,
             fold_field=fold_field,
-            model_folder=str(folder.path / "model"),
+            model_folder=str(model_folder),
             num_trained=sum(fold is not None for fold in fold_of.values()),
             skipped=left_out(scan, trained.skipped),
             metrics=[fold_numbers(row) for row in trained.metrics],
             classes=list(classes.names),
             notes=list(trained.notes),
         )
-        run_records.register_run(dataset, _record(result, label_field, folder.path, chosen))
-        folder.finish()
+        writing.finish(_record(result, label_field, writing.path, chosen))
         return result
 
     if progress is not None:
@@ -171,40 +175,26 @@ def train_cross_validated(
         return run(bar)
 
 
-def claim_training_folder(
-    dataset: Any,
-    key: str,
-    label_field: str,
-    classes: ClassMap,
-    images: Sequence[LabelledImage],
-    options: Mapping[str, Any],
-    base: Path,
-    resume: bool,
-) -> files.RunFolder:
-    """Find the folder of a training: that of an interrupted one of the same data and options, or a fresh one.
+def training_fingerprint(
+    label_field: str, classes: ClassMap, images: Sequence[LabelledImage], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What tells an interrupted training of the same data and options from another one.
 
     Args:
-        dataset: the `fiftyone.Dataset`
-        key: of the run
         label_field: trained on
         classes: its classes
         images: trained on
         options: all that decides the result beside them
-        base: the wanted folder
-        resume: whether to go on with an interrupted training
 
     Returns:
-        the folder, marked as this run's own
+        plain values
     """
-    existing = run_records.find_run(dataset, key)
-    fingerprint = {
+    return {
         "label_field": label_field,
         "classes": [[value, name] for value, name in zip(classes.values, classes.names, strict=True)],
         "images": files.digest_of(f"{image.filepath}:{image.digest}" for image in images),
         "options": {name: str(value) for name, value in options.items()},
     }
-    owner = f"{run_records.dataset_id(dataset)}/{key}"
-    return files.claim_folder(base, owner, fingerprint, in_use=existing.output_dir if existing else None, resume=resume)
 
 
 def training_examples(

@@ -6,7 +6,6 @@ reviewer has said about a region counts here too, and the other way round.
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from ...dataset.journals.reviews import SAME_IOU, Memory, Review, overlap
 from ...dataset.runs import files
 from ...models.training.training_data import LabelSpace
 from ...progress import Progress
+from ...written_files import written_files
 from ..rehearsing.rehearsal import write_mask
 from ..scoring.issue_regions import region_file
 from ..scoring.record_stage import LABELS_SEEN
@@ -219,8 +219,9 @@ def propose(
         what would change
     """
     proposals, classes = Proposals(), stage.classes
-    for name in ("masks", "regions"):  # what an interrupted call has left
-        shutil.rmtree(stage.folder / name, ignore_errors=True)
+    for left in written_files(stage.folder):  # what an interrupted call has left
+        if left.relative_to(stage.folder).parts[0] in ("masks", "regions"):
+            left.unlink(missing_ok=True)
     sample_of = {image.filepath: image.sample_id for image in scan.images}
     memory = Memory(samples._dataset, label_field)
     read = mask_reader(samples, label_field)

@@ -20,10 +20,11 @@ from ...dataset.fields import schema as sample_fields
 from ...dataset.fields.regions import declare_regions, make_patches, write_regions
 from ...dataset.fields.schema import ScoreFields
 from ...dataset.runs import files, run_records
+from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
 from ..scoring.issue_regions import check_region_options
-from .cross_validated import claim_training_folder, fold_numbers, left_out, training_examples
+from .cross_validated import fold_numbers, left_out, training_examples, training_fingerprint
 from .label_proposals import Proposals, ProposalStage, propose
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def train_noise_robust(
     written = [names.labels, names.regions, names.num_regions, names.changed] if correction else []
     written += [names.fold] if out_of_fold else []
     run_records.require_free_key(dataset, key, written, overwrite=overwrite, method=run_records.NOISE_ROBUST)
-    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset.name, key)
+    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset, key)
     num_models = 1 + folds * out_of_fold
     files.require_writable(base.parent if not base.exists() else base, num_models * _BYTES_PER_MODEL)
     options = {"arch": architecture, "encoder": encoder, "weights": weights, "epochs": epochs, **training_options}
@@ -241,18 +242,23 @@ def train_noise_robust(
             **options, "method": method.config, "out_of_fold": folds if out_of_fold else None,
             "regions": [min_region_area, max_regions_per_image],
         }  # fmt: skip
-        folder = claim_training_folder(dataset, key, label_field, classes, scan.images, parameters, base, resume)
+        planned = run_records.RunRecord(key, run_records.NOISE_ROBUST, label_field, {}, written)
+        fingerprint = training_fingerprint(label_field, classes, scan.images, parameters)
         given = _TrainingInput(samples, label_field, classes, scan, examples, options, resume)
-        found = _train(given, folder.path, method, folds if out_of_fold else None, report)
+        with write_run(dataset, planned, base, fingerprint, overwrite=overwrite, resume=resume) as writing:
+            return train(given, method, parameters, writing, writing.watched(report))
+
+    def train(
+        given: _TrainingInput, method: NoiseRobust, parameters: dict[str, Any], folder: RunWriting, report: Progress
+    ) -> NoiseRobustReport:
+        found = _train(given, folder.folder, method, folds if out_of_fold else None, report)
+        scan, classes = given.scan, given.classes
         stage = ProposalStage(folder.path, classes, min_region_area, max_regions_per_image)
         proposals = propose(samples, label_field, scan, found.whole, stage, report) if correction else Proposals()
-        existing = run_records.find_run(dataset, key)
-        if existing is not None:
-            run_records.remove_results(dataset, existing)
         result = _report(key, given, found, proposals, folder.path)
+        folder.replace_results(_view_names(names, proposals))
         views = _write_fields(given, names, found, proposals, stage) if written else []
-        run_records.register_run(dataset, _record(result, label_field, written, views, folder.path, parameters))
-        folder.finish()
+        folder.finish(_record(result, label_field, written, views, folder.path, parameters))
         return result
 
     if progress is not None:
@@ -350,15 +356,17 @@ class _Trained:
     folds: models.CrossValidation | None
 
 
-def _train(given: _TrainingInput, base: Path, method: NoiseRobust, folds: int | None, report: Progress) -> _Trained:
+def _train(
+    given: _TrainingInput, folder: files.RunFolder, method: NoiseRobust, folds: int | None, report: Progress
+) -> _Trained:
     common: dict[str, Any] = {
         "num_classes": len(given.classes), "class_names": list(given.classes.names), "ignore_index": IGNORED,
         "method": method, "resume": given.resume, "progress": report, **given.options,
     }  # fmt: skip
-    whole = models.train_noise_robust(given.examples, base / _WHOLE, **common)
+    whole = models.train_noise_robust(given.examples, folder.subfolder(str(_WHOLE)), **common)
     if folds is None:
         return _Trained(whole, None)
-    return _Trained(whole, models.cross_validate(given.examples, base / _FOLDS, folds=folds, **common))
+    return _Trained(whole, models.cross_validate(given.examples, folder.subfolder(str(_FOLDS)), folds=folds, **common))
 
 
 def _write_fields(
@@ -385,14 +393,19 @@ def _write_fields(
         appearance.color_classes(dataset, [given.label_field, names.labels], values)
     appearance.color_regions(dataset, names.regions)
     appearance.show_fields(dataset, [names.regions, names.changed])
-    views = [f"{names.key} changed"]
+    views = _view_names(names, proposals)
     changed = dataset.match({names.changed: {"$gt": 0}}).sort_by(names.changed, reverse=True)
     appearance.save_view(dataset, views[0], changed, "Images whose label would change, most first")
     if any(proposals.per_image.values()):
-        views.append(f"{names.key} regions")
         patches = make_patches(dataset, names.regions)
         appearance.save_view(dataset, views[1], patches, "Proposed changes, most confident first")
     return views
+
+
+def _view_names(names: NoiseRobustFields, proposals: Proposals) -> list[str]:
+    if not proposals.masks:
+        return []
+    return [f"{names.key} changed", *([f"{names.key} regions"] if any(proposals.per_image.values()) else [])]
 
 
 def _write_regions(dataset: Any, names: NoiseRobustFields, proposals: Proposals, stage: ProposalStage) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 
 import fiftyone as fo
 import numpy as np
 import pytest
 
 from fiftyone_plugin.dataset.fields.regions import utc_now
-from fiftyone_plugin.dataset.journals import reviews
+from fiftyone_plugin.dataset.journals import append_log, reviews
 
 
 @pytest.fixture
@@ -26,41 +29,70 @@ def review(number=0, **changes):
         label_field="ground_truth", sample_id="a" * 24, label_id=f"{number:024d}", run="label_quality", kind="missing",
         given="road", suggested="car", bbox=(2, 4, 5, 9), shape=(24, 32), mask=mask,
         features={"margin": 0.123456789012345, "size": -1.0}, decision="accepted", reviewer="ada", time=utc_now(),
-        key=f"{number:020d}-x",
     )  # fmt: skip
     return replace(known, **changes)
 
 
+def add(dataset, *rows):
+    return reviews.add_reviews(dataset, rows, len(rows))
+
+
 def test_everything_comes_back_as_it_was(dataset):
     given = review(reviewer=None)
-    assert reviews.add_reviews(dataset, [given]) == 1
+    (key,) = add(dataset, given)
     (found,) = reviews.read_reviews(dataset, "ground_truth")
     assert np.array_equal(found.mask, given.mask)
     for name in ("sample_id", "label_id", "run", "kind", "given", "suggested", "bbox", "shape", "features", "decision",
-                 "reviewer", "time", "key", "label_field"):  # fmt: skip
+                 "reviewer", "time", "label_field"):  # fmt: skip
         assert getattr(found, name) == getattr(given, name), name
+    assert found.key == key
 
 
 def test_only_what_was_asked_for(dataset):
     other = review(1, label_field="other", sample_id="b" * 24)
-    reviews.add_reviews(dataset, [review(0), other])
+    key = add(dataset, review(0), other)[1]
     assert len(reviews.read_reviews(dataset)) == 2
-    assert [r.key for r in reviews.read_reviews(dataset, "other")] == [other.key]
-    assert [r.key for r in reviews.read_reviews(dataset, sample_ids=["b" * 24])] == [other.key]
-    assert [r.key for r in reviews.read_reviews(dataset, keys=[other.key])] == [other.key]
+    assert [r.key for r in reviews.read_reviews(dataset, "other")] == [key]
+    assert [r.key for r in reviews.read_reviews(dataset, sample_ids=["b" * 24])] == [key]
+    assert [r.key for r in reviews.read_reviews(dataset, keys=[key])] == [key]
     assert reviews.read_reviews(dataset, masks=False)[0].mask is None
 
 
-def test_keys_are_in_the_order_of_time(dataset):
-    made = [reviews.Review(**{k: v for k, v in vars(review(i)).items() if k != "key"}) for i in range(20)]
-    reviews.add_reviews(dataset, reversed(made))
+def test_keys_are_in_the_order_of_adding_whatever_clocks_say(dataset, monkeypatch):
+    made = [review(i, time=utc_now() - timedelta(seconds=i)) for i in range(20)]
+    for start in range(0, 20, 4):
+        monkeypatch.setattr(time, "time_ns", lambda start=start: 10**18 - start)
+        add(dataset, *made[start : start + 4])
     assert [r.label_id for r in reviews.read_reviews(dataset)] == [r.label_id for r in made]
+
+
+def test_records_of_older_versions_whose_keys_are_times_come_first(dataset):
+    add(dataset, review(0))
+    place = {"store_name": reviews.STORE, "dataset_id": dataset._doc.id}
+    old = {
+        **append_log.store_documents().find_one({**place, "key": {"$regex": "^0"}}),
+        "key": f"{time.time_ns():020d}-0",
+    }
+    append_log.store_documents().delete_many(place)
+    append_log._counted.clear()
+    append_log.store_documents().insert_one(old)
+    (new,) = add(dataset, review(1))
+    assert new > old["key"]
+    assert [r.label_id for r in reviews.read_reviews(dataset)] == [review(0).label_id, review(1).label_id]
+
+
+def test_many_writers_never_share_a_number(dataset):
+    with ThreadPoolExecutor(4) as pool:
+        keys = [key for found in pool.map(lambda i: add(dataset, review(i), review(i)), range(20)) for key in found]
+    numbers = [append_log.order_of(key) for key in keys]
+    assert sorted(numbers) == list(range(1, 41))
+    assert all(second == first + 1 for first, second in zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def test_reviews_are_of_one_dataset(dataset):
     other = fo.Dataset()
     try:
-        reviews.add_reviews(dataset, [review()])
+        add(dataset, review())
         assert reviews.read_reviews(other) == []
     finally:
         other.delete()
@@ -82,7 +114,7 @@ def test_reviews_are_of_one_dataset(dataset):
     ids=["equal", "given", "suggested", "kind", "sample", "size", "IoU 1/2", "IoU 1/5", "same label"],
 )
 def test_what_counts_as_the_same_region(dataset, second, same):
-    reviews.add_reviews(dataset, [review(0), review(1, **{"label_id": f"{0:024d}"} | second, decision="rejected")])
+    add(dataset, review(0), review(1, **{"label_id": f"{0:024d}"} | second, decision="rejected"))
     counted = [r.decision for r in reviews.newest_reviews(dataset, "ground_truth")]
     assert counted == (["rejected"] if same else ["rejected", "accepted"])
 
@@ -94,7 +126,7 @@ def test_many_reviews_of_many_samples(dataset):
         for number in range(250)
         for turn, decision in enumerate(["accepted", "rejected", "accepted" if number % 2 else "pending"])
     ]
-    reviews.add_reviews(dataset, rows)
+    add(dataset, *rows)
     newest = reviews.newest_reviews(dataset, "ground_truth")
     assert {r.sample_id: r.decision for r in newest} == {r.sample_id: r.decision for r in rows[2::3]}
     assert len(newest) == 250

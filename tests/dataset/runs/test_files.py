@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fiftyone_plugin import written_files
 from fiftyone_plugin.dataset.runs import files
 from fiftyone_plugin.errors import LabelQualityError
 
 
 def test_interrupted_run_is_resumed_and_a_changed_one_starts_over(tmp_path):
     first = files.claim_folder(tmp_path / "run", "me", {"a": 1})
-    (first.path / "records").mkdir()
-    (first.path / "records" / "x.npz").write_bytes(b"x")
+    files.write_bytes(first.path / "records" / "x.npz", b"x")
     again = files.claim_folder(tmp_path / "run", "me", {"a": 1})
     assert again.resumed
     assert (again.path / "records" / "x.npz").exists()
@@ -33,19 +33,68 @@ def test_finished_and_foreign_runs_are_left_alone(tmp_path):
     assert files.claim_folder(tmp_path / "run", "you", {}).path.name == "run-3"
 
 
-def test_a_folder_with_other_files_is_refused(tmp_path):
+def test_in_a_folder_with_other_files_a_run_has_one_of_its_own_name(tmp_path):
     (tmp_path / "thesis.doc").write_text("do not delete")
-    with pytest.raises(LabelQualityError, match="other files"):
-        files.claim_folder(tmp_path, "me", {})
+    (tmp_path / "run.json").write_text("half of a marker {")
+    folder = files.claim_folder(tmp_path, "65f0/label_quality", {}).path
+    assert folder == tmp_path / "label_quality"
+    assert files.remove_run_files(folder, "65f0/label_quality")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "thesis.doc"]
 
 
-def test_only_the_run_s_own_files_are_deleted(tmp_path):
+def test_exactly_what_a_run_wrote_is_deleted(tmp_path):
+    run = files.claim_folder(tmp_path / "run", "me", {})
+    folder = run.path
+    files.write_bytes(folder / "map" / "1.png", b"x")
+    (run.subfolder("model") / "weights").write_bytes(b"x")
+    run.finish()
+    for mine in ("notes.txt", "map/2.png", "masks/1.png", "model/notes.txt"):
+        (folder / mine).parent.mkdir(exist_ok=True)
+        (folder / mine).write_text("mine")
+    (folder / "map" / ".1.png.0-1-1.part").write_bytes(b"half")
+    assert files.remove_run_files(folder, "me")
+    left = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert left == ["map/2.png", "masks/1.png", "model/notes.txt", "notes.txt"]
+    assert not files.remove_run_files(folder, "me")
+
+
+@pytest.mark.parametrize("entry", ["../originals/1.png", "{}/originals/1.png", "link/1.png", "../originals/", "link/"])
+def test_a_forged_list_or_marker_deletes_nothing_of_others(tmp_path, entry):
+    original = tmp_path / "originals" / "1.png"
+    files.write_bytes(original, b"x")
     folder = files.claim_folder(tmp_path / "run", "me", {}).path
-    (folder / "map").mkdir()
-    (folder / "notes.txt").write_text("mine")
-    assert files.remove_run_files(folder)
-    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
-    assert not files.remove_run_files(folder)
+    (folder / "link").symlink_to(tmp_path / "originals")
+    (folder / written_files.LIST).write_text(entry.format(tmp_path) + "\n")
+    files.remove_run_files(folder, "me")
+    files.write_json(tmp_path / "originals" / files.MARKER, {"owner": "you", "finished": False})
+    assert not files.remove_run_files(tmp_path / "originals", "me")
+    assert original.read_bytes() == b"x"
+
+
+def test_half_written_files_of_the_dead_are_swept_up(tmp_path):
+    run = files.claim_folder(tmp_path / "run", "me", {})
+    files.write_bytes(run.path / "map" / "1.png", b"x")
+    dead, living = (
+        run.path / "map" / f".{n}.png.{written_files._machine()}-{p}-1.part"
+        for n, p in ((1, 4194303), (2, os.getpid()))
+    )
+    for path in (dead, living):
+        path.write_bytes(b"half")
+    run.finish()
+    assert not dead.exists()
+    assert living.exists()
+
+
+def test_what_is_cut_short_is_not_whole(tmp_path):
+    image, arrays = tmp_path / "m.png", tmp_path / "a.npz"
+    files.write_png(image, np.arange(64, dtype=np.uint8).reshape(8, 8))
+    np.savez(arrays, x=np.arange(99))
+    for path in (image, arrays):
+        assert written_files.is_whole(path)
+        content = path.read_bytes()
+        for cut in (0, 7, len(content) // 2, len(content) - 1):
+            path.write_bytes(content[:cut])
+            assert not written_files.is_whole(path), (path.name, cut)
 
 
 def test_no_space_and_no_permission(tmp_path, monkeypatch):

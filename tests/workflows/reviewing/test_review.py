@@ -415,7 +415,7 @@ def test_reviews_of_other_features_are_kept_but_teach_nothing(dataset):
     chosen = show_regions(dataset).first().id
     review_regions(dataset, "rejected", label_ids=chosen)
     old = review_history(dataset)[0]
-    reviews.add_reviews(dataset, [reviews.Review(**{**vars(old), "features": {"size": 1.0}, "key": old.key + "x"})])
+    reviews.add_reviews(dataset, [reviews.Review(**{**vars(old), "features": {"size": 1.0}})], 1)
     assert reviewed_regions(dataset)[0].shape == (0, len(quality.FEATURE_NAMES))
     assert len(review_history(dataset)) == 2
 

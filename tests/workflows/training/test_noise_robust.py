@@ -170,7 +170,7 @@ class TestWhatIsLeft:
             (top, left, top + inside.shape[0], left + inside.shape[1]), given.shape, inside, {}, "rejected", "me",
             utc_now(),
         )  # fmt: skip
-        reviews.add_reviews(dataset, [review])
+        reviews.add_reviews(dataset, [review], 1)
         second = train(dataset, tmp_path / "a", overwrite=True)
         dataset.reload()
         assert (second.left_out, second.num_regions) == (1, first.num_regions - 1)

@@ -1,0 +1,67 @@
+"""Kill every job hundreds of times, and say how often what was left differs from what an undisturbed job leaves.
+
+python benchmarks/faults.py --kills 500 --seed 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from demo.isolation import isolated_environment
+from demo.mongod import running_database
+
+
+def main() -> int:
+    """Run the kills; the exit status is 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", nargs="*", help="only these")
+    options = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder,
+        running_database(isolated_environment(folder)) as environment,
+    ):
+        os.environ.clear()
+        os.environ.update(environment)
+        return kill_all(options.kills, options.seed, options.jobs)
+
+
+def kill_all(kills: int, seed: int, jobs: list[str] | None) -> int:
+    """Kill jobs in turn.
+
+    Returns:
+        1 if anything was wrong, else 0
+    """
+    from tests.faults.harness import JOBS, Experiments
+
+    names, started = jobs or list(JOBS), time.monotonic()
+    experiments, rng = Experiments(), random.Random(seed)
+    done, died, wrong = Counter(), Counter(), Counter()
+    for number in range(kills):
+        outcome = experiments.kill(names[number % len(names)], rng)
+        done[outcome.job] += 1
+        died[outcome.job] += outcome.killed
+        wrong[outcome.job] += bool(outcome.problems)
+        for problem in outcome.problems:
+            print(f"WRONG {outcome.job}, killed at {outcome.how}, {outcome.after}: {problem}", flush=True)
+    for name in names:
+        print(f"{name:14} {done[name]:4} tried, {died[name]:4} died in the middle, {wrong[name]:3} wrong")
+    print(
+        f"{sum(done.values())} tried, {sum(died.values())} died in the middle, {sum(wrong.values())} wrong; "
+        f"seed {seed}, {time.monotonic() - started:.0f} s"
+    )
+    return int(sum(wrong.values()) > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Files of a run that other datasets name, too: a clone keeps the paths of the original's files, not copies of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+_IDS = 1_000
+
+
+def named_elsewhere(dataset: Any, fields: Sequence[str], folder: Path) -> set[Path]:
+    """Files below a folder that samples of other datasets name.
+
+    Looked at are datasets that have a field of the same name, or samples of the same ids, as a clone has.
+
+    Args:
+        dataset: the `fiftyone.Dataset` whose files they are
+        fields: that name the files in it
+        folder: of the run
+
+    Returns:
+        the files
+    """
+    rows = dataset._sample_collection.find({}, {"_id": 1}).limit(_IDS)
+    ids, prefix, found = [row["_id"] for row in rows], f"{folder}/", set[Path]()
+    for other, names in _others(dataset):
+        if set(names) & set(fields) or other.find_one({"_id": {"$in": ids}}, {"_id": 1}):
+            for row in other.find({}, dict.fromkeys(names, 1)) if names else ():
+                found |= {Path(text) for text in _texts(row) if text.startswith(prefix)}
+    return found
+
+
+def is_named_elsewhere(dataset: Any, field: str, sample_id: str, path: Path) -> bool:
+    """Whether a sample of another dataset names a file; quick enough to ask for each answer.
+
+    Args:
+        dataset: the `fiftyone.Dataset` whose file it is
+        field: that names the file in it
+        sample_id: of the sample that names it
+        path: of the file
+
+    Returns:
+        whether the file must stay
+    """
+    from bson import ObjectId
+
+    for other, names in _others(dataset):
+        row = other.find_one({"_id": ObjectId(sample_id)}, dict.fromkeys(names, 1)) if names else None
+        if row is not None and str(path) in _texts(row):
+            return True
+        if field in names and other.find_one({f"{field}.mask_path": str(path)}, {"_id": 1}):
+            return True
+    return False
+
+
+def _others(dataset: Any) -> Iterator[tuple[Any, list[str]]]:
+    """Samples of all other datasets, but for copies that FiftyOne makes of views, and their fields with labels."""
+    from fiftyone.core.odm import get_db_conn
+
+    connection = get_db_conn()
+    wanted = {"_id": {"$ne": dataset._doc.id}, "sample_collection_name": {"$regex": "^samples\\."}}
+    for row in connection.datasets.find(wanted, {"sample_collection_name": 1, "sample_fields": 1}):
+        labels = [
+            field.get("db_field") or field["name"]
+            for field in row.get("sample_fields", ())
+            if str(field.get("embedded_doc_type") or "").startswith("fiftyone.core.labels")
+        ]
+        yield connection[row["sample_collection_name"]], labels
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)

@@ -1,0 +1,213 @@
+"""Files that survive a power cut, and the list of those that a run wrote.
+
+A file is written beside its place, brought to the disk and only then renamed: a reader, also one after a power cut,
+finds the old file or the new one and never half of it. Where the file lies in a run's folder, its name is noted in the
+folder's list before, so that deleting the run deletes exactly what it wrote.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import BinaryIO, Final
+
+MARKER: Final = "run.json"
+"""The file that makes a folder a run's own, and says whose."""
+
+LIST: Final = "files.txt"
+"""In a run's folder: what the run wrote there, one path a line; with a slash at its end, a folder and all of it."""
+
+_DEPTH: Final = 8
+_FORGOTTEN: Final = 3600.0
+"""Seconds after which half a file of another machine is taken to be left over."""
+
+
+def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file in one step; its folder is made if need be.
+
+    Args:
+        path: where to
+        write: told the open file
+
+    Raises:
+        OSError: if it cannot be written; nothing half-written stays
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_file(Path(folder) / "a" / "b.txt", lambda file: file.write(b"whole"))
+        ...     (Path(folder) / "a" / "b.txt").read_bytes()
+        b'whole'
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    note(path)
+    partial = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def bring_to_disk(folder: Path) -> None:
+    """Wait until the files of a folder are on the disk, where something else has written them.
+
+    Args:
+        folder: whose files; not those of folders in it
+    """
+    for path in folder.iterdir():
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def note(path: Path) -> None:
+    """Put a file, or a folder and all that will be in it, on the list of the run in whose folder it lies, if any.
+
+    Args:
+        path: of the file or folder
+    """
+    if path.name in (MARKER, LIST):
+        return
+    for folder in list(path.parents)[:_DEPTH]:
+        if (folder / MARKER).is_file():
+            entry = path.relative_to(folder).as_posix() + ("/" if path.is_dir() else "")
+            with (folder / LIST).open("a", encoding="utf-8") as file:
+                file.write(entry + "\n")
+            return
+
+
+def settle(folder: Path) -> None:
+    """Name on a run's list every file of the folders on it; what is put into them from now on is not the run's.
+
+    Args:
+        folder: of the run
+    """
+    names = "".join(f"{path.relative_to(folder).as_posix()}\n" for path in written_files(folder))
+    write_file(folder / LIST, lambda file: file.write(names.encode()))
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is there and not cut short, as far as its format tells without reading all of it.
+
+    Args:
+        path: a PNG, an npz archive, JSON or anything else, which must only hold something
+
+    Returns:
+        False also if it cannot be read
+    """
+    try:
+        if path.suffix == ".npz":
+            return zipfile.is_zipfile(path)
+        if path.suffix == ".json":
+            return isinstance(json.loads(path.read_bytes()), dict | list)
+        with path.open("rb") as file:
+            start = file.read(8)
+            if path.suffix != ".png":
+                return bool(start)
+            file.seek(-12, os.SEEK_END)
+            return start == b"\x89PNG\r\n\x1a\n" and file.read()[4:8] == b"IEND"
+    except (OSError, ValueError):
+        return False
+
+
+def written_files(folder: Path) -> list[Path]:
+    """What a run wrote into its folder, as far as it is still there.
+
+    Args:
+        folder: of the run
+
+    Returns:
+        files within the folder; a list that names others, which no run writes, is not believed
+    """
+    try:
+        lines = (folder / LIST).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return []
+    root, found = folder.resolve(), dict[Path, None]()
+    for line in dict.fromkeys(lines):
+        path = folder / line
+        if not line or ".." in path.parts or not path.parent.resolve().is_relative_to(root):
+            continue
+        if line.endswith("/"):
+            inside = path.rglob("*") if not path.is_symlink() else ()
+            found |= dict.fromkeys(one for one in inside if one.is_symlink() or one.is_file())
+        elif path.is_symlink() or path.is_file():
+            found[path] = None
+    return list(found)
+
+
+def remove_written(folder: Path, keep: Collection[Path] = ()) -> int:
+    """Delete what a run wrote into its folder, its list and its marker, and folders that are empty then.
+
+    Args:
+        folder: of the run; what is not on its list stays
+        keep: files that stay although they are on it
+
+    Returns:
+        number of files that were deleted
+    """
+    files = [path for path in written_files(folder) if path not in keep]
+    below = {parent for path in files for parent in path.parents if folder in parent.parents}
+    for path in files:
+        path.unlink(missing_ok=True)
+    for path in below:
+        sweep(path, everything=True)
+    with contextlib.suppress(OSError):
+        for path in sorted(below, key=lambda one: -len(one.parts)):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        sweep(folder, everything=True)
+        (folder / LIST).unlink(missing_ok=True)
+        (folder / MARKER).unlink(missing_ok=True)
+        folder.rmdir()
+    return len(files)
+
+
+def sweep(folder: Path, *, everything: bool = False) -> int:
+    """Delete half-written files that nobody is writing any more.
+
+    Args:
+        folder: whose files; not those of folders in it
+        everything: also such that somebody may still be writing, where the folder goes anyway
+
+    Returns:
+        how many
+    """
+    swept = 0
+    for path in folder.glob(".*.part"):
+        if everything or _is_left_over(path):
+            path.unlink(missing_ok=True)
+            swept += 1
+    return swept
+
+
+def _is_left_over(path: Path) -> bool:
+    machine, _, rest = path.name.removesuffix(".part").rpartition(".")[2].partition("-")
+    process = rest.partition("-")[0]
+    try:
+        if machine == _machine() and process.isdigit():
+            os.kill(int(process), 0)
+        return time.time() - path.stat().st_mtime > _FORGOTTEN
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+
+
+def _machine() -> str:
+    """A short name of this machine."""
+    return hashlib.blake2b(platform.node().encode(), digest_size=3).hexdigest()

@@ -1,0 +1,358 @@
+"""Kill a job at any moment, start it again, and compare what there is then with what an undisturbed job leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import tempfile
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from PIL import Image
+
+import fiftyone_plugin as lq
+from fiftyone_plugin.dataset.journals.answers import answers_that_count, read_answers
+from fiftyone_plugin.dataset.runs import run_records
+from fiftyone_plugin.progress import silent
+
+CLASSES = {1: "road", 2: "car", 3: "tree", 255: "void"}
+_WRITES = {"insert", "update", "delete", "findAndModify", "create", "createIndexes", "drop", "dropIndexes"}
+_HANGS = 120
+
+
+@dataclass
+class Scene:
+    """A small dataset in a folder of its own."""
+
+    dataset: Any
+    root: Path
+
+    def options(self, name: str) -> dict[str, Any]:
+        return {"output_dir": str(self.root / name), "progress": silent}
+
+    def close(self) -> None:
+        if not self.dataset.deleted:
+            self.dataset.delete()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def make_scene(number: int = 4, size: int = 32) -> Scene:
+    """Images with masks, of which some are wrong, and probabilities of a model that knows better."""
+    root, rng, samples = Path(tempfile.mkdtemp(prefix="faults-")), np.random.default_rng(0), []
+    for sub in ("images", "masks", "probs"):
+        (root / sub).mkdir()
+    for i in range(number):
+        truth = np.ones((size, size), np.uint8)
+        truth[: size // 3] = 3
+        y, x = rng.integers(size // 3, size - 8, 2)
+        truth[y : y + 8, x : x + 8] = 2
+        given = truth.copy()
+        if i % 2 == 0:
+            given[-9:-1, 2:14] = 2
+        names = [root / sub / f"{i}.{end}" for sub, end in (("images", "png"), ("masks", "png"), ("probs", "npy"))]
+        Image.fromarray(np.repeat(truth[..., None] * 60, 3, 2)).save(names[0])
+        Image.fromarray(given).save(names[1])
+        logits = rng.normal(0, 0.3, (3, size, size)) + 5 * (np.arange(3)[:, None, None] == truth - 1)
+        np.save(names[2], (np.exp(logits) / np.exp(logits).sum(0)).astype(np.float32))
+        label = fo.Segmentation(mask_path=str(names[1]))
+        samples.append(fo.Sample(filepath=str(names[0]), ground_truth=label, probabilities=str(names[2])))
+    dataset = fo.Dataset(persistent=True)
+    dataset.add_samples(samples, progress=False)
+    dataset.mask_targets = {"ground_truth": CLASSES}
+    dataset.save()
+    return Scene(dataset, root)
+
+
+# --- jobs -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is killed.
+
+    Attributes:
+        work: the call, which can be made again
+        before: what was done before it
+        key: of the run that it writes; empty if it writes none
+        again: how it is called after a finished run; None if it then must not be called again
+    """
+
+    work: Callable[[Scene], Any]
+    before: Callable[[Scene], Any] = lambda scene: None
+    key: str = ""
+    done: Callable[[Scene], bool] = lambda scene: False
+
+
+def _score(scene: Scene, **options: Any) -> Any:
+    return lq.score_label_quality(
+        scene.dataset, "ground_truth", probabilities="probabilities", **scene.options("score"), **options
+    )
+
+
+def _scored(scene: Scene, key: str = "label_quality") -> bool:
+    return run_records.find_run(scene.dataset, key) is not None
+
+
+def _plan(scene: Scene) -> Any:
+    return lq.plan_correction_queries(
+        scene.dataset, "ground_truth", probabilities="probabilities", superpixel_size=40, budget=60,
+        propagate=False, **scene.options("correction"),
+    )  # fmt: skip
+
+
+def _answer(scene: Scene, number: int = 6) -> None:
+    sitting = lq.open_sitting(scene.dataset, "ground_truth", sitting_id="somebody")
+    for _ in range(number - len(answers_that_count(read_answers(scene.dataset, "ground_truth")))):
+        sitting.correct(sitting.question.alternatives[0])
+    sitting.flush()
+    sitting.close()
+    lq.apply_corrections(scene.dataset, "ground_truth", progress=silent)
+
+
+def _edit(scene: Scene) -> None:
+    for sample in scene.dataset.iter_samples(autosave=True):
+        for detection in sample.ground_truth_objects.detections:
+            detection.label = "tree" if detection.label == "car" else detection.label
+
+
+def _scored_and_reviewed(scene: Scene) -> None:
+    _score(scene)
+    ids = scene.dataset.values("label_quality_regions.detections.id", unwind=True)
+    lq.review_regions(scene.dataset, "accepted", label_ids=ids[:1])
+
+
+JOBS = {
+    "score": Job(_score, key="label_quality", done=_scored),
+    "score again": Job(lambda scene: _score(scene, overwrite=True, methods=["iou"]), _score, "label_quality",
+                       lambda scene: scene.dataset.has_field("label_quality_iou") and _scored(scene)),
+    "rescore": Job(lambda scene: lq.rescore_regions(scene.dataset), _scored_and_reviewed),
+    "superpixels": Job(
+        lambda scene: lq.compute_superpixels(scene.dataset, method="slic", **scene.options("superpixels")),
+        key="superpixels", done=lambda scene: _scored(scene, "superpixels")),
+    "inject": Job(
+        lambda scene: lq.inject_label_errors(scene.dataset, "ground_truth", fraction=0.5, **scene.options("errors")),
+        key="label_errors", done=lambda scene: _scored(scene, "label_errors")),
+    "plan": Job(_plan, key="ground_truth_correction", done=lambda scene: _scored(scene, "ground_truth_correction")),
+    "answer": Job(_answer, _plan),
+    "proposals": Job(lambda scene: lq.apply_proposals(scene.dataset, "label_quality"), _scored_and_reviewed),
+    "finish edits": Job(lambda scene: lq.finish_hand_edits(scene.dataset, "ground_truth"),
+                        lambda scene: (lq.begin_hand_edits(scene.dataset, "ground_truth"), _edit(scene))),
+    "delete": Job(lambda scene: lq.delete_label_quality_run(scene.dataset, "label_quality"), _score, "",
+                  lambda scene: "label_quality" not in scene.dataset.list_runs()),
+}  # fmt: skip
+
+
+# --- what there is --------------------------------------------------------------------------------------------
+
+
+def state_of(scene: Scene) -> dict[str, Any]:
+    """All that a job leaves, without ids, times and folders: fields, files, runs, views, answers."""
+    dataset = fo.load_dataset(scene.dataset.name, reload=True)
+    names = {sample_id: Path(path).stem for sample_id, path in zip(*dataset.values(["id", "filepath"]), strict=True)}
+    rows = {names[str(row["_id"])]: row for row in dataset._sample_collection.find({})}
+    return {
+        "fields": sorted(dataset.get_field_schema()),
+        "samples": {name: _plain(row) for name, row in sorted(rows.items())},
+        "runs": {run.key: [run.finished, sorted(run.fields), sorted(run.views)] for run in run_records.list_runs(
+            dataset, unfinished=True)},
+        "views": sorted(dataset.list_saved_views()),
+        "indexes": sorted(dataset.list_indexes()),
+        "answers": [
+            [names[a.sample_id], a.status, a.value, list(a.bbox), _digest(a.mask.tobytes())]
+            for a in answers_that_count(read_answers(dataset, "ground_truth"))
+        ],
+        "halves": [str(path.relative_to(scene.root)) for path in scene.root.rglob("*.part")],
+    }  # fmt: skip
+
+
+_CHANGING = {"_id", "last_modified_at", "created_at", "reviewed_at", "answered_at", "seconds", "claimed_at", "order",
+             "claimed_by", "_dataset_id", "_media_type", "_rand", "metadata", "values"}  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in sorted(value.items()) if key not in _CHANGING}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, str) and value.startswith("/"):
+        return _digest(Path(value).read_bytes()) if Path(value).is_file() else "missing"
+    return value if isinstance(value, int | bool | None | str) else str(value)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def originals(scene: Scene) -> str:
+    return _digest(b"".join(path.read_bytes() for sub in ("images", "masks") for path in sorted(
+        (scene.root / sub).iterdir())))  # fmt: skip
+
+
+def differences(found: Any, wanted: Any, where: str = "") -> list[str]:
+    """Where two states differ, in words."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        keys = sorted(set(found) | set(wanted))
+        return [text for key in keys for text in differences(found.get(key), wanted.get(key), f"{where}/{key}")]
+    return [] if found == wanted else [f"{where}: {str(found)[:120]} instead of {str(wanted)[:120]}"]
+
+
+# --- killing --------------------------------------------------------------------------------------------------
+
+
+def in_child(work: Callable[[], Any]) -> tuple[int, Any]:
+    """Do something in a fork; its wait status, and what it gave as JSON."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(reading)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            text = json.dumps({"result": work()})
+        except BaseException as error:
+            text = json.dumps({"error": "".join(traceback.format_exception_only(error)), "trace":
+                               traceback.format_exc()[-1500:]})  # fmt: skip
+        with suppress(OSError):
+            os.write(writing, text.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        content = pipe.read()
+    return os.waitpid(child, 0)[1], json.loads(content) if content else None
+
+
+@dataclass
+class Writes:
+    """Counts what changes the disk or the database, and kills the process just before one of them."""
+
+    kill_at: int = 0
+    count: int = 0
+    patched: list[Any] = field(default_factory=list)
+
+    def watch(self) -> Writes:
+        from pymongo.synchronous.pool import Connection
+
+        def guarded(real: Callable[..., Any], counts: Callable[..., bool]) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                if counts(*args):
+                    self.count += 1
+                    if self.count == self.kill_at:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                return real(*args, **kwargs)
+
+            return call
+
+        def is_write(connection: Any, database: str, spec: Any, *rest: Any) -> bool:
+            return next(iter(spec)) in _WRITES
+
+        Connection.command = guarded(Connection.command, is_write)
+        Connection.write_command = guarded(Connection.write_command, lambda *args: True)
+        for name in ("replace", "unlink", "rmdir"):
+            setattr(os, name, guarded(getattr(os, name), lambda *args: True))
+        return self
+
+
+@dataclass
+class Outcome:
+    """What became of one kill.
+
+    Attributes:
+        job: which
+        how: when it was killed
+        after: what was done then: resume, delete or replace
+        killed: whether it died at all
+        problems: in words; empty if all is well
+    """
+
+    job: str
+    how: str
+    after: str
+    killed: bool
+    problems: list[str]
+
+
+class Experiments:
+    """Undisturbed states, remembered by job, and kills."""
+
+    def __init__(self) -> None:
+        self._wanted: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {}
+
+    def undisturbed(self, name: str) -> tuple[dict[str, Any], dict[str, Any], int]:
+        """State before a job and after it, and how often it writes."""
+        if name not in self._wanted:
+            job, scene = JOBS[name], make_scene()
+            try:
+                job.before(scene)
+                before = state_of(scene)
+
+                def counted() -> Any:
+                    writes = Writes().watch()
+                    job.work(scene)
+                    return writes.count
+
+                status, said = in_child(counted)
+                assert status == 0, (name, said)
+                assert "result" in said, (name, said)
+                self._wanted[name] = before, state_of(scene), said["result"]
+            finally:
+                scene.close()
+        return self._wanted[name]
+
+    def kill(self, name: str, rng: random.Random) -> Outcome:
+        """Kill a job once, then go on."""
+        before, wanted, count = self.undisturbed(name)
+        job, scene = JOBS[name], make_scene()
+        place = rng.randint(1, max(count, 1)) if rng.random() < 0.7 else 0
+        after = rng.choice(["resume", "resume", "resume", "delete"]) if job.key and name != "score again" else "resume"
+        delay = rng.uniform(0.005, 0.8)
+        try:
+            job.before(scene)
+            first = originals(scene)
+
+            def work() -> None:
+                if place:
+                    Writes(place).watch()
+                else:
+                    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+                    signal.setitimer(signal.ITIMER_REAL, delay)
+                job.work(scene)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+            status, said = in_child(work)
+            killed = os.WIFSIGNALED(status)
+            problems = [] if killed or "result" in (said or {}) else [f"not killed, but: {said}"]
+            scene.dataset = fo.load_dataset(scene.dataset.name, reload=True)
+            problems += self._go_on(job, scene, after, before, wanted)
+            if originals(scene) != first:
+                problems.append("an original image or mask has changed")
+            return Outcome(name, f"write {place}" if place else f"{delay:.3f} s", after, killed, problems)
+        finally:
+            scene.close()
+
+    def _go_on(self, job: Job, scene: Scene, after: str, before: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+        if after == "delete":
+            if job.key in scene.dataset.list_runs():
+                lq.delete_label_quality_run(scene.dataset, job.key)
+                return differences(_without_answers(state_of(scene)), _without_answers(before))
+            if not job.done(scene):  # nothing was registered, so nothing was written
+                return differences(state_of(scene), before)
+        if not job.done(scene):
+            status, said = in_child(lambda: bool(job.work(scene)) or True)
+            if "result" not in (said or {}):
+                return [f"cannot go on ({status}): {said}"]
+        return differences(state_of(scene), wanted)
+
+
+def _without_answers(state: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in state.items() if key != "answers"}

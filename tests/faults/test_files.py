@@ -1,0 +1,157 @@
+"""Damaged, shared and renamed things of a correction: made again, left to others, known again."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from PIL import Image
+
+import fiftyone_plugin as lq
+from fiftyone_plugin.dataset.journals.answers import read_answers
+from fiftyone_plugin.dataset.runs import run_records
+from fiftyone_plugin.errors import LabelQualityError
+from fiftyone_plugin.progress import silent
+from tests.faults.harness import _answer, _edit, _plan, _score, state_of
+
+FIELD = "ground_truth"
+
+
+def corrected(dataset):
+    return [Path(path) for path in dataset.values(f"{FIELD}_corrected.mask_path")]
+
+
+def test_what_is_derived_is_made_again(scene):
+    """Empty, cut, wrong, of another size, gone; and the list of labels emptied."""
+    _plan(scene)
+    _answer(scene)
+    wanted = state_of(scene)
+    paths = corrected(scene.dataset)
+    paths[0].write_bytes(b"")
+    paths[1].write_bytes(paths[1].read_bytes()[:-9])
+    Image.fromarray(np.full((32, 32), 2, np.uint8)).save(paths[2])
+    paths[3].unlink()
+    (paths[0].parent / "labels.json").write_bytes(b"")
+    lq.apply_corrections(scene.dataset, FIELD, progress=silent)
+    assert state_of(scene) == wanted
+    Image.fromarray(np.full((3, 3), 2, np.uint8)).save(corrected(scene.dataset)[0])
+    lq.export_corrected_labels(scene.dataset, scene.root / "export", FIELD)
+    assert sorted(path.name for path in (scene.root / "export").iterdir()) == ["0.png", "1.png", "2.png", "3.png"]
+
+
+def test_images_that_came_after_the_plan_are_exported_and_said(scene):
+    _plan(scene)
+    old = scene.dataset.first()
+    scene.dataset.add_sample(
+        fo.Sample(filepath=str(scene.root / "images" / "new.png"),
+                  ground_truth=fo.Segmentation(mask_path=old.ground_truth.mask_path))
+    )  # fmt: skip
+    report = lq.apply_corrections(scene.dataset, FIELD, progress=silent)
+    assert report.added == 1
+    assert "1 images were added" in report.markdown()
+    lq.export_corrected_labels(scene.dataset, scene.root / "export", FIELD)
+    assert (scene.root / "export" / "new.png").is_file()
+
+
+def test_a_clone_keeps_its_labels_and_goes_on_with_its_answers(scene):
+    _plan(scene)
+    _answer(scene, 3)
+    clone = scene.dataset.clone()
+    try:
+        before = [path.read_bytes() for path in corrected(clone)]
+        _answer(scene, 12)
+        assert [path.read_bytes() for path in corrected(clone)] == before
+        with pytest.raises(LabelQualityError, match="copy of another one"):
+            lq.open_sitting(clone, FIELD, sitting_id="x")
+        lq.delete_label_quality_run(scene.dataset, f"{FIELD}_correction")
+        assert [path.read_bytes() for path in corrected(clone)] == before
+        lq.plan_correction_queries(
+            clone, FIELD, probabilities="probabilities", superpixel_size=40, budget=5, propagate=False,
+            output_dir=str(scene.root / "of the clone"), progress=silent,
+        )  # fmt: skip
+        assert len(read_answers(clone, FIELD)) == 3
+        assert [path.read_bytes() for path in corrected(clone)] == before
+    finally:
+        clone.delete()
+
+
+def test_deleting_a_run_leaves_what_a_clone_names(scene):
+    _score(scene)
+    clone = scene.dataset.clone()
+    try:
+        paths = [Path(path) for path in clone.values("label_quality_map.map_path")]
+        lq.delete_label_quality_run(scene.dataset, "label_quality")
+        assert all(path.is_file() for path in paths)
+        assert not list((scene.root / "score" / "records").glob("*"))
+    finally:
+        clone.delete()
+
+
+def test_a_lost_record_is_adopted_with_its_answers(scene):
+    _plan(scene)
+    _answer(scene)
+    answers, paths = len(read_answers(scene.dataset, FIELD)), corrected(scene.dataset)
+    scene.dataset.delete_run(f"{FIELD}_correction")
+    _plan(scene)
+    assert len(read_answers(scene.dataset, FIELD)) == answers
+    assert corrected(scene.dataset) == paths
+    assert run_records.find_run(scene.dataset, f"{FIELD}_correction").summary["round"] == 2
+
+
+def test_unfinished_edits_stay_and_finished_ones_are_taken_once(scene, monkeypatch):
+    from fiftyone_plugin.workflows.correcting import outside_answers
+
+    lq.begin_hand_edits(scene.dataset, FIELD)
+    _edit(scene)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        lq.begin_hand_edits(scene.dataset, FIELD)
+    assert any("edited and not finished" in str(one.message) for one in said)
+    # Killed between keeping the answers and renewing the offer, then something else is said about the same pixels.
+    with monkeypatch.context() as patch:
+        patch.setattr(outside_answers._Offer, "save", lambda *_: None)
+        assert lq.finish_hand_edits(scene.dataset, FIELD).num_answers > 0
+    assert lq.finish_hand_edits(scene.dataset, FIELD).num_answers == 0
+
+
+def test_a_class_that_gets_another_name_is_known_again(scene):
+    _plan(scene)
+    names = {1: "street", 2: "automobile", 3: "tree", 255: "void"}
+    scene.dataset.mask_targets = {**scene.dataset.mask_targets, FIELD: names}
+    scene.dataset.save()
+    sitting = lq.open_sitting(scene.dataset, FIELD, sitting_id="a")
+    while (given := sitting.question.given) == "tree":
+        sitting.skip()
+    assert given in ("street", "automobile")
+    assert not {"road", "car"} & set(sitting.question.alternatives)
+    sitting.confirm()
+    answer = read_answers(scene.dataset, FIELD)[-1]
+    assert names[answer.value] == given
+    assert answer.repaint() is not None
+
+
+def test_a_name_of_a_dataset_leads_nowhere(scene):
+    scene.dataset.name = f"../../../{scene.root.name}"
+    report = lq.score_label_quality(scene.dataset, FIELD, probabilities="probabilities", progress=silent)
+    assert Path(report.output_dir).resolve().is_relative_to(Path(fo.config.default_dataset_dir).resolve())
+    lq.delete_label_quality_run(scene.dataset, "label_quality")
+    assert not Path(report.output_dir).exists()
+
+
+def test_a_full_disk_is_said_at_once_and_keeps_the_answer(scene, monkeypatch):
+    from fiftyone_plugin.dataset.runs import files
+
+    _plan(scene)
+    sitting = lq.open_sitting(scene.dataset, FIELD, sitting_id="a")
+    monkeypatch.setattr(files, "is_writable", lambda folder: False)
+    sitting.correct(sitting.question.alternatives[0])
+    assert "kept" in sitting.message
+    assert "read-only" in sitting.message
+    assert len(read_answers(scene.dataset, FIELD)) == 1
+    sitting.flush()
+    with pytest.raises(LabelQualityError, match="read-only"):
+        lq.delete_label_quality_run(scene.dataset, f"{FIELD}_correction")
+    assert scene.dataset.has_field(f"{FIELD}_queries")
