@@ -15,17 +15,18 @@ from ...models.segmenters.class_names import (
     ChannelMatch,
     are_names,
     closest_names,
+    concept,
     match_by_name,
     match_by_number,
     plain_name,
 )
-from .masks import pack_rgb
+from .masks import is_rgb, pack_rgb
 
 IGNORED = -1
 """Class index of pixels that count for nothing."""
 
-VOID_NAMES = frozenset({"void", "ignore", "ignored", "ignore_index"})
-"""Class names that mean "no label here" in the datasets in use (CamVid's `void`, for instance)."""
+VOID_NAMES = frozenset({"void", "ignore", "ignored", "ignoreindex", "ignorelabel", "dontcare"})
+"""Class names, as `plain_name` writes them, that mean "no label here" in the datasets in use (CamVid's `void`)."""
 
 UNMATCHED: Final = ("error", "ignore")
 """What to do about classes of the labels that no channel predicts."""
@@ -42,6 +43,7 @@ class ClassMap:
         rgb: whether mask values are packed RGB colours
         channels: the model's channels that predict each class, once they are settled; those of one class are summed
         further: more mask values, each with its class index, where several values are one class
+        reasons: (mask value, name, why) of those that are ignored
     """
 
     values: tuple[int | None, ...]
@@ -50,6 +52,7 @@ class ClassMap:
     rgb: bool = False
     channels: tuple[tuple[int, ...], ...] = ()
     further: tuple[tuple[int, int], ...] = ()
+    reasons: tuple[tuple[int, str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -125,7 +128,7 @@ class ClassMap:
 
     def format_values(self, values: Sequence[int]) -> str:
         """Write mask values as the user knows them: integers, or hex colours."""
-        return ", ".join(f"#{value:06x}" if self.rgb else str(value) for value in values)
+        return ", ".join(_format(value, self.rgb) for value in values)
 
     def value_list(self) -> str:
         """The mask values of all classes, for messages."""
@@ -133,6 +136,10 @@ class ClassMap:
         if len(present) > 12:
             return f"{self.format_values(present[:5])}, ... {self.format_values(present[-1:])}"
         return self.format_values(present)
+
+
+def _format(value: int, rgb: bool) -> str:
+    return f"#{value:06x}" if rgb else str(value)
 
 
 def classes_of_field(
@@ -148,11 +155,12 @@ def classes_of_field(
             dataset names none, then every value that occurs is a class
         seen: mask values that occur, each with the number of images it occurs in
         ignore_index: mask value(s) or class name(s) that count for nothing; None for none; "auto" for 255
-            (unless it is a named class) and for classes called void or ignore
+            (unless it is a named class, or nothing but 0 and 255 occurs), for classes called void or ignore, and for a
+            0 that is not listed where another value is the background
         field: name of the label field, for messages
 
     Returns:
-        the classes, by ascending mask value
+        the classes, by ascending mask value; colours as they are listed; an unlisted 0 or black is the background
 
     Raises:
         LabelQualityError: if values occur that are no class, or fewer than two classes are left
@@ -162,16 +170,23 @@ def classes_of_field(
         >>> classes.names, sorted(classes.ignored)
         (('road', 'car'), [3, 255])
     """
-    rgb = bool(targets) and all(isinstance(key, str) and key.startswith("#") for key in targets or {})
+    rgb = is_rgb(targets or {})
     named = {_as_value(key): str(name) for key, name in (targets or {}).items()}
-    ignored = _ignored_values(ignore_index, named, rgb)
-    if not named:
-        named = {value: str(value) for value in seen}
-    if 0 in seen and 0 not in named and not rgb:
-        named[0] = "background"  # FiftyOne never draws 0, so mask_targets seldom name it
-    classes = {value: named[value] for value in sorted(named) if value not in ignored}
-    found = ClassMap(tuple(classes), tuple(classes.values()), frozenset(ignored), rgb)
-    found = replace(found, names=_distinct(found.names, [found.format_values([value]) for value in classes]))
+    listed = bool(named)
+    named = named if rgb else dict(sorted(named.items() if listed else ((value, str(value)) for value in seen)))
+    ignored = _ignored_values(ignore_index, named if listed else {}, rgb, seen)
+    if 0 in seen and 0 not in named:  # FiftyOne never draws 0 or #000000, so mask_targets seldom name it
+        if _is_auto(ignore_index) and background_value(named) is not None:
+            ignored.setdefault(0, f"not listed, and {named[background_value(named)]!r} has another value")
+        named = {0: "background", **named}
+    classes = {value: name for value, name in named.items() if value not in ignored}
+    found = ClassMap(
+        tuple(classes),
+        _distinct(list(classes.values()), [_format(value, rgb) for value in classes]),
+        frozenset(ignored),
+        rgb,
+        reasons=tuple((value, named.get(value, ""), reason) for value, reason in sorted(ignored.items())),
+    )
     _require_classes(found, seen, field)
     return found
 
@@ -186,6 +201,13 @@ def _require_classes(classes: ClassMap, seen: Mapping[int, int], field: str) -> 
         raise LabelQualityError(
             f"Expected class values in `{field}`, but got {len(classes)} different ones, which looks like instance "
             "ids; pass a semantic field, or name the classes in `dataset.mask_targets`"
+        )
+    named = [value for value in classes.values if value]
+    if set(seen) == {0, 255} and (255, "", "255 without a name") in classes.reasons and len(named) == 1:
+        raise LabelQualityError(
+            f"Expected the value {named[0]} ({classes.names[-1]}) in `{field}`, but only 0 and 255 occur; if 255 is "
+            f"{classes.names[-1]}, say so: `dataset.mask_targets[{field!r}] = {{255: {classes.names[-1]!r}}}`, else "
+            "pass `ignore_index=255`"
         )
     known = {*classes.values, *classes.ignored}
     unknown = {value: count for value, count in seen.items() if value not in known}
@@ -203,16 +225,27 @@ def _as_value(key: int | str) -> int:
     return int(text[1:], 16) if text.startswith("#") else int(text)
 
 
+def background_value(named: Mapping[int, str]) -> int | None:
+    """The mask value whose class is called background or the like; None if none is."""
+    return next((value for value, name in named.items() if concept(name) == concept("background")), None)
+
+
+def _is_auto(ignore_index: object) -> bool:
+    return isinstance(ignore_index, str) and ignore_index.strip().lower() == "auto"
+
+
 def _ignored_values(
-    ignore_index: int | str | Sequence[int | str] | None, named: Mapping[int, str], rgb: bool
-) -> set[int]:
+    ignore_index: int | str | Sequence[int | str] | None, named: Mapping[int, str], rgb: bool, seen: Mapping[int, int]
+) -> dict[int, str]:
+    """Mask values that count for nothing, each with the reason."""
     if ignore_index is None:
-        return set()
-    if isinstance(ignore_index, str) and ignore_index.strip().lower() == "auto":
-        void = {value for value, name in named.items() if name.lower() in VOID_NAMES}
-        return void if rgb or 255 in named else void | {255}
+        return {}
+    if _is_auto(ignore_index):
+        void = {value: "its name" for value, name in named.items() if plain_name(name) in VOID_NAMES}
+        binary = not named and 255 in seen and set(seen) <= {0, 255}
+        return void if rgb or 255 in named or binary else void | {255: "255 without a name"}
     entries = [ignore_index] if isinstance(ignore_index, int | str) else list(ignore_index)
-    return {_ignored_value(entry, named) for entry in entries}
+    return {_ignored_value(entry, named): "`ignore_index`" for entry in entries}
 
 
 def _ignored_value(entry: int | str, named: Mapping[int, str]) -> int:
@@ -361,6 +394,8 @@ def _in_channel_order(
         ignored=classes.ignored | {value for value, _ in left_out if value is not None},
         channels=tuple(channels),
         further=tuple((value, place) for value, place in further if value is not None),
+        reasons=classes.reasons
+        + tuple((value, name, "the model has no such class") for value, name in left_out if value is not None),
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -12,14 +14,61 @@ from PIL import Image
 from ...errors import LabelQualityError
 
 
-def read_mask(segmentation: Any) -> np.ndarray:
+@dataclass(frozen=True)
+class MaskReading:
+    """How the values of mask files are understood, where a file can be read in two ways.
+
+    Attributes:
+        colours: whether palette files give their colours, as FiftyOne reads them, or their indices
+        white: what white is in a file of one bit per pixel; FiftyOne reads 255
+    """
+
+    colours: bool = False
+    white: int = 255
+
+
+PLAIN: Final = MaskReading()
+"""Palette files give their indices, white is 255."""
+
+
+def reading_of(targets: Mapping[int | str, str]) -> MaskReading:
+    """How the masks of a field are understood, by its `mask_targets`.
+
+    Hex targets name colours, so palette files are read by their colours, as FiftyOne reads them. White in 1-bit files
+    is 255, unless the targets name 1 and no 255.
+
+    Args:
+        targets: mask value or hex colour to class name; may be empty
+
+    Returns:
+        the reading
+
+    Example:
+        >>> reading_of({"#ff0000": "car"}), reading_of({1: "lesion"}).white
+        (MaskReading(colours=True, white=255), 1)
+    """
+    values = {str(key) for key in targets}
+    return MaskReading(is_rgb(targets), 1 if "1" in values and "255" not in values else 255)
+
+
+def is_rgb(targets: Mapping[int | str, str]) -> bool:
+    """Whether `mask_targets` name hex colours.
+
+    Example:
+        >>> is_rgb({"#ff0000": "car"}), is_rgb({1: "car"}), is_rgb({})
+        (True, False, False)
+    """
+    return bool(targets) and all(isinstance(key, str) and key.startswith("#") for key in targets)
+
+
+def read_mask(segmentation: Any, reading: MaskReading = PLAIN) -> np.ndarray:
     """Read the pixel values of a `fiftyone.Segmentation`.
 
-    Palette PNGs (PASCAL VOC's, for instance) give their indices, not their colours; an alpha channel is
-    dropped, and an RGB file whose channels are equal is read as grey.
+    An alpha channel is dropped, and an RGB file whose channels are equal is read as grey.
 
     Args:
         segmentation: a label with `mask` (array in the database) or `mask_path` (image on disk)
+        reading: how palette and 1-bit files are understood
 
     Returns:
         (H, W) integer mask values, or (H, W, 3) uint8 colours of an RGB mask
@@ -32,14 +81,15 @@ def read_mask(segmentation: Any) -> np.ndarray:
         return _as_mask(np.asarray(segmentation.mask), "the mask in the database")
     if not segmentation.mask_path:
         raise LabelQualityError("Expected a Segmentation with `mask` or `mask_path`, but both are empty")
-    return read_mask_file(segmentation.mask_path)
+    return read_mask_file(segmentation.mask_path, reading)
 
 
-def read_mask_file(path: str | Path) -> np.ndarray:
+def read_mask_file(path: str | Path, reading: MaskReading = PLAIN) -> np.ndarray:
     """Read a mask image from disk.
 
     Args:
         path: an image file
+        reading: how palette and 1-bit files are understood
 
     Returns:
         (H, W) integer mask values, or (H, W, 3) uint8 colours
@@ -57,11 +107,19 @@ def read_mask_file(path: str | Path) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            return _as_mask(np.array(image), str(path))
+            return _as_mask(_pixels(image, reading), str(path))
     except (SyntaxError, ValueError) as error:  # PIL reports a broken PNG chunk as either
         if isinstance(error, LabelQualityError):
             raise
         raise OSError(f"Could not read the mask {path}: {error}") from error
+
+
+def _pixels(image: Image.Image, reading: MaskReading) -> np.ndarray:
+    if reading.colours and image.mode in ("P", "PA"):
+        return np.array(image.convert("RGB"))
+    if image.mode == "1":
+        return np.array(image).astype(np.uint8) * np.uint8(reading.white)
+    return np.array(image)
 
 
 def _as_mask(mask: np.ndarray, name: str) -> np.ndarray:

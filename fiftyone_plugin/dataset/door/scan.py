@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,7 +15,7 @@ from PIL import Image
 
 from ...errors import LabelQualityError
 from ...progress import Progress, silent
-from .masks import mask_digest, pack_rgb, read_mask, read_mask_file
+from .masks import MaskReading, mask_digest, pack_rgb, read_mask, read_mask_file, reading_of
 
 _EXIF_ORIENTATION = 0x0112
 _CHUNK = 64
@@ -31,6 +31,7 @@ class LabelledImage:
         size: (H, W) of the mask
         digest: hash of the mask's pixels
         stamp: of the mask's file when it was read, see `file_stamp`; None where it is in the database
+        mask_path: the mask's file; None where it is in the database
     """
 
     sample_id: str
@@ -38,6 +39,7 @@ class LabelledImage:
     size: tuple[int, int]
     digest: str
     stamp: tuple[int, ...] | None = None
+    mask_path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -135,12 +137,19 @@ def mask_targets_of(samples: Any, label_field: str) -> dict[int | str, str]:
     return dict(samples.mask_targets.get(label_field) or samples.default_mask_targets or {})
 
 
-def scan_labels(samples: Any, label_field: str, *, progress: Progress = silent) -> LabelScan:
+def scan_labels(
+    samples: Any,
+    label_field: str,
+    *,
+    targets: Mapping[int | str, str] | None = None,
+    progress: Progress = silent,
+) -> LabelScan:
     """Read every mask once.
 
     Args:
         samples: a dataset or view whose `label_field` is a Segmentation field
         label_field: its name
+        targets: instead of the field's own `mask_targets`
         progress: told after each chunk of samples
 
     Returns:
@@ -149,7 +158,7 @@ def scan_labels(samples: Any, label_field: str, *, progress: Progress = silent) 
     Raises:
         LabelQualityError: if no sample can be used, or a mask and its image differ in shape
     """
-    rgb = _has_rgb_targets(mask_targets_of(samples, label_field))
+    reading = reading_of(mask_targets_of(samples, label_field) if targets is None else targets)
     total = samples.count("id")
     images: list[LabelledImage] = []
     skipped: list[SkippedSample] = []
@@ -157,7 +166,7 @@ def scan_labels(samples: Any, label_field: str, *, progress: Progress = silent) 
     with ThreadPoolExecutor(max_workers=4) as pool:
         rows = samples.select_fields(label_field).iter_samples()
         for chunk in _chunks(rows, _CHUNK):
-            for result in pool.map(lambda sample: _look_at(sample, label_field, rgb), chunk):
+            for result in pool.map(lambda sample: _look_at(sample, label_field, reading), chunk):
                 if isinstance(result, SkippedSample):
                     skipped.append(result)
                 else:
@@ -169,17 +178,13 @@ def scan_labels(samples: Any, label_field: str, *, progress: Progress = silent) 
     return LabelScan(images, skipped, dict(values))
 
 
-def _has_rgb_targets(targets: dict[int | str, str]) -> bool:
-    return bool(targets) and all(isinstance(key, str) and key.startswith("#") for key in targets)
-
-
 def _nothing_usable(label_field: str, skipped: list[SkippedSample]) -> str:
     reasons = Counter(skip.reason.split(":")[0] for skip in skipped)
     listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
     return f"Expected samples with an image and a mask in `{label_field}`, but none of {len(skipped)} has: {listed}"
 
 
-def _look_at(sample: Any, label_field: str, rgb: bool) -> tuple[LabelledImage, list[int]] | SkippedSample:
+def _look_at(sample: Any, label_field: str, reading: MaskReading) -> tuple[LabelledImage, list[int]] | SkippedSample:
     def skip(reason: str) -> SkippedSample:
         return SkippedSample(sample.id, sample.filepath, reason)
 
@@ -188,7 +193,7 @@ def _look_at(sample: Any, label_field: str, rgb: bool) -> tuple[LabelledImage, l
         return skip("no label")
     stamp = file_stamp(label.mask_path) if label.mask is None else None  # taken first: a later change shows
     try:
-        mask = read_mask(label)
+        mask = read_mask(label, reading)
     except (OSError, LabelQualityError) as error:
         return skip(f"unreadable mask: {error}")
     try:
@@ -196,14 +201,15 @@ def _look_at(sample: Any, label_field: str, rgb: bool) -> tuple[LabelledImage, l
     except (OSError, SyntaxError, ValueError) as error:
         return skip(f"unreadable image: {error}")
     require_same_shape(mask.shape[:2], image_size, sample.filepath)
-    values = pack_rgb(mask) if rgb else mask
+    values = pack_rgb(mask) if reading.colours else mask
     if values.ndim == 3:
         return skip(
             "RGB mask in a field without hex mask_targets: name the colours in "
             f"`dataset.mask_targets[{label_field!r}]`, e.g. {{'#ff0000': 'car'}}"
         )
     size = (int(mask.shape[0]), int(mask.shape[1]))
-    return LabelledImage(sample.id, sample.filepath, size, mask_digest(mask), stamp), _present(values)
+    path = label.mask_path if label.mask is None else None
+    return LabelledImage(sample.id, sample.filepath, size, mask_digest(mask), stamp, path), _present(values)
 
 
 def _present(values: np.ndarray) -> list[int]:
@@ -274,12 +280,15 @@ def file_stamp(path: str) -> tuple[int, ...] | None:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
-def mask_reader(samples: Any, label_field: str) -> Callable[[str], np.ndarray]:
+def mask_reader(
+    samples: Any, label_field: str, targets: Mapping[int | str, str] | None = None
+) -> Callable[[str], np.ndarray]:
     """A function that reads the mask of a sample by its id, fresh from disk or database.
 
     Args:
         samples: the dataset or view
         label_field: its Segmentation field
+        targets: instead of the field's own `mask_targets`
 
     Returns:
         sample id -> (H, W) or (H, W, 3) mask values
@@ -287,14 +296,15 @@ def mask_reader(samples: Any, label_field: str) -> Callable[[str], np.ndarray]:
     dataset = samples._dataset
     ids, paths = dataset.values(["id", f"{label_field}.mask_path"])
     path_of = dict(zip(ids, paths, strict=True))
+    reading = reading_of(mask_targets_of(samples, label_field) if targets is None else targets)
 
     def read(sample_id: str) -> np.ndarray:
         path = path_of.get(sample_id)
         if path:
-            return read_mask_file(path)
+            return read_mask_file(path, reading)
         label = dataset[sample_id][label_field]
         if label is None:
             raise LabelQualityError(f"Expected a mask in `{label_field}`, but sample {sample_id} has none")
-        return read_mask(label)
+        return read_mask(label, reading)
 
     return read

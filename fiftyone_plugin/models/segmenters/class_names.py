@@ -121,7 +121,7 @@ def match_by_name(
         {0: ChannelMatch(channels=(1,), how='name'), 1: ChannelMatch(channels=(0,), how='synonym')}
     """
     found = dict(taken or {})
-    for how, key in (("name", plain_name), ("synonym", _concept)):
+    for how, key in (("name", plain_name), ("synonym", concept)):
         used = {channel for match in found.values() for channel in match.channels}
         free = _by_key(channel_names, key, skip=used)
         for name, classes in _by_key(class_names, key, skip=set(found)).items():
@@ -184,8 +184,19 @@ def closest_names(name: str, others: Sequence[str], most: int = 3) -> list[str]:
     return [plain[one] for one in found][:most]
 
 
-def _concept(name: str) -> str:
-    """One name for all synonyms; of a list of them, as ADE20K has, the first."""
+def concept(name: str) -> str:
+    """One name for all synonyms; of a list of them, as ADE20K has, the first.
+
+    Args:
+        name: of a class
+
+    Returns:
+        the first of its `SYNONYMS`, or the name as `plain_name` writes it
+
+    Example:
+        >>> concept("Airplane"), concept("person, individual")
+        ('aeroplane', 'person')
+    """
     plain = plain_name(re.split("[,;]", name)[0])
     return next((group[0] for group in SYNONYMS if plain in group), plain)
 

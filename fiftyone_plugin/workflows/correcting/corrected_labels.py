@@ -160,7 +160,7 @@ def derive(
                     f"The label of sample {sample_id} was edited since the questions were planned; choose what to do "
                     'with the answers: `apply_corrections(dataset, label_field, on_edited="replay")` or "discard"'
                 )
-            write_mask(path, corrected_mask(run, sample_id, raw, valid), run.classes())
+            write_mask(path, corrected_mask(run, sample_id, raw, valid), run.classes(), run.label_path(sample_id))
             _point_to(run, sample_id, path)
             if before and before != str(path):
                 _remove(run, sample_id, Path(before))
@@ -320,7 +320,7 @@ def _apply(
         path = derive(run, sample_id, digests[sample_id], raw)
         reconcile(run, sample_id)
         if path is not None:
-            before, after = classes.indices(raw), classes.indices(read_mask_file(path))
+            before, after = classes.indices(raw), classes.indices(read_mask_file(path, run.reading))
             found = _pairs(before, after)
             pairs.update(found)
             changed += bool(found)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...dataset.door.classes import ClassMap, classes_of_field
-from ...dataset.door.masks import mask_digest, read_mask, read_mask_file
+from ...dataset.door.masks import MaskReading, mask_digest, read_mask, read_mask_file, reading_of
 from ...dataset.door.scan import file_stamp, mask_targets_of
 from ...dataset.fields.queries import CorrectionFields, StoredQuery
 from ...dataset.journals import answers as answer_log
@@ -66,6 +66,11 @@ class CorrectionRun:
         named = zip(classes.values, classes.names, strict=True)
         return query.named({value: name for value, name in named if value is not None})
 
+    @property
+    def reading(self) -> MaskReading:
+        """How the masks of the field are understood."""
+        return reading_of(mask_targets_of(self.dataset, self.label_field))
+
     def filepath(self, sample_id: str) -> str:
         """The image of a sample, as it is in the database now.
 
@@ -87,12 +92,21 @@ class CorrectionRun:
             LabelQualityError: if the sample or its label was deleted
             OSError: if the file cannot be read
         """
-        label = self._row(sample_id, self.label_field).get(self.label_field)
+        if (path := self.label_path(sample_id)) is not None:
+            return read_mask_file(path, self.reading)
+        label = self.dataset[sample_id][self.label_field]
         if not label:
             raise LabelQualityError(f"sample {sample_id} has no label in `{self.label_field}` any more")
-        if label.get("mask") is None and label.get("mask_path"):
-            return read_mask_file(label["mask_path"])
-        return read_mask(self.dataset[sample_id][self.label_field])
+        return read_mask(label, self.reading)
+
+    def label_path(self, sample_id: str) -> str | None:
+        """The file of a sample's original label; None where it is in the database or gone.
+
+        Raises:
+            LabelQualityError: if the sample was deleted
+        """
+        label = self._row(sample_id, self.label_field).get(self.label_field) or {}
+        return label.get("mask_path") if label.get("mask") is None else None
 
     def label_state(self, sample_id: str) -> tuple[Any, ...] | None:
         """What tells whether a label's file has changed; None where the label is in the database.
@@ -100,8 +114,7 @@ class CorrectionRun:
         Raises:
             LabelQualityError: if the sample was deleted
         """
-        label = self._row(sample_id, self.label_field).get(self.label_field) or {}
-        path = None if label.get("mask") is not None else label.get("mask_path")
+        path = self.label_path(sample_id)
         stamp = file_stamp(path) if path else None
         return None if stamp is None else (path, *stamp)
 

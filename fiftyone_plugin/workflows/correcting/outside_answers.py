@@ -226,7 +226,7 @@ def begin_hand_edits(
         if path is not None and _is_edited(run, classes, sample_id, before.get(sample_id)):
             edited += 1
         elif path is not None:
-            values = classes.mask_values(read_mask_file(path))
+            values = classes.mask_values(read_mask_file(path, run.reading))
             offer, objects = _objects(run, classes, sample_id, values)
             # First the objects: after a crash between, what was answered since the old offer is taken for an edit,
             # which changes nothing; the other way round old objects would undo it.
@@ -353,7 +353,7 @@ def finish_hand_edits(
     edited = dict(zip(*dataset.select(ids).values(["id", name]), strict=True))
     for done, sample_id in enumerate(ids, start=1):
         if edited.get(sample_id) is not None and (path := derive(run, sample_id)) is not None:
-            now = classes.mask_values(read_mask_file(path))
+            now = classes.mask_values(read_mask_file(path, run.reading))
             offer = _Offer.of(run, sample_id, now, objects is None)
             drawn = _drawn(offer, classes, edited[sample_id].detections)
             changes = _edits(run, classes, sample_id, offer.values, drawn, now, reviewer)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...dataset.door.backgrounds import background_class
 from ...dataset.door.classes import ClassMap, classes_of_field
+from ...dataset.door.mask_forms import encode_mask
 from ...dataset.door.scan import LabelScan, mask_reader, mask_targets_of, require_label_field, scan_labels
 from ...dataset.fields import appearance
 from ...dataset.fields import schema as sample_fields
@@ -142,7 +143,7 @@ def inject_label_errors(
             ):
                 mask, errors[image.sample_id] = made
             path = writing.path / "masks" / f"{image.sample_id}.png"
-            write_mask(path, mask, classes)
+            write_mask(path, mask, classes, image.mask_path)
             paths[image.sample_id] = str(path)
             report(number, len(scan.images), "injecting errors")
         writing.replace_results([])
@@ -217,19 +218,16 @@ def _corrupt(
     return None
 
 
-def write_mask(path: Path, mask: np.ndarray, classes: ClassMap) -> None:
-    """Write a mask as FiftyOne reads it: 8 or 16 bit, or RGB where the field has colours.
+def write_mask(path: Path, mask: np.ndarray, classes: ClassMap, like: str | None = None) -> None:
+    """Write a mask as FiftyOne reads it: in the form of the label that it is made of.
 
     Args:
         path: PNG
         mask: (H, W) mask values, packed colours of an RGB field
         classes: of the field
+        like: file of that label; None if it is in the database
     """
-    if classes.rgb:
-        mask = np.stack([(mask >> 16) & 255, (mask >> 8) & 255, mask & 255], axis=-1).astype(np.uint8)
-    else:
-        mask = mask.astype(np.uint8 if mask.max() <= 255 else np.uint16)
-    files.write_png(path, mask)
+    files.write_bytes(path, encode_mask(mask, rgb=classes.rgb, like=like))
 
 
 @dataclass(frozen=True)

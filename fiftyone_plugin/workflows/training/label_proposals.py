@@ -222,18 +222,18 @@ def propose(
     for left in written_files(stage.folder):  # what an interrupted call has left
         if left.relative_to(stage.folder).parts[0] in ("masks", "regions"):
             left.unlink(missing_ok=True)
-    sample_of = {image.filepath: image.sample_id for image in scan.images}
+    image_of = {image.filepath: image for image in scan.images}
     memory = Memory(samples._dataset, label_field)
     read = mask_reader(samples, label_field)
     for done, (path, change) in enumerate(_changes(trained), start=1):
-        sample_id = sample_of[path]
+        sample_id, mask_path = image_of[path].sample_id, image_of[path].mask_path
         raw = read(sample_id)
         given = proposed = classes.indices(raw)
         if change is not None:
             reviews = memory.of_samples([sample_id]).get(sample_id, [])
             proposed = _propose_regions(proposals, stage, sample_id, _as_change(change, len(classes)), reviews)
         target = stage.folder / "masks" / f"{sample_id}.png"
-        write_mask(target, _repainted(classes.mask_values(raw), given, proposed, classes), classes)
+        write_mask(target, _repainted(classes.mask_values(raw), given, proposed, classes), classes, mask_path)
         proposals.add(sample_id, target, given, proposed)
         progress(done, len(trained.keys), "writing proposals")
     seen = {image.sample_id: [image.digest, image.stamp] for image in scan.images}

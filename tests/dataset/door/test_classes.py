@@ -32,8 +32,42 @@ def test_without_targets_every_value_that_occurs_is_a_class():
     assert classes_of_field(None, {3: 1, 7: 9, 255: 2}).values == (3, 7)
 
 
-def test_unnamed_zero_is_background():
-    assert classes_of_field({1: "road", 2: "car"}, {0: 3, 1: 3}).names == ("background", "road", "car")
+@pytest.mark.parametrize(
+    ("targets", "seen", "ignore_index", "names", "values", "ignored"),
+    [
+        ({1: "road", 2: "car"}, {0: 3, 1: 3}, "auto", ("background", "road", "car"), (0, 1, 2), {255}),
+        ({1: "Bg", 2: "car"}, {0: 3, 1: 3}, "auto", ("Bg", "car"), (1, 2), {0, 255}),
+        ({1: "bg", 2: "car"}, {0: 3, 1: 3}, None, ("background", "bg", "car"), (0, 1, 2), set()),
+        ({1: "background"}, {0: 3, 1: 3}, None, ("background (0)", "background (1)"), (0, 1), set()),
+        ({1: "background", 2: "car"}, {0: 3, 1: 3}, 0, ("background", "car"), (1, 2), {0}),
+        ({2: "car", 5: "road"}, {2: 3}, "auto", ("car", "road"), (2, 5), {255}),
+        ({"#800000": "cat", "#008000": "dog"}, {0: 1}, "auto", ("background", "cat", "dog"), (0, 1 << 23, 1 << 15), {}),
+        ({"#FF6D04": "cat", "#000000": "bg"}, {0: 1}, "auto", ("cat", "bg"), (0xFF6D04, 0), set()),
+        ({"#800000": "Background", "#008000": "dog"}, {0: 1}, "auto", ("Background", "dog"), (0x800000, 0x8000), {0}),
+        (None, {0: 2, 255: 2}, "auto", ("0", "255"), (0, 255), set()),
+        (None, {0: 2, 1: 1, 255: 2}, "auto", ("0", "1"), (0, 1), {255}),
+        (None, {0: 2, 1: 1, 255: 2}, None, ("0", "1", "255"), (0, 1, 255), set()),
+        ({0: "a", 1: "Don't care", 2: "b"}, {0: 1}, "auto", ("a", "b"), (0, 2), {1, 255}),
+    ],
+    ids=["unlisted 0", "no data beside background", "nothing ignored", "two backgrounds", "0 ignored", "gaps",
+         "unlisted black", "listed order", "black beside background",
+         "0 and 255", "255 beside others", "255 wanted", "void by another name"],
+)  # fmt: skip
+def test_values_mean_what_they_mean_to_fiftyone(targets, seen, ignore_index, names, values, ignored):
+    classes = classes_of_field(targets, seen, ignore_index)
+    assert (classes.names, classes.values, set(classes.ignored)) == (names, values, set(ignored))
+    assert {value for value, _, _ in classes.reasons} == set(ignored)
+
+
+def test_colours_are_matched_to_channels_as_they_are_listed():
+    classes = classes_of_field({"#000000": "bg", "#800000": "cat", "#008000": "dog"}, {0: 1})
+    assert match_channels(classes, 3).values == (0, 0x800000, 0x8000)
+
+
+def test_white_that_no_target_names_is_asked_about():
+    with pytest.raises(LabelQualityError, match=r"value 1 \(lesion\).*only 0 and 255 occur.*{255: 'lesion'}"):
+        classes_of_field({0: "bg", 1: "lesion"}, {0: 3, 255: 3})
+    assert classes_of_field({0: "bg", 1: "lesion"}, {0: 3, 255: 3}, 255).values == (0, 1)
 
 
 def test_named_255_is_a_class():
@@ -63,12 +97,12 @@ def test_indices_of_grey_and_rgb():
     grey = ClassMap((4, 9), ("a", "b"), frozenset({255}))
     assert grey.indices(np.array([[9, 4, 255]], np.uint8)).tolist() == [[1, 0, IGNORED]]
     rgb = classes_of_field({"#ff0000": "car", "#00ff00": "tree"}, {0xFF0000: 1}, None)
-    assert rgb.indices(np.array([[[255, 0, 0], [0, 255, 0]]], np.uint8)).tolist() == [[1, 0]]
+    assert rgb.indices(np.array([[[255, 0, 0], [0, 255, 0]]], np.uint8)).tolist() == [[0, 1]]
     with pytest.raises(LabelQualityError, match="among 4, 9, but got 5"):
         grey.indices(np.array([[5]]))
     with pytest.raises(LabelQualityError, match="RGB colours"):
         grey.indices(np.zeros((1, 1, 3), np.uint8))
-    with pytest.raises(LabelQualityError, match="#00ff00, #ff0000, but got #0000ff"):
+    with pytest.raises(LabelQualityError, match="#ff0000, #00ff00, but got #0000ff"):
         rgb.indices(np.array([[[0, 0, 255]]], np.uint8))
 
 

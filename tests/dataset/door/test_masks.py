@@ -26,7 +26,7 @@ def _palette(path):
         (lambda path: Image.fromarray((GREY * 200).astype(np.uint16)).save(path), (GREY * 200).astype(np.uint16)),
         (lambda path: Image.fromarray(np.stack([GREY] * 3, -1)).save(path), GREY),
         (lambda path: Image.fromarray(np.stack([GREY] * 4, -1)).save(path), GREY),
-        (lambda path: Image.fromarray(GREY > 3).save(path), (GREY > 3).astype(np.uint8)),
+        (lambda path: Image.fromarray(GREY > 3).save(path), (GREY > 3) * np.uint8(255)),
     ],
     ids=["8 bit", "palette", "16 bit", "grey as RGB", "RGBA", "1 bit"],
 )

@@ -1,0 +1,116 @@
+"""Labels in the forms that people bring are understood as FiftyOne means them, from scoring to the corrected copy."""
+
+from __future__ import annotations
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from PIL import Image
+
+from fiftyone_plugin import plan_correction_queries, score_label_quality
+from fiftyone_plugin.progress import silent
+
+SIZE, NUM, WRONG = (24, 32), 4, 2
+COLOURS = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)
+HEX = {"#000000": "bg", "#800000": "cat", "#008000": "dog"}
+
+
+def truth_of(number, num_classes):
+    truth = np.zeros(SIZE, np.int64)
+    truth[4:14, 4 + number : 16 + number] = 1
+    truth[14:22, 2:20] = num_classes - 1
+    return truth
+
+
+def grey(values):
+    return lambda mask: Image.fromarray(np.array(values, np.uint8)[mask])
+
+
+def bits(mask):
+    return Image.fromarray(mask > 0)
+
+
+def palette(mask):
+    image = Image.fromarray(mask.astype(np.uint8), mode="P")
+    image.putpalette(COLOURS.ravel().tolist())
+    return image
+
+
+def rgb(mask):
+    return Image.fromarray(COLOURS[mask])
+
+
+@pytest.fixture
+def build(tmp_path):
+    """A function that makes images, `ground_truth` (one is wrong), `second` (the truth) and files of probabilities."""
+    made = []
+
+    def build(num_classes, label, targets, second=None, second_targets=None):
+        samples = []
+        for number in range(NUM):
+            truth = truth_of(number, num_classes)
+            given = np.roll(truth, 8, axis=1) if number == WRONG else truth
+            probabilities = np.where(np.arange(num_classes)[:, None, None] == truth, 0.94, 0.06 / (num_classes - 1))
+            stem = str(tmp_path / str(number))
+            Image.fromarray(np.repeat((truth * 80)[..., None], 3, axis=2).astype(np.uint8)).save(stem + ".png")
+            np.save(stem + ".npy", probabilities.astype(np.float32))
+            label(given).save(stem + "_mask.png")
+            (second or label)(truth).save(stem + "_second.png")
+            samples.append(
+                fo.Sample(
+                    filepath=stem + ".png",
+                    ground_truth=fo.Segmentation(mask_path=stem + "_mask.png"),
+                    second=fo.Segmentation(mask_path=stem + "_second.png"),
+                    probabilities=stem + ".npy",
+                )
+            )
+        dataset = fo.Dataset()
+        made.append(dataset)
+        dataset.add_samples(samples, progress=False)
+        chosen = {"ground_truth": targets, "second": second_targets if second else targets}
+        dataset.mask_targets = {name: one for name, one in chosen.items() if one}
+        dataset.save()
+        return dataset
+
+    yield build
+    for dataset in made:
+        dataset.delete()
+
+
+def score(dataset, tmp_path, **source):
+    options = source or {"probabilities": "probabilities"}
+    return score_label_quality(
+        dataset, "ground_truth", output_dir=str(tmp_path / "run"), write_regions=False, write_map=False,
+        progress=silent, **options,
+    )  # fmt: skip
+
+
+def worst(dataset):
+    return int(np.argmin(dataset.values("label_quality")))
+
+
+TABLES = {
+    "0 and 255": (2, grey([0, 255]), None, ["0", "255"]),
+    "1 bit": (2, bits, {1: "lesion"}, ["background", "lesion"]),
+    "1 bit, unnamed": (2, bits, None, ["0", "255"]),
+    "unlisted black": (3, rgb, {"#800000": "cat", "#008000": "dog"}, ["background", "cat", "dog"]),
+    "listed order": (3, rgb, HEX, ["bg", "cat", "dog"]),
+    "palette by colour": (3, palette, HEX, ["bg", "cat", "dog"]),
+    "palette by index": (3, palette, {0: "bg", 1: "cat", 2: "dog"}, ["bg", "cat", "dog"]),
+    "two of one name": (3, grey([0, 1, 2]), {0: "bg", 1: "pet", 2: "pet"}, ["bg", "pet (1)", "pet (2)"]),
+}
+
+
+@pytest.mark.parametrize(("num_classes", "label", "targets", "names"), TABLES.values(), ids=TABLES)
+def test_a_table_is_understood_and_its_corrected_copy_read_alike(build, tmp_path, num_classes, label, targets, names):
+    dataset = build(num_classes, label, targets)
+    report = score(dataset, tmp_path)
+    assert (report.classes, worst(dataset)) == (names, WRONG)
+    assert min(report.class_scores.values()) > 0.5
+    score(dataset, tmp_path / "second", predictions="second", overwrite=True)
+    assert worst(dataset) == WRONG
+    plan_correction_queries(
+        dataset, "ground_truth", probabilities="probabilities", budget=2, output_dir=tmp_path / "plan", progress=silent
+    )
+    for sample in dataset:
+        assert np.array_equal(sample.ground_truth.get_mask(), sample.ground_truth_corrected.get_mask())
