@@ -32,12 +32,13 @@ class LabelQualityMetric(foo.EvaluationMetric):
         Args:
             samples: the evaluated collection
             results: FiftyOne's results
-            kwargs: `ignore_index` and `min_region_area` of `workflows.evaluation.label_agreement`
+            kwargs: `mask_targets`, `ignore_index` and `min_region_area` of `workflows.evaluation.label_agreement`
 
         Returns:
             mean share of wrong pixels; the other means are further custom metrics of the results
         """
         config = results.config
+        kwargs.setdefault("mask_targets", evaluation.targets_of_evaluation(samples, results))
         found = evaluation.label_agreement(samples, config.gt_field, config.pred_field, eval_key=results.key, **kwargs)
         further = {
             "label_regions": ("Label error regions per image", found.num_regions, True),

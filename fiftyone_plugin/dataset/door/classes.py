@@ -44,6 +44,7 @@ class ClassMap:
         channels: the model's channels that predict each class, once they are settled; those of one class are summed
         further: more mask values, each with its class index, where several values are one class
         reasons: (mask value, name, why) of those that are ignored
+        only_listed: whether all other mask values are ignored, too, instead of being an error
     """
 
     values: tuple[int | None, ...]
@@ -53,6 +54,7 @@ class ClassMap:
     channels: tuple[tuple[int, ...], ...] = ()
     further: tuple[tuple[int, int], ...] = ()
     reasons: tuple[tuple[int, str, str], ...] = ()
+    only_listed: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -91,6 +93,8 @@ class ClassMap:
         keys, targets = self._lookup
         position = np.minimum(np.searchsorted(keys, values), len(keys) - 1)
         known = keys[position] == values
+        if self.only_listed:
+            return np.where(known, targets[position], IGNORED).astype(np.int16)
         if not known.all():
             wrong = sorted(set(np.unique(values[~known]).tolist()))[:5]
             raise LabelQualityError(
@@ -170,6 +174,30 @@ def classes_of_field(
         >>> classes.names, sorted(classes.ignored)
         (('road', 'car'), [3, 255])
     """
+    found = list_classes(targets, seen, ignore_index)
+    _require_classes(found, seen, field)
+    return found
+
+
+def list_classes(
+    targets: Mapping[int | str, str] | None,
+    seen: Mapping[int, int],
+    ignore_index: int | str | Sequence[int | str] | None = "auto",
+) -> ClassMap:
+    """What `classes_of_field` settles, without asking whether all values that occur are known.
+
+    Args:
+        targets: mask value or hex colour to class name; None or empty if there are no names
+        seen: mask values that occur
+        ignore_index: as in `classes_of_field`
+
+    Returns:
+        the classes, of which there may be none
+
+    Example:
+        >>> list_classes({"#0000ff": "sky", "#00ff00": "tree"}, {0: 1}).names
+        ('background', 'sky', 'tree')
+    """
     rgb = is_rgb(targets or {})
     named = {_as_value(key): str(name) for key, name in (targets or {}).items()}
     listed = bool(named)
@@ -180,15 +208,13 @@ def classes_of_field(
             ignored.setdefault(0, f"not listed, and {named[background_value(named)]!r} has another value")
         named = {0: "background", **named}
     classes = {value: name for value, name in named.items() if value not in ignored}
-    found = ClassMap(
+    return ClassMap(
         tuple(classes),
         _distinct(list(classes.values()), [_format(value, rgb) for value in classes]),
         frozenset(ignored),
         rgb,
         reasons=tuple((value, named.get(value, ""), reason) for value, reason in sorted(ignored.items())),
     )
-    _require_classes(found, seen, field)
-    return found
 
 
 def _require_classes(classes: ClassMap, seen: Mapping[int, int], field: str) -> None:

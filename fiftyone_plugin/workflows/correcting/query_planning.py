@@ -18,9 +18,9 @@ from ...correction.questions.acquisition import ACQUISITIONS, acquisition_values
 from ...correction.questions.candidates import Candidates, find_candidates
 from ...correction.questions.expansion import expand
 from ...correction.superpixels.methods import add_missed_objects, fill_gaps, image_superpixels, split_by_label
-from ...dataset.door.classes import ClassMap, classes_of_field
+from ...dataset.door.classes import ClassMap
 from ...dataset.door.masks import read_mask_file, resize_nearest
-from ...dataset.door.scan import LabelledImage, mask_targets_of, require_label_field, scan_labels
+from ...dataset.door.scan import LabelledImage, require_label_field, scan_labels
 from ...dataset.fields import queries
 from ...dataset.fields.queries import CorrectionFields
 from ...dataset.fields.regions import draw_mask
@@ -34,7 +34,7 @@ from ...options import split, takes
 from ...progress import Progress, terminal_bar
 from ...quality.records.arrays_file import write_arrays
 from ...written_files import is_whole
-from ..scoring.sources import MaskSource, ProbabilitySource, fit_classes, open_source
+from ..scoring.sources import ProbabilitySource, open_source, settle_classes
 from .correction_run import CorrectionRun
 from .correction_start import begin, keep, next_round, require_correctable, write_all
 from .found_candidates import Found
@@ -179,9 +179,10 @@ def _run(samples: Any, plan: QueryPlan, source: ProbabilitySource, progress: Pro
     started = time.monotonic()
     dataset = samples._root_dataset
     scan = scan_labels(samples, plan.label_field, progress=progress)
-    seen = {**(source.values if isinstance(source, MaskSource) else {}), **scan.values}
-    classes = classes_of_field(mask_targets_of(samples, plan.label_field), seen, plan.ignore_index, plan.label_field)
-    classes, source = fit_classes(classes, source, scan.images, plan.class_mapping, unmatched=plan.unmatched)
+    classes, source = settle_classes(
+        samples, plan.label_field, scan, source, ignore_index=plan.ignore_index, class_mapping=plan.class_mapping,
+        unmatched=plan.unmatched,
+    )  # fmt: skip
     run = begin(dataset, plan.label_field, scan, classes, output_dir=plan.output_dir, on_edited=plan.on_edited)
     begun, run = run, next_round(run)
     stage = _Stage(run, plan, classes, source.description)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ... import quality
-from ...dataset.door.classes import IGNORED, classes_of_field
+from ...dataset.door.classes import IGNORED
+from ...dataset.door.masks import is_rgb
 from ...dataset.door.scan import mask_reader, mask_targets_of, require_label_field, scan_labels
 from ...dataset.fields import schema
-from .sources import mask_source
+from .sources import ProbabilitySource, mask_source, settle_classes
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def label_agreement(
     predictions: str,
     *,
     eval_key: str | None = None,
+    mask_targets: Mapping[int | str, str] | None = None,
     ignore_index: Any = "auto",
     min_region_area: int | None = None,
 ) -> LabelAgreement:
@@ -67,6 +71,7 @@ def label_agreement(
         label_field: the Segmentation field in question
         predictions: the Segmentation field to compare with; its masks may have another size
         eval_key: prefix of the fields to write; none are written if None
+        mask_targets: instead of those of the fields; pixels of other values count for nothing
         ignore_index: mask value(s) or class name(s) of the label that count for nothing
         min_region_area: pixels of the smallest region; a 20,000th of the image if None
 
@@ -77,12 +82,12 @@ def label_agreement(
         LabelQualityError: if a field or a mask cannot be used
     """
     require_label_field(samples, label_field)
-    source = mask_source(samples, label_field, predictions)
-    scan = scan_labels(samples, label_field)
-    seen = {**source.values, **scan.values}
-    classes = classes_of_field(mask_targets_of(samples, label_field), seen, ignore_index, label_field)
-    source.classes = classes
-    read = mask_reader(samples, label_field)
+    source: ProbabilitySource = mask_source(samples, label_field, predictions, mask_targets)
+    scan = scan_labels(samples, label_field, targets=mask_targets)
+    classes, source = settle_classes(
+        samples, label_field, scan, source, targets=mask_targets, ignore_index=ignore_index
+    )
+    read = mask_reader(samples, label_field, mask_targets)
     columns: list[dict[str, float | int | None]] = [{}, {}, {}]
     for image, result in source.stream(scan.images):
         if isinstance(result, Exception):
@@ -95,6 +100,28 @@ def label_agreement(
         _write(samples._dataset, eval_key, columns)
     means = [float(np.mean([v for v in column.values() if v is not None] or [np.nan])) for column in columns]
     return LabelAgreement(means[0], means[1], means[2], len(columns[0]))
+
+
+def targets_of_evaluation(samples: Any, results: Any) -> Mapping[int | str, str] | None:
+    """The `mask_targets` that FiftyOne evaluates with.
+
+    FiftyOne hands them to no metric and keeps them nowhere, so they are taken from the call that is under way.
+
+    Args:
+        samples: the evaluated collection
+        results: FiftyOne's results
+
+    Returns:
+        the argument of `evaluate_segmentations`; without one the colours that occur, if these are masks of colours
+        without a name; otherwise None: those of the fields
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "evaluate_segmentations" and frame.f_locals.get("mask_targets"):
+            return dict(frame.f_locals["mask_targets"])
+        frame = frame.f_back
+    names = dict(zip(results.classes, results.classes, strict=True)) if results.classes is not None else {}
+    return names if is_rgb(names) and not mask_targets_of(samples, results.config.gt_field) else None
 
 
 def _agreement_of(

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...dataset.door.classes import ClassMap, classes_of_field
-from ...dataset.door.scan import LabelScan, mask_reader, mask_targets_of, require_label_field, scan_labels
+from ...dataset.door.classes import ClassMap
+from ...dataset.door.scan import LabelScan, mask_reader, require_label_field, scan_labels
 from ...dataset.runs import files, run_records
 from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
@@ -21,7 +21,7 @@ from .record_stage import RecordStage
 from .report import ScoringReport
 from .results import write_results
 from .scoring_warnings import finding_warnings, region_warnings
-from .sources import MaskSource, ProbabilitySource, fit_classes, open_source
+from .sources import ProbabilitySource, open_source, settle_classes
 
 
 @takes(ScoringOptions)
@@ -96,7 +96,10 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
     dataset = samples._dataset
     scan = scan_labels(samples, plan.label_field, progress=progress)
     files.require_writable(base.parent if not base.exists() else base, _bytes_needed(plan, scan))
-    classes, source = _classes(samples, plan, source, scan)
+    classes, source = settle_classes(
+        samples, plan.label_field, scan, source, ignore_index=plan.ignore_index, class_mapping=plan.class_mapping,
+        unmatched=plan.unmatched, from_logits=plan.from_logits,
+    )  # fmt: skip
     planned = run_records.RunRecord(plan.key, run_records.SCORING, plan.label_field, {}, plan.field_names())
     fingerprint = _fingerprint(plan, source, classes)
     with write_run(dataset, planned, base, fingerprint, overwrite=plan.overwrite, resume=plan.resume) as run:
@@ -130,17 +133,6 @@ def _score(
     run.replace_results(report.views)
     run.finish(write_results(dataset, plan, stage, scored, findings, regions, classes, source, report))
     return report
-
-
-def _classes(
-    samples: Any, plan: ScoringPlan, source: ProbabilitySource, scan: LabelScan
-) -> tuple[ClassMap, ProbabilitySource]:
-    targets = mask_targets_of(samples, plan.label_field)
-    seen = {**(source.values if isinstance(source, MaskSource) else {}), **scan.values}
-    classes = classes_of_field(targets, seen, plan.ignore_index, plan.label_field)
-    return fit_classes(
-        classes, source, scan.images, plan.class_mapping, unmatched=plan.unmatched, from_logits=plan.from_logits
-    )
 
 
 def _bytes_needed(plan: ScoringPlan, scan: LabelScan) -> int:

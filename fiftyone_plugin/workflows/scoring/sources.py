@@ -5,17 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from ... import models, quality
-from ...dataset.door.classes import IGNORED, ClassMap, match_channels
+from ...dataset.door.classes import (
+    IGNORED,
+    ClassMap,
+    background_value,
+    classes_of_field,
+    list_classes,
+    match_channels,
+)
 from ...dataset.door.masks import resize_nearest
 from ...dataset.door.scan import (
     LabelledImage,
+    LabelScan,
     mask_reader,
     mask_targets_of,
     require_same_shape,
@@ -25,6 +33,7 @@ from ...dataset.door.scan import (
 )
 from ...dataset.door.zoo import zoo_segmenter
 from ...errors import LabelQualityError
+from ...models.segmenters.class_names import are_names, plain_name
 
 
 class ProbabilitySource(Protocol):
@@ -49,20 +58,84 @@ class ProbabilitySource(Protocol):
 class MaskSource:
     """Another mask of each image, by another annotator or by a model that gives classes only.
 
-    Its mask values are those of the labels, so the classes of the labels are its channels.
+    Its mask values are its channels. They are matched with the classes of the labels by name where both fields have
+    names, otherwise by value.
 
     Attributes:
         read_prediction: sample id to mask values
         description: names the field
-        values: mask values that occur, where no `mask_targets` name them; each with the number of its images
-        classes: set when the classes are settled, before anything is read
+        targets: its `mask_targets`; may be empty
+        values: mask values that occur, each with the number of its images, where they must be known to be understood
+        classes: which class of the labels each value means, set when the classes are settled
     """
 
     read_prediction: Callable[[str], np.ndarray]
     description: str
+    targets: Mapping[int | str, str] = field(default_factory=dict)
     values: dict[int, int] = field(default_factory=dict)
     classes: ClassMap | None = None
     class_names: Sequence[str] | None = None
+
+    def values_beside(self, labels: Mapping[int, int]) -> dict[int, int]:
+        """The values of both fields, for labels without names: also one that only predictions have is a class.
+
+        Args:
+            labels: mask values of the labels, each with the number of its images
+
+        Returns:
+            the same for both fields; that of the labels if both are binary, whatever the second value is
+        """
+        binary = len({0, *labels}) == len({0, *self.values}) == 2
+        return dict(labels) if self.targets or binary else {**self.values, **labels}
+
+    def settle(
+        self, classes: ClassMap, class_mapping: Mapping[int | str, int | str] | None, unmatched: str
+    ) -> ClassMap:
+        """Match the mask values with the classes of the labels.
+
+        Args:
+            classes: of the label field
+            class_mapping: mask value or name of the predictions to mask value or class name of the labels
+            unmatched: what to do about classes that the predictions do not name: "error", or "ignore" their pixels
+
+        Returns:
+            the classes, each with the places of its values among those of the predictions
+
+        Raises:
+            LabelQualityError: if a class has no counterpart
+        """
+        own = self._own_classes(classes)
+        place_of = {value: place for place, value in enumerate(own.values)}
+        mapping = {place_of.get(key, key) if isinstance(key, int) else key: value
+                   for key, value in (class_mapping or {}).items()}  # fmt: skip
+        found = match_channels(classes, len(own), own.names, mapping, unmatched)
+        values = [[own.values[place] for place in places] for places in found.channels]
+        self.classes = ClassMap(
+            tuple(one[0] for one in values),
+            found.names,
+            own.ignored,
+            own.rgb,
+            further=tuple((v, i) for i, one in enumerate(values) for v in one[1:] if v is not None),
+            only_listed=classes.only_listed,
+        )
+        return found
+
+    def _own_classes(self, classes: ClassMap) -> ClassMap:
+        left_out = {plain_name(name) for _, name, _ in classes.reasons if name}
+        if self.targets and are_names(classes.names):
+            there = {0: 1} if background_value(dict(enumerate(classes.names))) is not None else {}
+            own = list_classes(self.targets, there)
+            kept = [i for i, name in enumerate(own.listed_names) if plain_name(name) not in left_out]
+            ignored = own.ignored.union(value for value in own.values if value is not None) - {
+                own.values[i] for i in kept
+            }
+            values, names = ([column[i] for i in kept] for column in (own.values, own.names))
+            return ClassMap(tuple(values), tuple(names), frozenset(v for v in ignored if v is not None), own.rgb)
+        values = [value for value in classes.values if value is not None]
+        own_values = [value for value in self.values if value] if 0 in classes.values else []
+        if len(values) == 2 and len(own_values) == 1:
+            values = [0 if value == 0 else own_values[0] for value in classes.values]
+        return ClassMap(tuple(values), classes.names, classes.ignored - set(values), classes.rgb)
 
     def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
         """Read one mask per image; a missing or broken one yields its exception.
@@ -299,19 +372,22 @@ def _fingerprint(model: Any) -> str:
     return digest.hexdigest()
 
 
-def mask_source(samples: Any, label_field: str, predictions: str) -> MaskSource:
+def mask_source(
+    samples: Any, label_field: str, predictions: str, targets: Mapping[int | str, str] | None = None
+) -> MaskSource:
     """Open a second Segmentation field as a source; its classes are settled later.
 
     Args:
         samples: the dataset or view
         label_field: the Segmentation field that is to be judged
         predictions: the other one
+        targets: instead of the `mask_targets` of both fields
 
     Returns:
         the source
 
     Raises:
-        LabelQualityError: if there is no such field, or it names a mask value otherwise than the labels do
+        LabelQualityError: if there is no such field
     """
     choices = [name for name in segmentation_fields(samples) if name != label_field]
     if predictions not in choices:
@@ -319,17 +395,11 @@ def mask_source(samples: Any, label_field: str, predictions: str) -> MaskSource:
             f"Expected `predictions` to be one of the Segmentation fields {choices} beside {label_field!r}, but got "
             f"{predictions!r}; for files of probabilities pass `probabilities`"
         )
-    targets = mask_targets_of(samples, label_field)
-    own = dict(samples.mask_targets.get(predictions) or {})
-    different = {value: (targets[value], name) for value, name in own.items() if targets.get(value, name) != name}
-    if different:
-        value, (label, name) = next(iter(different.items()))
-        raise LabelQualityError(
-            f"Expected {predictions!r} and {label_field!r} to have the same mask values, but {value} is {name!r} in "
-            f"the first and {label!r} in the second; rewrite one of them, or correct `dataset.mask_targets`"
-        )
-    values = {} if targets else scan_labels(samples, predictions).values
-    return MaskSource(mask_reader(samples, predictions), f"masks:{predictions}", values)
+    of_labels, own = (targets or mask_targets_of(samples, name) for name in (label_field, predictions))
+    read_as = own or of_labels
+    clear = of_labels and (own or len(of_labels) > 2)  # two values without names may be any two
+    values = {} if clear else scan_labels(samples, predictions, targets=read_as).values
+    return MaskSource(mask_reader(samples, predictions, read_as), f"masks:{predictions}", own, values)
 
 
 _SUFFIXES = (".npy", ".npz", ".zarr")
@@ -408,21 +478,27 @@ class ClassSource:
         return self.source.seen_in_training(images)
 
 
-def fit_classes(
-    classes: ClassMap,
+def settle_classes(
+    samples: Any,
+    label_field: str,
+    scan: LabelScan,
     source: ProbabilitySource,
-    images: Sequence[LabelledImage],
-    class_mapping: Mapping[int | str, int | str] | None = None,
     *,
+    targets: Mapping[int | str, str] | None = None,
+    ignore_index: Any = "auto",
+    class_mapping: Mapping[int | str, int | str] | None = None,
     unmatched: str = "error",
     from_logits: bool = False,
 ) -> tuple[ClassMap, ProbabilitySource]:
-    """Predict one image to learn how many channels there are, and settle which class each predicts.
+    """Settle once which mask value is which class, and which channel of the source predicts it.
 
     Args:
-        classes: of the label field
+        samples: the dataset or view
+        label_field: its Segmentation field
+        scan: of its masks; the first few images are predicted, to learn how many channels there are
         source: of probabilities
-        images: the first few are tried
+        targets: instead of the field's own `mask_targets`; values that they do not name are then ignored
+        ignore_index: mask value(s) or class name(s) that count for nothing
         class_mapping: channel number or name to mask value or class name
         unmatched: what to do about classes without a channel: "error", or "ignore" their pixels
         from_logits: whether the source gives logits
@@ -433,27 +509,38 @@ def fit_classes(
     Raises:
         LabelQualityError: if no image gives probabilities, or classes and channels do not fit
     """
+    named = mask_targets_of(samples, label_field) if targets is None else targets
+    seen = source.values_beside(scan.values) if isinstance(source, MaskSource) and not named else scan.values
+    if targets is not None:
+        known = list_classes(targets, {}, None).values
+        seen = {value: count for value, count in seen.items() if value in known}
+    classes = replace(classes_of_field(named, seen, ignore_index, label_field), only_listed=targets is not None)
     if isinstance(source, MaskSource):
-        source.classes = classes
+        classes = source.settle(classes, class_mapping, unmatched)
+        _channels_of(source, scan.images, from_logits)
+        return classes, source
+    num_channels = _channels_of(source, scan.images, from_logits)
+    classes = match_channels(classes, num_channels, source.class_names, class_mapping, unmatched)
+    return classes, ClassSource(source, classes, num_channels, from_logits)
+
+
+def _channels_of(source: ProbabilitySource, images: Sequence[LabelledImage], from_logits: bool) -> int:
+    """How many channels most of the first images have; a model has one number and is asked once."""
     channels: list[int] = []
     failure: Exception | None = None
     for image, result in source.stream(images[:_PROBES]):
         if isinstance(result, Exception):
             failure = failure or result
             continue
-        if isinstance(source, MaskSource):
-            return classes, source
         if result.ndim != 3:
             raise LabelQualityError(
                 f"Expected probabilities of shape (K, H, W), but got {tuple(result.shape)} for {image.filepath}"
             )
         channels.append(int(with_background(result, from_logits).shape[0]))
         if not isinstance(source, FileSource):
-            break  # a model gives the same number for every image, and takes its time
+            break
     if channels:
-        num_channels = Counter(channels).most_common(1)[0][0]
-        classes = match_channels(classes, num_channels, source.class_names, class_mapping, unmatched)
-        return classes, ClassSource(source, classes, num_channels, from_logits)
+        return Counter(channels).most_common(1)[0][0]
     if isinstance(failure, LabelQualityError):
         raise failure
     raise LabelQualityError(f"The first {min(_PROBES, len(images))} images gave no probabilities: {failure}")

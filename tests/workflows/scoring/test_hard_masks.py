@@ -110,11 +110,45 @@ def test_wrong_sources_are_refused(dataset, tmp_path, arguments, message):
         score(dataset, tmp_path / "run", **arguments)
 
 
-def test_fields_that_name_a_value_differently_are_refused(dataset, tmp_path):
+def test_a_class_that_the_second_field_does_not_name_is_refused_by_name(dataset, tmp_path):
     dataset.mask_targets = {**dataset.mask_targets, "second": {1: "road", 2: "bus", 3: "tree"}}
     dataset.save()
-    with pytest.raises(LabelQualityError, match=r"same mask values, but 2 is 'bus' in the first and 'car'"):
+    with pytest.raises(LabelQualityError, match=r"none for car .*channels left: bus.*class_mapping"):
         score(dataset, tmp_path / "run")
+    assert score(dataset, tmp_path / "run", class_mapping={2: "car"}).pairs[0][:2] == ("car", "road")
+
+
+@pytest.mark.parametrize(
+    ("order", "targets", "default"),
+    [
+        ([0, 30, 10, 20], {10: "Car", 20: "tree", 30: "road"}, {}),
+        ([0, 3, 1, 2], None, {1: "car", 2: "tree", 3: "road"}),
+    ],
+    ids=["other values, equal names", "the default names of the dataset"],
+)
+def test_fields_of_other_values_are_matched_by_name(dataset, tmp_path, order, targets, default):
+    for sample in dataset:
+        mask = np.array(order, np.uint8)[sample.second.get_mask()]
+        Image.fromarray(mask).save(sample.second.mask_path)
+    own = {"second": targets} if targets else {}
+    dataset.mask_targets, dataset.default_mask_targets = {**dataset.mask_targets, **own}, default
+    dataset.save()
+    report = score(dataset, tmp_path / "run", write_regions=False)
+    assert report.pairs[0][:2] == ("car", "road")
+    assert int(np.argmin(dataset.values("label_quality"))) == WRONG
+
+
+@pytest.mark.parametrize(("given", "second"), [([0, 255], [0, 1]), ([0, 1], [0, 255]), ([0, 255], [0, 255])])
+def test_two_binary_fields_need_no_names(make_dataset, tmp_path, given, second):
+    dataset = add_second(make_dataset(4, wrong=(WRONG,)), tmp_path / "second")
+    dataset.mask_targets = {}
+    dataset.save()
+    for sample in dataset:
+        for label, values in ((sample.ground_truth, given), (sample.second, second)):
+            Image.fromarray(np.array(values, np.uint8)[(label.get_mask() == 2) * 1]).save(label.mask_path)
+    report = score(dataset, tmp_path / "run", write_regions=False)
+    assert report.classes == [str(value) for value in given]
+    assert int(np.argmin(dataset.values("label_quality"))) == WRONG
 
 
 def test_an_unknown_value_is_named(dataset, tmp_path):
@@ -159,3 +193,36 @@ def test_metric_without_a_key_writes_nothing(dataset):
     )
     assert 0 < results.metrics()["label_error_share"] < 1
     assert set(dataset.get_field_schema()) == before
+
+
+@pytest.mark.parametrize("targets", [{1: "road", 2: "car", 3: "tree"}, {2: "car", 1: "road"}], ids=["all", "some"])
+def test_the_metric_takes_the_targets_of_the_evaluation(dataset, targets):
+    dataset.mask_targets = {"ground_truth": {7: "another table"}}
+    dataset.save()
+    results = dataset.evaluate_segmentations(
+        "second", gt_field="ground_truth", mask_targets=targets, custom_metrics=[METRIC], progress=False
+    )
+    given = np.stack([sample.ground_truth.get_mask() for sample in dataset])
+    truth = np.stack([sample.second.get_mask() for sample in dataset])
+    judged = np.isin(given, list(targets)) & np.isin(truth, list(targets))
+    share = (((given != truth) & judged).sum((1, 2)) / judged.sum((1, 2))).mean()
+    assert results.metrics()["label_error_share"] == pytest.approx(share, rel=0.2)
+
+
+@pytest.mark.parametrize("targets", [None, {"#010101": "road", "#020202": "car", "#030303": "tree"}])
+def test_the_metric_reads_colours_as_the_evaluation_does(dataset, tmp_path, targets):
+    before = dataset.evaluate_segmentations(
+        "second", gt_field="ground_truth", custom_metrics=[METRIC], progress=False
+    ).metrics()
+    dataset.mask_targets = {}
+    dataset.save()
+    colours = np.arange(256, dtype=np.uint8)[:, None] * np.array([1, 1, 1], np.uint8)
+    for sample in dataset:
+        for name in ("ground_truth", "second"):
+            sample[name] = fo.Segmentation(mask=colours[sample[name].get_mask()])
+        sample.save()
+    after = dataset.evaluate_segmentations(
+        "second", gt_field="ground_truth", mask_targets=targets, custom_metrics=[METRIC], progress=False
+    ).metrics()
+    assert targets is None or after["label_error_share"] == pytest.approx(before["label_error_share"])
+    assert after["label_error_share"] > 0
