@@ -19,6 +19,7 @@ from .datasets import class_scores, image_scores, iter_label_issues, label_issue
 from .flags.class_pair_table import ClassPair, class_pair_counts, class_pair_table, filter_by_class
 from .flags.confident_learning import Cut, class_pairs, confident_learning_cut, record_flags, record_scores
 from .flags.in_sample import in_sample_suspicion
+from .flags.swapped_classes import class_confusion, swapped_classes
 from .judging.judge import Evidence, Judge, RegionScorer, Rehearsed
 from .judging.rehearsed_labels import (
     NUM_REHEARSALS,
@@ -93,6 +94,7 @@ __all__ = [
     "Totals",
     "Verdict",
     "check_methods",
+    "class_confusion",
     "class_pair_counts",
     "class_pair_table",
     "class_pairs",
@@ -120,4 +122,5 @@ __all__ = [
     "rehearse",
     "save_rehearsals",
     "softmin",
+    "swapped_classes",
 ]

@@ -42,6 +42,8 @@ class ClassMap:
         ignored: mask values that count for nothing
         rgb: whether mask values are packed RGB colours
         channels: the model's channels that predict each class, once they are settled; those of one class are summed
+        how: how each class found its channels, see `MATCHED_BY`
+        channel_names: of all channels, if they have names
         further: more mask values, each with its class index, where several values are one class
         reasons: (mask value, name, why) of those that are ignored
         only_listed: whether all other mask values are ignored, too, instead of being an error
@@ -55,6 +57,8 @@ class ClassMap:
     further: tuple[tuple[int, int], ...] = ()
     reasons: tuple[tuple[int, str, str], ...] = ()
     only_listed: bool = False
+    how: tuple[str, ...] = ()
+    channel_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -419,6 +423,8 @@ def _in_channel_order(
         names=_distinct(names, [f"channel {one[0]}" for one in channels]),
         ignored=classes.ignored | {value for value, _ in left_out if value is not None},
         channels=tuple(channels),
+        how=tuple(found[own[0]].how if own else "" for own in members),
+        channel_names=tuple(channel_names or ()),
         further=tuple((value, place) for value, place in further if value is not None),
         reasons=classes.reasons
         + tuple((value, name, "the model has no such class") for value, name in left_out if value is not None),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ... import quality
+from ...dataset.door.account import class_rows
 from ...dataset.door.classes import ClassMap
 from ...dataset.door.scan import LabelledImage, SkippedSample
 from .issue_regions import RegionFindings
@@ -26,6 +27,7 @@ class Findings:
         issue_shares: sample id to share of the labelled pixels that are flagged
         issue_paths: sample id to the PNG of its flagged pixels
         pairs: (K, K) flagged pixels, given x predicted
+        confusion: (K, K) labelled pixels, given x predicted
         totals: the merged sums of the dataset
         suspicion: why the predictions look in-sample, or None
         judge: what was learnt of the dataset, if regions were wanted
@@ -35,6 +37,7 @@ class Findings:
     issue_shares: dict[str, float]
     issue_paths: dict[str, str]
     pairs: np.ndarray
+    confusion: np.ndarray
     totals: quality.Totals
     suspicion: str | None
     judge: quality.Judge | None
@@ -133,6 +136,7 @@ def report_findings(
         seconds=0.0,
         class_pixels=findings.class_pixels(classes),
         num_pixels=int(findings.totals.num_valid),
+        class_rows=[asdict(row) for row in class_rows(classes)],
     )
     return report if regions is None else _with_judgement(_with_regions(report, regions), findings.judge)
 

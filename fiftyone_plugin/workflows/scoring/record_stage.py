@@ -153,6 +153,7 @@ class RecordStage:
         shares: dict[str, float] = {}
         paths: dict[str, str] = {}
         pairs = np.zeros((len(self.classes), len(self.classes)), np.int64)
+        confusion = np.zeros_like(pairs)
         evidence = None
         if self.plan.write_regions:
             evidence = quality.Evidence(len(self.classes), background_class(self.classes))
@@ -162,6 +163,7 @@ class RecordStage:
                     scores[method][image.sample_id] = value
             counts = quality.class_pairs(record, cut)
             pairs += counts
+            confusion += quality.class_confusion(record)
             shares[image.sample_id] = float(counts.sum() / record.num_valid) if record.num_valid else float("nan")
             if self.plan.write_issues:
                 flags = quality.record_flags(record, cut)
@@ -176,7 +178,7 @@ class RecordStage:
             combined = judge.image_scores()
             places = {image.sample_id: image_key(self.places[image.sample_id]) for image in images}
             scores[quality.COMBINED] = {sample_id: combined[key] for sample_id, key in places.items()}
-        return Findings(scores, shares, paths, pairs, totals, quality.in_sample_suspicion(totals), judge)
+        return Findings(scores, shares, paths, pairs, confusion, totals, quality.in_sample_suspicion(totals), judge)
 
 
 def _is_about_the_folder(error: Exception) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ...dataset.door.account import ClassRow, class_table
 from ...dataset.runs import run_records
 from ...errors import LabelQualityError
 
@@ -48,6 +49,7 @@ class ScoringReport:
         seconds: time taken
         class_pixels: class name to labelled pixels
         num_pixels: labelled pixels in all
+        class_rows: the account of classes: mask value, name, channel and how it was found
         num_regions: regions that were written; None if none were looked for
         regions_by_kind: kind to number of regions
         dropped: regions beyond the limit per image
@@ -80,6 +82,7 @@ class ScoringReport:
     seconds: float
     class_pixels: dict[str, int] = field(default_factory=dict)
     num_pixels: int = 0
+    class_rows: list[dict[str, str]] = field(default_factory=list)
     num_regions: int | None = None
     regions_by_kind: dict[str, int] = field(default_factory=dict)
     dropped: int = 0
@@ -130,6 +133,7 @@ class ScoringReport:
             first = "; ".join(f"{path}: {reason}" for _, path, reason in self.skipped[:3])
             lines.append(f"- {len(self.skipped):,} samples were left out: {first}")
         lines.append(f"- sort or filter by `{self.key}` (low = probably wrong); worst images: view `{self.views[0]}`")
+        lines += class_table([ClassRow(**row) for row in self.class_rows])
         return "\n".join(lines)
 
     def _wrong_share_line(self, share: float) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ... import quality
+from ...dataset.door.account import corrected_mapping
 from ...dataset.door.classes import ClassMap
 from .findings import Findings, Looked
 from .issue_regions import RegionFindings
@@ -38,6 +40,8 @@ def finding_warnings(
             f"The model was trained on {seen} of these {len(images)} images, so their scores are too good; "
             "pass the folder of the whole cross-validation instead of one fold's"
         )
+    if swapped := _swapped(findings, classes):
+        warnings.append(swapped)
     if findings.suspicion:
         warnings.append(findings.suspicion)
     unknown = [f"{name} ({score:.2f})" for name, score in findings.class_scores(classes).items() if score < _HARDLY]
@@ -54,6 +58,20 @@ def finding_warnings(
     if len(skipped) > len(images) // 2:
         warnings.append(f"{len(skipped)} samples were left out; see `report.skipped`")
     return warnings
+
+
+def _swapped(findings: Findings, classes: ClassMap) -> str | None:
+    """Whether the channels of some classes seem to be those of others, and what to pass instead."""
+    by_number = {index for index, how in enumerate(classes.how) if how in ("order", "number")}
+    unused = {index for index, value in enumerate(classes.values) if value is None} if by_number else set()
+    moved = quality.swapped_classes(findings.confusion, unused)
+    if not moved:
+        return None
+    names = [f"{classes.names[given]} as {classes.names[predicted]}" for given, predicted in moved.items()]
+    return (
+        f"The table of classes seems to be shifted or swapped: the model predicts {', '.join(names[:8])}; if the "
+        f"labels are right, score again with `class_mapping={corrected_mapping(classes, moved)}` and `overwrite=True`"
+    )
 
 
 def region_warnings(plan: ScoringPlan, regions: RegionFindings | None) -> list[str]:

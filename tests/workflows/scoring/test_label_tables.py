@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import re
+
 import fiftyone as fo
 import numpy as np
 import pytest
 from PIL import Image
 
-from fiftyone_plugin import plan_correction_queries, score_label_quality
+from fiftyone_plugin import load_report, plan_correction_queries, score_label_quality
 from fiftyone_plugin.progress import silent
 
 SIZE, NUM, WRONG = (24, 32), 4, 2
@@ -114,3 +117,36 @@ def test_a_table_is_understood_and_its_corrected_copy_read_alike(build, tmp_path
     )
     for sample in dataset:
         assert np.array_equal(sample.ground_truth.get_mask(), sample.ground_truth_corrected.get_mask())
+
+
+def test_the_account_of_classes_is_a_table_of_the_report_and_of_the_run(build, tmp_path):
+    dataset = build(3, grey([0, 1, 2]), {0: "background", 1: "car", 2: "tram"})
+    report = score(
+        dataset, tmp_path, probabilities="probabilities", unmatched="ignore",
+        class_names=["Car", "__background__", "dog"],
+    )  # fmt: skip
+    rows = load_report(dataset).class_rows
+    assert rows == report.class_rows
+    assert [(row["value"], row["name"], row["channel"], row["found"][:10]) for row in rows] == [
+        ("1", "car", "0 Car", "equal name"),
+        ("0", "background", "1 __background__", "equal name"),
+        ("255", "", "", "not judged"),
+        ("2", "tram", "", "not judged"),
+        ("", "dog", "2 dog", "no counter"),
+    ]
+    assert "| 1 | car | 0 Car | equal names |" in report.markdown()
+
+
+def test_a_swapped_table_is_noticed_and_the_mapping_to_use_is_told(build, tmp_path):
+    dataset = build(3, grey([0, 1, 2]), {0: "background", 1: "tram", 2: "car"})
+    names = ["background", "car", "tram"]
+    report = score(dataset, tmp_path, probabilities="probabilities", class_names=names)
+    (warning,) = [one for one in report.warnings if "shifted or swapped" in one]
+    assert "car as tram" in warning
+    mapping = ast.literal_eval(re.search(r"class_mapping=({.*?})", warning)[1])
+    assert mapping == {"background": "background", "tram": "car", "car": "tram"}
+    report = score(
+        dataset, tmp_path, probabilities="probabilities", class_names=names, class_mapping=mapping, overwrite=True
+    )
+    assert worst(dataset) == WRONG
+    assert not [one for one in report.warnings if "shifted" in one]

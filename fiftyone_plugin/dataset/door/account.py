@@ -1,0 +1,116 @@
+"""The account of classes as a table: mask value, name, channel, how it was found, what is left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ...models.segmenters.class_names import MATCHED_BY
+from .classes import ClassMap
+
+ROWS_SHOWN: Final = 40
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One line of the account.
+
+    Attributes:
+        value: mask values as the user knows them; empty for a channel of no class
+        name: of the class
+        channel: number and name of the channels; empty if there is none
+        found: how the two were matched, or why the class is not judged
+    """
+
+    value: str
+    name: str
+    channel: str
+    found: str
+
+
+def class_rows(classes: ClassMap) -> list[ClassRow]:
+    """The account of classes: first those that are judged, then ignored ones, then channels that no label has.
+
+    Args:
+        classes: with or without channels
+
+    Returns:
+        one row a class or channel
+
+    Example:
+        >>> rows = class_rows(ClassMap((0, 7), ("sky", "car"), frozenset({255}), reasons=((255, "", "no name"),)))
+        >>> [(row.value, row.name, row.found) for row in rows]
+        [('0', 'sky', ''), ('7', 'car', ''), ('255', '', 'not judged: no name')]
+    """
+    judged, free = [], []
+    for index, (value, name) in enumerate(zip(classes.values, classes.names, strict=True)):
+        own = [] if value is None else [value, *(other for other, place in classes.further if place == index)]
+        how = MATCHED_BY.get(classes.how[index], "") if classes.how and own else ""
+        row = ClassRow(
+            classes.format_values(own), name, _channels(classes, index), how if own else "no counterpart in the labels"
+        )
+        (judged if own else free).append(row)
+    ignored = [ClassRow(classes.format_values([value]), name, "", f"not judged: {why}")
+               for value, name, why in classes.reasons]  # fmt: skip
+    return [*judged, *ignored, *free]
+
+
+def _channels(classes: ClassMap, index: int) -> str:
+    if not classes.channels:
+        return ""
+    names = classes.channel_names
+    return ", ".join(f"{channel} {names[channel]}" if names else str(channel) for channel in classes.channels[index])
+
+
+def class_table(rows: Sequence[ClassRow]) -> list[str]:
+    """The account in markdown, as reports and forms show it.
+
+    Args:
+        rows: of `class_rows`
+
+    Returns:
+        lines; none if there are no rows
+
+    Example:
+        >>> class_table([ClassRow("1", "car", "7 car", "equal names")])[-1]
+        '| 1 | car | 7 car | equal names |'
+    """
+    if not rows:
+        return []
+    judged, free = [row for row in rows if row.value], [row for row in rows if not row.value]
+    head = ["", "| mask value | class | channel | how |", "|---|---|---|---|"]
+    lines = [f"| {row.value} | {row.name} | {row.channel} | {row.found} |" for row in judged[:ROWS_SHOWN]]
+    more = [f"| ... | and {len(judged) - ROWS_SHOWN} more | | |"] if len(judged) > ROWS_SHOWN else []
+    others = ", ".join(row.channel or row.name for row in free[:ROWS_SHOWN])
+    return [*head, *lines, *more, *(["", f"Channels without a class in the labels: {others}"] if others else [])]
+
+
+def corrected_mapping(classes: ClassMap, moved: Mapping[int, int]) -> dict[int | str, str]:
+    """The `class_mapping` that gives some classes the channels of others.
+
+    Args:
+        classes: with channels
+        moved: class index to the index of the class whose channels are its own in truth
+
+    Returns:
+        channel to class name, for all classes; a class whose channels were given away takes those that are left
+
+    Example:
+        >>> classes = ClassMap((0, 1, 2), ("a", "b", "c"), frozenset(), channels=((0,), (1,), (2,)))
+        >>> corrected_mapping(classes, {1: 2, 2: 1})
+        {0: 'a', 2: 'b', 1: 'c'}
+    """
+    labelled = [index for index, value in enumerate(classes.values) if value is not None]
+    place_of = {index: moved.get(index, index) for index in labelled}
+    taken = set(moved.values())
+    left = [index for index in range(len(classes)) if index not in {*place_of.values()}]
+    for index in labelled:
+        if index not in moved and index in taken:
+            place_of[index] = left.pop(0) if left else index
+    names = classes.channel_names
+    return {
+        names[channel] if names and names.count(names[channel]) == 1 else channel: classes.names[index]
+        for index, place in place_of.items()
+        for channel in classes.channels[place]
+    }
