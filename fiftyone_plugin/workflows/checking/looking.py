@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...dataset.door.classes import VOID_NAMES
-from ...dataset.door.masks import mask_digest, pack_rgb, read_mask
+from ...dataset.door.masks import PLAIN, MaskReading, mask_digest, pack_rgb, read_mask, reading_of
 from ...dataset.door.scan import mask_targets_of
 from ...errors import LabelQualityError
 from ...progress import Progress
@@ -58,6 +58,7 @@ class Looks:
         legend: what mask values mean
         names: value to class, of the classes that the dataset names
         rgb: whether values are packed colours
+        reading: how mask files are understood
         max_area: pixels of the largest speck, None for a share of the image
     """
 
@@ -66,6 +67,7 @@ class Looks:
     names: dict[int, str] = field(default_factory=dict)
     rgb: bool = False
     max_area: int | None = None
+    reading: MaskReading = PLAIN
 
     def value_text(self, value: int) -> str:
         """A mask value as the user knows it."""
@@ -129,8 +131,9 @@ def look_at_samples(
     Returns:
         what they say
     """
-    legend, names, rgb = legend_of(mask_targets_of(samples, label_field), ignore_index)
-    looks = Looks([], legend, names, rgb, max_area)
+    targets = mask_targets_of(samples, label_field)
+    legend, names, rgb = legend_of(targets, ignore_index)
+    looks = Looks([], legend, names, rgb, max_area, reading=reading_of(targets))
     total, rows = len(samples), []
     with ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="check-up") as pool:
         for sample in samples.select_fields(label_field).iter_samples():
@@ -154,7 +157,7 @@ def _look(sample: Any, label_field: str, looks: Looks) -> SampleLook:
     image = _attempt(spots, "image", read_header, sample.filepath)
     thumbnail = None if image is None else _attempt(spots, "image", small_grey, sample.filepath, side)
     header = _attempt(spots, "mask", read_header, path) if path else None
-    mask = _attempt(spots, "mask", read_mask, label) if header is not None or not path else None
+    mask = _attempt(spots, "mask", read_mask, label, looks.reading) if header is not None or not path else None
     look = SampleLook(sample.id, sample.filepath, path, spots=tuple(spots), thumbnail=thumbnail)
     return look if mask is None else _with_mask(look, mask, image, header, looks)
 
