@@ -43,7 +43,8 @@ def class_rows(classes: ClassMap) -> list[ClassRow]:
         >>> [(row.value, row.name, row.found) for row in rows]
         [('0', 'sky', ''), ('7', 'car', ''), ('255', '', 'not judged: no name')]
     """
-    judged, free = [], []
+    judged: list[ClassRow] = []
+    free: list[ClassRow] = []
     for index, (value, name) in enumerate(zip(classes.values, classes.names, strict=True)):
         own = [] if value is None else [value, *(other for other, place in classes.further if place == index)]
         how = MATCHED_BY.get(classes.how[index], "") if classes.how and own else ""

@@ -208,8 +208,8 @@ def list_classes(
     named = named if rgb else dict(sorted(named.items() if listed else ((value, str(value)) for value in seen)))
     ignored = _ignored_values(ignore_index, named if listed else {}, rgb, seen)
     if 0 in seen and 0 not in named:  # FiftyOne never draws 0 or #000000, so mask_targets seldom name it
-        if _is_auto(ignore_index) and background_value(named) is not None:
-            ignored.setdefault(0, f"not listed, and {named[background_value(named)]!r} has another value")
+        if _is_auto(ignore_index) and (background := background_value(named)) is not None:
+            ignored.setdefault(0, f"not listed, and {named[background]!r} has another value")
         named = {0: "background", **named}
     classes = {value: name for value, name in named.items() if value not in ignored}
     return ClassMap(

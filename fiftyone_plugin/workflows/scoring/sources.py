@@ -121,21 +121,27 @@ class MaskSource:
         return found
 
     def _own_classes(self, classes: ClassMap) -> ClassMap:
-        left_out = {plain_name(name) for _, name, _ in classes.reasons if name}
+        """The values of this field as channels: what it calls them, or those of the labels if it has no names."""
         if self.targets and are_names(classes.names):
-            there = {0: 1} if background_value(dict(enumerate(classes.names))) is not None else {}
-            own = list_classes(self.targets, there)
-            kept = [i for i, name in enumerate(own.listed_names) if plain_name(name) not in left_out]
-            ignored = own.ignored.union(value for value in own.values if value is not None) - {
-                own.values[i] for i in kept
-            }
-            values, names = ([column[i] for i in kept] for column in (own.values, own.names))
-            return ClassMap(tuple(values), tuple(names), frozenset(v for v in ignored if v is not None), own.rgb)
-        values = [value for value in classes.values if value is not None]
-        own_values = [value for value in self.values if value] if 0 in classes.values else []
-        if len(values) == 2 and len(own_values) == 1:
-            values = [0 if value == 0 else own_values[0] for value in classes.values]
-        return ClassMap(tuple(values), classes.names, classes.ignored - set(values), classes.rgb)
+            return self._named_classes(classes)
+        values = list(classes.values)
+        seen = [value for value in self.values if value]
+        if len(values) == 2 and 0 in values and len(seen) == 1:  # both are binary: what is not 0 is the other class
+            values = [0 if value == 0 else seen[0] for value in values]
+        ignored = classes.ignored.difference(value for value in values if value is not None)
+        return ClassMap(tuple(values), classes.names, ignored, classes.rgb)
+
+    def _named_classes(self, classes: ClassMap) -> ClassMap:
+        there = {0: 1} if background_value(dict(enumerate(classes.names))) is not None else {}
+        own = list_classes(self.targets, there)
+        left_out = {plain_name(name) for _, name, _ in classes.reasons if name}
+        rows = zip(own.values, own.names, own.listed_names, strict=True)
+        kept = [(value, name) for value, name, listed in rows if plain_name(listed) not in left_out]
+        values = tuple(value for value, _ in kept)
+        ignored = own.ignored.union(v for v in own.values if v is not None).difference(
+            v for v in values if v is not None
+        )
+        return ClassMap(values, tuple(name for _, name in kept), ignored, own.rgb)
 
     def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
         """Read one mask per image; a missing or broken one yields its exception.
