@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from demo import scenes
-from fiftyone_plugin import models
 from fiftyone_plugin.dataset.fields import appearance
 from fiftyone_plugin.dataset.runs import files
 from fiftyone_plugin.progress import Progress, terminal_bar
+from fiftyone_plugin.workflows.finding.label_errors import find_label_errors
 from fiftyone_plugin.workflows.housekeeping import delete_label_quality_run, list_label_quality_runs
 from fiftyone_plugin.workflows.rehearsing.rehearsal import RehearsalResult, inject_label_errors, rehearsal_result
 from fiftyone_plugin.workflows.scoring.report import ScoringReport
-from fiftyone_plugin.workflows.scoring.scoring import score_label_quality
-from fiftyone_plugin.workflows.training.cross_validated import train_cross_validated
 
 DATASET_NAME = "label-quality-demo"
 
@@ -68,16 +66,16 @@ def make_demo_dataset(folder: Path, num_images: int, *, progress: Progress) -> A
 
 
 def run_demo(
-    folder: str | Path, *, num_images: int = 64, fraction: float = 0.2, folds: int = 3, epochs: int = 40, seed: int = 51
+    folder: str | Path, *, num_images: int = 64, fraction: float = 0.2, folds: int = 3, steps: int = 150, seed: int = 51
 ) -> DemoResult:
-    """Render, corrupt, train with cross-validation, score, and compare with what was put in.
+    """Render, corrupt, find the errors without a model, and compare with what was put in.
 
     Args:
         folder: where images, masks and models go
         num_images: how many scenes
         fraction: share of the images that get a label error
         folds: models to train
-        epochs: passes over the training images of a fold
+        steps: of the training of a fold's head
         seed: of the errors and the training
 
     Returns:
@@ -90,17 +88,8 @@ def run_demo(
     errors = inject_label_errors(
         dataset, "true_labels", into=LABELS, fraction=fraction, seed=seed, output_dir=str(folder / "rehearsal")
     )
-    quick = {**models.QUICK_TRAINING, "epochs": epochs}
-    train_cross_validated(
-        dataset,
-        LABELS,
-        folds=folds,
-        architecture=quick.pop("arch"),
-        weights=None,
-        seed=seed,
-        output_dir=str(folder / "model"),
-        **quick,
-    )
-    report = score_label_quality(dataset, LABELS, model="cross_validation", output_dir=str(folder / "label_quality"))
+    report = find_label_errors(
+        dataset, LABELS, output_dir=str(folder), training={"folds": folds, "seed": seed, "steps": steps}
+    ).scoring
     result = rehearsal_result(dataset, report.key, errors.error_field)
     return DemoResult(dataset, report, result, time.monotonic() - started)

@@ -16,6 +16,7 @@ from .workflows.correcting.query_planning import plan_correction_queries as plan
 from .workflows.correcting.rounds import start_correction_round as start_correction_round
 from .workflows.correcting.simulated_answers import simulate_answers as simulate_answers
 from .workflows.correcting.sitting import open_sitting as open_sitting
+from .workflows.finding.label_errors import find_label_errors as find_label_errors
 from .workflows.housekeeping import delete_label_quality_run as delete_label_quality_run
 from .workflows.housekeeping import list_label_quality_runs as list_label_quality_runs
 from .workflows.rehearsing.rehearsal import inject_label_errors as inject_label_errors

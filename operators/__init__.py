@@ -8,6 +8,7 @@ from .clean_labels import CleanLabels, UndoCleanLabels
 from .compute_superpixels import ComputeSuperpixels
 from .delete_label_quality_run import DeleteLabelQualityRun
 from .export_corrected_labels import ExportCorrectedLabels
+from .find_label_errors import FindLabelErrors
 from .generate_pseudo_labels import GeneratePseudoLabels
 from .hand_edits import BeginHandEdits, FinishHandEdits
 from .inject_label_errors import InjectLabelErrors
@@ -23,6 +24,7 @@ from .train_cross_validated import TrainCrossValidated
 from .train_noise_robust import TrainNoiseRobust
 
 OPERATORS = (
+    FindLabelErrors,
     CheckLabels,
     CleanLabels,
     UndoCleanLabels,

@@ -111,7 +111,10 @@ def frozen_input(inputs: types.Object) -> None:
         view=view,
     )
     inputs.int(
-        "stride", default=4, label="Grid", description="Pixels per cell: 2, 4, 8 or 16. Small: small objects, slower."
+        "stride",
+        required=False,
+        label="Grid",
+        description="Pixels per cell: 1, 2, 4, 8 or 16. Small: small objects, slower. Empty: by the images' size.",
     )
 
 

@@ -26,7 +26,8 @@ HALLS = {
     "correction": ["superpixels", "questions", "answers"],
     "dataset": ["door", "fields", "journals", "runs"],
     "workflows": [
-        "checking", "scoring", "rehearsing", "reviewing", "training", "starting", "correcting", "housekeeping",
+        "checking", "scoring", "rehearsing", "reviewing", "training", "starting", "correcting", "finding",
+        "housekeeping",
     ],
 }  # fmt: skip
 MAY_IMPORT = {

@@ -15,7 +15,7 @@ PLUGIN = "@label-quality/segmentation"
 NAMES = (
     "score_label_quality", "train_cross_validated", "inject_label_errors", "delete_label_quality_run",
     "show_label_issues", "accept_label_issues", "reject_label_issues", "rescore_label_issues", "label_quality_metric",
-    "train_noise_robust",
+    "train_noise_robust", "find_label_errors",
 )  # fmt: skip
 
 

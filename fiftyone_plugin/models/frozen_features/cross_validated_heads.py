@@ -104,9 +104,11 @@ def cross_validate_frozen_features(
     _require_classes(num_classes, names)
     where = writable_folder(Path(folder))
     assign_folds([e.key for e in examples] or [""], folds, seed, [e.group for e in examples] or None)
-    encoder = _seeded_encoder(options, seed, choose_device(device))
+    _seeded_encoder(options.for_sizes([(1, 1)]), seed, choose_device(device))  # names that are wrong show here
     reports = _Reports(progress, len(examples), folds * options.heads * options.steps)
     data = check_examples(examples, LabelSpace(num_classes, ignore_index), memory_budget, reports.read)
+    options = options.for_sizes(data.sizes)
+    encoder = _seeded_encoder(options, seed, choose_device(device))
     record = _new_record(data, options, encoder, folds, seed, names)
     if resume:
         record = kept_record(where, record)
@@ -140,7 +142,7 @@ def _seeded_encoder(options: FrozenFeatureOptions, seed: int, device: torch.devi
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derived_seed(seed, "encoder"))  # matters for random weights only
         return load_encoder_network(
-            options.encoder, options.weights, device, stride=options.stride, max_pixels=options.max_pixels
+            options.encoder, options.weights, device, stride=options.stride or 4, max_pixels=options.max_pixels
         )
 
 
@@ -212,8 +214,8 @@ class _Run:
             )
         scenes = Scenes(self.data, self.store)
         heads = []
-        pixels = self.options.batch_size * self.options.crop_size**2
-        with torch.random.fork_rng(devices=[]), few_threads(self.store.encoder.device, pixels):
+        cells = self.options.batch_size * ((self.options.crop_size or 0) // (self.options.stride or 1)) ** 2
+        with torch.random.fork_rng(devices=[]), few_threads(self.store.encoder.device, cells):
             for number in range(self.options.heads):
                 place = fold * self.options.heads + number
                 seed = derived_seed(self.seed, fold, number)

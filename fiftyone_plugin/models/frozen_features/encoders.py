@@ -21,7 +21,7 @@ from ..segmenters.network import pad_to_multiple, resize
 from .options import AUTO, IMAGENET
 
 Features = list[torch.Tensor]
-"""One (C, h, w) float16 map per level of an image, finest first, on the CPU."""
+"""One (C, h, w) float16 map per level of an image, the image itself first, on the CPU."""
 
 _IMAGENET_FORMAT = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -34,7 +34,7 @@ class EncoderFormat:
         name: of timm
         mean: subtracted from images in [0, 1], per channel
         std: divided by
-        channels: of each level
+        channels: of each level; the first is the image itself, whose colours tell where objects end
         reductions: pixels per cell of each level
         said: where the weights came from
         digest: tells two states of the weights apart
@@ -62,7 +62,7 @@ class FrozenEncoder:
     Example:
         >>> encoder = load_encoder_network("test_efficientnet", None, torch.device("cpu"), stride=4)
         >>> [tuple(level.shape) for level in encoder.features([np.zeros((30, 64, 3), np.uint8)])[0]]
-        [(16, 8, 16), (24, 8, 16), (32, 4, 8), (48, 2, 4), (64, 1, 2)]
+        [(3, 8, 16), (16, 8, 16), (24, 8, 16), (32, 4, 8), (48, 2, 4), (64, 1, 2)]
     """
 
     def __init__(
@@ -139,7 +139,8 @@ class FrozenEncoder:
     @torch.inference_mode()
     def _together(self, images: Sequence[np.ndarray]) -> list[Features]:
         stack = torch.stack([self._normalised(image) for image in images])
-        levels = self.network(pad_to_multiple(stack, self.multiple))
+        padded = pad_to_multiple(stack, self.multiple)
+        levels = [padded, *self.network(padded)]
         maps = [self._coarse(index, level.float()).half().cpu() for index, level in enumerate(levels)]
         return [[level[index].clone() for level in maps] for index in range(len(images))]
 
@@ -182,7 +183,7 @@ def load_encoder_network(
 
     Example:
         >>> load_encoder_network("test_resnet", None, torch.device("cpu")).about.reductions
-        (2, 4, 8, 16, 32)
+        (1, 2, 4, 8, 16, 32)
     """
     chosen = auto_encoder() if name == AUTO else name
     network, said = _with_weights(chosen, weights)
@@ -228,8 +229,8 @@ def _encoder(
         name=name,
         mean=tuple(known.mean) if known else _IMAGENET_FORMAT[0],
         std=tuple(known.std) if known else _IMAGENET_FORMAT[1],
-        channels=tuple(int(count) for count in info.channels()),
-        reductions=tuple(int(count) for count in info.reduction()),
+        channels=(3, *(int(count) for count in info.channels())),
+        reductions=(1, *(int(count) for count in info.reduction())),
         said=said,
         digest=_digest(network),
     )

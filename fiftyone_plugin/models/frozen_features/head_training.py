@@ -155,7 +155,7 @@ def _crops(
     """Yield crops without end, every image once in each round."""
     encoder = scenes.store.encoder
     unit = encoder.multiple
-    side = max(1, round(options.crop_size / unit))
+    side = max(1, round((options.crop_size or unit) / unit))
     while True:
         for index in rng.permutation(list(indices)):
             scene = scenes[int(index)]

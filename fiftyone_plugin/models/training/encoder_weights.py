@@ -10,6 +10,7 @@ import torch
 
 from ...errors import LabelQualityError
 from ..files.checkpoints import encoder_state, read_state_dict, require_match
+from ..files.offline_weights import OFFLINE, offline_state
 from ..segmenters.sources import build_smp, smp_normalisation
 
 _FILE_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".bin")
@@ -73,10 +74,31 @@ def new_model(
     """
     if not is_weights_file(weights):
         name = None if weights is None else str(weights)
+        if name == "imagenet" and (installed := _with_installed_weights(arch, encoder, num_classes, options)):
+            return installed
         model = build_smp(arch, encoder, num_classes, name, options)
         return model, "random weights" if name is None else f"encoder weights {name}"
     model = build_smp(arch, encoder, num_classes, None, options)
     return model, load_encoder(model, Path(str(weights)), f"encoder {encoder}")
+
+
+def _with_installed_weights(
+    arch: str, encoder: str, num_classes: int, options: Mapping[str, Any] | None
+) -> tuple[torch.nn.Module, str] | None:
+    """Initialise an encoder by the extra `offline`, without a download; None where there are no weights for it."""
+    known = OFFLINE.get(encoder.removeprefix("timm-").removeprefix("tu-"))
+    if known is None or known.file() is None:
+        return None
+    import timm
+
+    state = offline_state(known.architecture, timm.create_model(known.architecture).state_dict()) or {}
+    model = build_smp(arch, encoder, num_classes, None, options)
+    module: torch.nn.Module = model.encoder  # type: ignore[assignment]
+    wanted = module.state_dict()
+    found = {name: state[name.removeprefix("model.")] for name in wanted if name.removeprefix("model.") in state}
+    require_match(found, wanted, f"encoder {encoder}")
+    module.load_state_dict(found)
+    return model, f"encoder weights {known.package}: loaded {len(found)} tensors"
 
 
 def load_encoder(model: torch.nn.Module, path: Path, what: str) -> str:

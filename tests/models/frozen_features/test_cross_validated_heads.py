@@ -122,7 +122,7 @@ def test_any_encoder_of_timm_on_any_grid(name, stride, tmp_path):
 
 def test_what_a_person_should_know_is_said(tmp_path):
     lonely = [replace(e, mask=np.where(e.mask == 2, 0, e.mask)) if i else e for i, e in enumerate(make_examples())]
-    options = replace(TINY, steps=1, disk_limit=60_000)
+    options = replace(TINY, steps=1, disk_limit=240_000)
     names = {"class_names": ["ground", "red", "blue"]}
     result = cross_validate_frozen_features(lonely, tmp_path / "folds", **{**SETTINGS, "options": options, **names})
     assert "of 6 images fit into `disk_limit`" in result.notes[0]
@@ -143,7 +143,7 @@ def test_features_are_kept_checked_and_computed_again_when_damaged(tmp_path):
     encoder = load_encoder_network("test_efficientnet", None, CPU)
     image = EXAMPLES[0].image
     first = FeatureStore(tmp_path, encoder, 1 << 20).get([image])[0]
-    assert [level.dtype for level in first] == [torch.float16] * 5
+    assert [level.dtype for level in first] == [torch.float16] * 6
     file = next(tmp_path.glob("*.safetensors"))
     file.write_bytes(file.read_bytes()[:100])
     again = FeatureStore(tmp_path, encoder, 1 << 20).get([image])[0]
@@ -228,3 +228,21 @@ def test_another_configuration_needs_another_folder(finished):
 def test_options_that_cannot_be(wrong, words):
     with pytest.raises(LabelQualityError, match=words):
         replace(TINY, **wrong)
+
+
+@pytest.mark.parametrize("encoder", ["timm-tf_efficientnet_lite0", "tu-tf_efficientnet_lite2"])
+def test_installed_weights_initialise_fine_tuned_networks_without_a_download(encoder):
+    from fiftyone_plugin.models.training.encoder_weights import new_model
+
+    model, said = new_model("fpn", encoder, 3, "imagenet")
+    assert "efficientnet-lite" in said
+    name = encoder.split("-")[1]
+    frozen = load_encoder_network(name, "imagenet", CPU).network.state_dict()["conv_stem.weight"]
+    assert any(torch.equal(value, frozen) for value in model.encoder.state_dict().values() if value.ndim == 4)
+
+
+def test_grid_and_crop_follow_the_images():
+    sizes = {(192, 256): (2, 96), (480, 360): (4, 192)}
+    for size, (stride, crop) in sizes.items():
+        chosen = FrozenFeatureOptions().for_sizes([size])
+        assert (chosen.stride, chosen.crop_size) == (stride, crop)

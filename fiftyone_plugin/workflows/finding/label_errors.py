@@ -1,0 +1,107 @@
+"""Find the label errors of a dataset in one call, with a model or without one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...dataset.door.scan import require_label_field
+from ...dataset.runs import run_records
+from ...progress import Progress, terminal_bar
+from ..scoring.report import ScoringReport
+from ..scoring.scoring import score_label_quality
+from ..training.cross_validated import TrainingReport, train_cross_validated
+from ..training.methods import FROZEN_FEATURES
+
+DEFAULT_KEY = "label_quality"
+_FOLDS = 3
+
+
+@dataclass(frozen=True)
+class FindingReport:
+    """What was found.
+
+    Attributes:
+        scoring: scores, regions and the worst images
+        training: of the quick model; None where a model was given
+    """
+
+    scoring: ScoringReport
+    training: TrainingReport | None = None
+
+    def markdown(self) -> str:
+        """The report as a person reads it."""
+        if self.training is None:
+            return self.scoring.markdown()
+        accuracy = sum(row["pixel accuracy"] for row in self.training.metrics) / len(self.training.metrics)
+        lines = [
+            f"**No model was given, so {len(self.training.metrics)} quick ones were trained**, and each image is "
+            f"judged by one that has not seen it; they agree with {accuracy:.0%} of the labelled pixels.",
+            *(f"- {note}" for note in self.training.notes),
+        ]
+        return "\n".join([*lines, "", self.scoring.markdown()])
+
+
+def find_label_errors(
+    samples: Any,
+    label_field: str = "ground_truth",
+    *,
+    model: Any = None,
+    key: str = DEFAULT_KEY,
+    group_field: str | None = None,
+    output_dir: str | None = None,
+    overwrite: bool = False,
+    training: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    **scoring: Any,
+) -> FindingReport:
+    """Find what is wrong in the labels: a quick model where none is given, scores, regions, the worst images first.
+
+    Args:
+        samples: a `fiftyone` dataset or view of images
+        label_field: its `Segmentation` field whose masks are in question; it is never written
+        model: anything that `score_label_quality` takes, not trained on these labels. None = heads on the features of
+            a frozen encoder, trained by cross-validation under the key `{key}_model`
+        key: name of the scoring run and prefix of its fields
+        group_field: for the quick model: images with equal values of this field (a video, a patient) stay together
+        output_dir: folder for models, masks and maps; beside FiftyOne's dataset files if None
+        overwrite: whether to replace a run under the same key
+        training: further options of `train_cross_validated` for the quick model
+        progress: told how far the job is; a bar in the terminal if None
+        scoring: further options of `score_label_quality`
+
+    Returns:
+        what was found; `dataset.load_saved_view(f"{key} worst")` has the worst images
+
+    Raises:
+        LabelQualityError: if the arguments or the data cannot be used
+
+    Example:
+        >>> report = find_label_errors(dataset, "ground_truth")                 # doctest: +SKIP
+        >>> session = fo.launch_app(dataset.load_saved_view(report.scoring.views[0]))  # doctest: +SKIP
+    """
+    require_label_field(samples, label_field)
+    run_records.require_free_key(samples._dataset, key, [key], overwrite=overwrite, method=run_records.SCORING)
+    if progress is None:
+        with terminal_bar("checking labels") as bar:
+            return find_label_errors(
+                samples, label_field, model=model, key=key, group_field=group_field, output_dir=output_dir,
+                overwrite=overwrite, training=training, progress=bar, **scoring,
+            )  # fmt: skip
+    base = Path(output_dir).expanduser() if output_dir else None
+    trained = None
+    if model is None:
+        options = {
+            "method": FROZEN_FEATURES, "key": f"{key}_model", "folds": _FOLDS, "group_field": group_field,
+            "overwrite": True, "output_dir": str(base / "model") if base else None,
+            "ignore_index": scoring.get("ignore_index", "auto"), **(training or {}),
+        }  # fmt: skip
+        trained = train_cross_validated(samples, label_field, progress=progress, **options)
+        model = trained.key
+    report = score_label_quality(
+        samples, label_field, model=model, key=key, overwrite=overwrite, progress=progress,
+        output_dir=str(base / "scores") if base else None, **scoring,
+    )  # fmt: skip
+    return FindingReport(report, trained)

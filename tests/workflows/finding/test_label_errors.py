@@ -1,0 +1,41 @@
+"""One call, with a model or without one, ends with scores, regions and the worst images."""
+
+from __future__ import annotations
+
+import fiftyone.operators as foo
+import pytest
+from fiftyone.operators.executor import ExecutionContext, Executor
+
+from fiftyone_plugin import LabelQualityError, find_label_errors
+
+NAME = "@label-quality/segmentation/find_label_errors"
+TINY = {"encoder": "test_efficientnet", "weights": None, "width": 16, "steps": 30, "crop_size": 32, "lr": 0.02}
+
+
+def test_without_a_model(make_dataset, tmp_path):
+    dataset = make_dataset(12, wrong=(2,))
+    report = find_label_errors(dataset, output_dir=str(tmp_path / "run"), training={"folds": 2, **TINY})
+    assert report.scoring.num_scored == 12
+    assert len(dataset.load_saved_view("label_quality worst")) == 12
+    most = dataset.sort_by("label_quality_issue_share", reverse=True).first()
+    assert most.filepath.endswith("2.png")
+    assert {"label_quality", "label_quality_model", "label_check"} <= set(dataset.list_runs())
+    assert "No model was given" in report.markdown()
+    with pytest.raises(LabelQualityError, match="label_quality"):
+        find_label_errors(dataset, output_dir=str(tmp_path / "run"), training={"folds": 2, **TINY})
+
+
+def test_the_operator_with_a_given_model(make_dataset, tmp_path):
+    dataset = make_dataset(4)
+    op = foo.get_operator(NAME)
+    request = {"dataset_name": dataset.name, "params": {}}
+    properties = op.resolve_input(ExecutionContext(request, executor=Executor(), operator_uri=op.uri)).type.properties
+    assert list(properties) == ["label_field", "model"]
+    training = {"folds": 2, **TINY, "key": "mine"}
+    quick = {"check": False, "write_regions": False}
+    find_label_errors(dataset, output_dir=str(tmp_path / "first"), training=training, **quick)
+    run = op(dataset, "ground_truth", model="mine", overwrite=True, output_dir=str(tmp_path / "second"))
+    assert run.key == "label_quality"
+    assert "label_quality_model" not in dataset.list_runs()
+    properties = op.resolve_input(ExecutionContext(request, executor=Executor(), operator_uri=op.uri)).type.properties
+    assert list(properties) == ["label_field", "model", "overwrite"]
