@@ -81,10 +81,9 @@ def measure_camvid(options: argparse.Namespace, rows: dict) -> None:
     for seed in options.seeds:
         for architecture in options.architectures:
             noisy = [row[0] for row in predictions.corrupted(collection, "mixture", seed)]
-            folder = options.folder / f"camvid-{architecture}-{seed}"
             weights = options.data / "weights" / "mobilenet_v2_imagenet.pth"
-            probs = predictions.trained_predictions(
-                collection, noisy, folder, architecture=architecture, weights=weights, seed=seed
+            probs = predictions.predictions_of(
+                collection, noisy, options.folder, "camvid", architecture, seed, weights=weights
             )
             for scenario in options.scenarios:
                 cases = predictions.corrupted(ranked, SCENARIOS[scenario], 1000 + seed)
@@ -107,9 +106,9 @@ def measure_voc(options: argparse.Namespace, rows: dict) -> None:
         shares.append(changed[-1].sum() / max(known.sum(), 1))
     models = {"outside": predictions.outside_predictions(collection, weights, options.folder / "voc-outside")}
     for architecture in options.architectures:
-        models[architecture] = predictions.trained_predictions(
-            collection, labels, options.folder / f"voc-{architecture}-0", architecture=architecture,
-            weights=weights / "mobilenet_v2_imagenet.pth", seed=0, epochs=8,
+        models[architecture] = predictions.predictions_of(
+            collection, labels, options.folder, "voc", architecture, 0,
+            weights=weights / "mobilenet_v2_imagenet.pth", epochs=8,
         )  # fmt: skip
     for name, probs in models.items():
         wrong = np.array(shares) > WRONG_SHARE

@@ -20,10 +20,17 @@ import torch
 from PIL import Image
 from rich.progress import track
 
-from fiftyone_plugin.models import Example, ImageItem, cross_validate, load_segmenter
+from fiftyone_plugin.models import (
+    Example,
+    ImageItem,
+    cross_validate,
+    cross_validate_frozen_features,
+    load_segmenter,
+)
 from fiftyone_plugin.quality import known_errors
 
-ARCHITECTURES = ("deeplabv3plus", "fpn")
+FROZEN = "frozen_features"
+ARCHITECTURES = ("deeplabv3plus", "fpn", FROZEN, f"deeplabv3plus+{FROZEN}")  # the last: the mean of both
 BLOCK = 8  # consecutive frames of a video that stay together
 TRAINING: Mapping[str, object] = {
     "encoder": "mobilenet_v2",
@@ -131,6 +138,36 @@ class Predictions:
         return probs / probs.sum(axis=0, keepdims=True)
 
 
+@dataclass(frozen=True)
+class MeanPredictions:
+    """The mean of several models' probabilities."""
+
+    parts: tuple[Predictions, ...]
+    mean_iou: float = float("nan")
+
+    def __getitem__(self, name: str) -> npt.NDArray[np.float32]:
+        return np.mean([part[name] for part in self.parts], axis=0, dtype=np.float32)
+
+
+def predictions_of(
+    collection: Collection,
+    labels: list[Mask],
+    folder: Path,
+    prefix: str,
+    architecture: str,
+    seed: int,
+    **options: object,
+) -> Predictions | MeanPredictions:
+    """Predictions of one architecture, or the mean of several that are joined by a plus."""
+    parts = tuple(
+        trained_predictions(
+            collection, labels, folder / f"{prefix}-{name}-{seed}", architecture=name, seed=seed, **options
+        )
+        for name in architecture.split("+")
+    )
+    return parts[0] if len(parts) == 1 else MeanPredictions(parts)
+
+
 def trained_predictions(
     collection: Collection,
     labels: list[Mask],
@@ -150,10 +187,14 @@ def trained_predictions(
             Example(picture.name, picture.image, label, picture.group)
             for picture, label in zip(collection.pictures, labels, strict=True)
         ]
-        result = cross_validate(
-            examples, folder / "models", num_classes=len(collection.class_names), arch=architecture,
-            weights=weights, ignore_index=VOID, seed=seed, **settings,
-        )  # fmt: skip
+        given = {"num_classes": len(collection.class_names), "ignore_index": VOID, "seed": seed}
+        if architecture == FROZEN:
+            settings = {"folds": settings["folds"]}
+            result = cross_validate_frozen_features(examples, folder / "models", **given, **settings)
+        else:
+            result = cross_validate(
+                examples, folder / "models", arch=architecture, weights=weights, **given, **settings
+            )
         segmenter = load_segmenter(folder / "models")
         (folder / "maps").mkdir(exist_ok=True)
         for name, probs in track(_predict(segmenter, collection), architecture, len(collection.pictures)):

@@ -10,6 +10,8 @@ from typing import Any
 from ...dataset.door.scan import require_label_field
 from ...dataset.runs import run_records
 from ...progress import Progress, terminal_bar
+from ..checking.check_labels import check_labels
+from ..checking.report import CheckReport
 from ..scoring.report import ScoringReport
 from ..scoring.scoring import score_label_quality
 from ..training.cross_validated import TrainingReport, train_cross_validated
@@ -26,22 +28,31 @@ class FindingReport:
     Attributes:
         scoring: scores, regions and the worst images
         training: of the quick model; None where a model was given
+        check: what is wrong with files and masks, told without a model; None where it was left out
     """
 
     scoring: ScoringReport
     training: TrainingReport | None = None
+    check: CheckReport | None = None
 
     def markdown(self) -> str:
         """The report as a person reads it."""
-        if self.training is None:
-            return self.scoring.markdown()
-        accuracy = sum(row["pixel accuracy"] for row in self.training.metrics) / len(self.training.metrics)
+        parts = [self.scoring.markdown()]
+        if self.training is not None:
+            parts.insert(0, self._quick_model(self.training))
+        if self.check is not None:
+            parts.append(self.check.markdown())
+        return "\n\n".join(parts)
+
+    @staticmethod
+    def _quick_model(training: TrainingReport) -> str:
+        accuracy = sum(row["pixel accuracy"] for row in training.metrics) / len(training.metrics)
         lines = [
-            f"**No model was given, so {len(self.training.metrics)} quick ones were trained**, and each image is "
+            f"**No model was given, so {len(training.metrics)} quick ones were trained**, and each image is "
             f"judged by one that has not seen it; they agree with {accuracy:.0%} of the labelled pixels.",
-            *(f"- {note}" for note in self.training.notes),
+            *(f"- {note}" for note in training.notes),
         ]
-        return "\n".join([*lines, "", self.scoring.markdown()])
+        return "\n".join(lines)
 
 
 def find_label_errors(
@@ -51,6 +62,7 @@ def find_label_errors(
     model: Any = None,
     key: str = DEFAULT_KEY,
     group_field: str | None = None,
+    check: bool = True,
     output_dir: str | None = None,
     overwrite: bool = False,
     training: Mapping[str, Any] | None = None,
@@ -66,6 +78,7 @@ def find_label_errors(
             a frozen encoder, trained by cross-validation under the key `{key}_model`
         key: name of the scoring run and prefix of its fields
         group_field: for the quick model: images with equal values of this field (a video, a patient) stay together
+        check: whether to look at files and masks first, see `check_labels`
         output_dir: folder for models, masks and maps; beside FiftyOne's dataset files if None
         overwrite: whether to replace a run under the same key
         training: further options of `train_cross_validated` for the quick model
@@ -87,16 +100,18 @@ def find_label_errors(
     if progress is None:
         with terminal_bar("checking labels") as bar:
             return find_label_errors(
-                samples, label_field, model=model, key=key, group_field=group_field, output_dir=output_dir,
-                overwrite=overwrite, training=training, progress=bar, **scoring,
+                samples, label_field, model=model, key=key, group_field=group_field, check=check,
+                output_dir=output_dir, overwrite=overwrite, training=training, progress=bar, **scoring,
             )  # fmt: skip
+    ignore_index = scoring.get("ignore_index", "auto")
+    checked = check_labels(samples, label_field, ignore_index=ignore_index, progress=progress) if check else None
     base = Path(output_dir).expanduser() if output_dir else None
     trained = None
     if model is None:
         options = {
             "method": FROZEN_FEATURES, "key": f"{key}_model", "folds": _FOLDS, "group_field": group_field,
             "overwrite": True, "output_dir": str(base / "model") if base else None,
-            "ignore_index": scoring.get("ignore_index", "auto"), **(training or {}),
+            "ignore_index": ignore_index, **(training or {}),
         }  # fmt: skip
         trained = train_cross_validated(samples, label_field, progress=progress, **options)
         model = trained.key
@@ -104,4 +119,4 @@ def find_label_errors(
         samples, label_field, model=model, key=key, overwrite=overwrite, progress=progress,
         output_dir=str(base / "scores") if base else None, **scoring,
     )  # fmt: skip
-    return FindingReport(report, trained)
+    return FindingReport(report, trained, checked)
