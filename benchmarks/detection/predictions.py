@@ -161,7 +161,7 @@ def predictions_of(
     """Predictions of one architecture, or the mean of several that are joined by a plus."""
     parts = tuple(
         trained_predictions(
-            collection, labels, folder / f"{prefix}-{name}-{seed}", architecture=name, seed=seed, **options
+            collection, labels, folder / f"{prefix}-{name}-{seed}", architecture=name, seed=seed, **given
         )
         for name in architecture.split("+")
     )
