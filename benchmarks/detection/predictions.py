@@ -156,7 +156,7 @@ def predictions_of(
     prefix: str,
     architecture: str,
     seed: int,
-    **options: object,
+    **given: object,
 ) -> Predictions | MeanPredictions:
     """Predictions of one architecture, or the mean of several that are joined by a plus."""
     parts = tuple(
