@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import fiftyone.operators as foo
@@ -56,8 +57,12 @@ class DeleteLabelQualityRun(foo.Operator):
         return types.Property(inputs, view=types.View(label="Delete a label quality run"))
 
     def execute(self, ctx: Any) -> dict[str, Any]:
-        """Delete it."""
+        """Delete it, and let the grid show nothing that is gone with it."""
+        shown = json.dumps(ctx.view._serialize(), default=str)
         record = housekeeping.delete_label_quality_run(ctx.dataset, ctx.params["key"])
+        if any(name in shown for name in record.fields):
+            ctx.ops.clear_view()
+        ctx.ops.set_active_fields([name for name in ctx.active_fields if name not in record.fields])
         ctx.ops.reload_dataset()
         ctx.ops.notify(f"Deleted run '{record.key}' and its {len(record.fields)} fields", variant="success")
         return {"key": record.key, "fields": record.fields, "views": record.views}

@@ -13,6 +13,7 @@ from . import charts, texts
 # Where the App keeps what is chosen: by the places of the inputs on the page.
 RUN, OTHER, FIELD, MEASURE = "bar.run", "bar.other", "cards.scores.field", "cards.pairs.measure"
 NO_RUN = "-"
+OPENS = "opens"  # the image that is to be opened as soon as the grid has it
 MEASURES = {"regions": "number of regions", "pixels": "number of pixels"}
 
 # Two columns where there is room, one where the panel shares the window.
@@ -50,10 +51,20 @@ class LabelQualityPanel(foo.Panel):
     def on_change_view(self, ctx: Any) -> None:
         """Regions may have been accepted or rejected since; numbers that did not change are remembered."""
         self._choose(ctx, ctx.panel.get_state(RUN))
+        opens = ctx.panel.get_state(OPENS)
+        if opens:
+            ctx.panel.set_state(OPENS, None)
+            if not ctx.view._is_generated and len(ctx.view.select(opens)):
+                ctx.ops.open_sample(id=opens)
 
     def change_run(self, ctx: Any) -> None:
-        """Look at another run."""
-        self._choose(ctx, ctx.params["value"])
+        """Look at another run, in the grid as well."""
+        run = ctx.params["value"]
+        self._choose(ctx, run)
+        ctx.ops.set_active_fields(overview.fields_as_of(ctx.dataset, ctx.active_fields, run))
+        view = overview.view_as_of(ctx.dataset, ctx.view, run)
+        if view is not None:
+            ctx.ops.set_view(view=view)
         self.on_load(ctx)
 
     def change_other(self, ctx: Any) -> None:
@@ -102,9 +113,16 @@ class LabelQualityPanel(foo.Panel):
         self._show_regions(ctx, given=ctx.params["y"])
 
     def click_image(self, ctx: Any) -> None:
-        """One of the worst images, opened among the others."""
-        ctx.ops.set_view(view=overview.worst_images(ctx.dataset, ctx.panel.get_state(RUN)))
-        ctx.ops.open_sample(id=ctx.params["id"])
+        """One of the worst images, opened among the others as soon as the grid shows them.
+
+        Opening a sample that the grid's view does not have ends the App.
+        """
+        worst = overview.worst_images(ctx.dataset, ctx.panel.get_state(RUN))
+        if overview.same_view(ctx.view, worst):
+            ctx.ops.open_sample(id=ctx.params["id"])
+        else:
+            ctx.panel.set_state(OPENS, ctx.params["id"])
+            ctx.ops.set_view(view=worst)
 
     def show_better(self, ctx: Any) -> None:
         """The images whose score rose from one run to the other."""

@@ -20,10 +20,12 @@ class Sitting:
         self.dataset, self.state = dataset, {}
         self.send("on_load")
 
-    def send(self, method, **params):
+    def send(self, method, *, shown=None, active=(), **params):
         panel = foo.get_operator(URI)
         request = {
             "dataset_name": self.dataset.name,
+            "active_fields": list(active),
+            "view": [] if shown is None else shown._serialize(),
             "params": {"panel_id": "p", "panel_state": self.state, "__method__": method, **params},
         }
         ctx = ExecutionContext(request, executor=Executor(), operator_uri=panel.uri)
@@ -139,11 +141,62 @@ def test_click_where_nothing_is(make_scored):
     assert "no such regions" in sitting.sent("notify")[0]["message"]
 
 
-def test_click_an_image(sitting):
+def test_an_image_opens_once_the_grid_shows_it(sitting):
+    """FiftyOne's App ends where a sample is opened that its view does not have."""
+    ids = sitting.plots()["worst_plot"]["data"][0]["ids"]
+    patches = sitting.dataset.to_patches(f"{KEY}_regions")
+    for shown in (None, patches, sitting.dataset.exclude(ids[3])):
+        sitting.send("click_image", shown=shown, id=ids[3], idx=3)
+        worst = sitting.view()
+        assert worst.values("id") == ids
+        assert sitting.sent("open_sample") == []
+        sitting.send("on_change_view", shown=worst)
+        assert [opened["id"] for opened in sitting.sent("open_sample")] == [ids[3]]
+    sitting.send("on_change_view", shown=worst)
+    assert sitting.sent("open_sample") == []
+    sitting.send("click_image", shown=worst, id=ids[5], idx=5)
+    assert [opened["id"] for opened in sitting.sent("open_sample")] == [ids[5]]
+    assert sitting.sent("set_view") == []
+
+
+@pytest.mark.parametrize("name", ["patches", "others"])
+def test_an_image_stays_closed_where_the_grid_shows_something_else(sitting, name):
     ids = sitting.plots()["worst_plot"]["data"][0]["ids"]
     sitting.send("click_image", id=ids[3], idx=3)
-    assert sitting.view().values("id") == ids
-    assert sitting.sent("open_sample")[0]["id"] == ids[3]
+    other = {"patches": sitting.dataset.to_patches(f"{KEY}_regions"), "others": sitting.dataset.exclude(ids[3])}
+    for _ in range(2):
+        sitting.send("on_change_view", shown=other[name])
+        assert sitting.sent("open_sample") == []
+    sitting.send("on_change_view")
+    assert sitting.sent("open_sample") == []
+
+
+def test_the_grid_follows_to_another_run(make_scored):
+    sitting = Sitting(make_scored(12, keys=[KEY, "later"]))
+    dataset = sitting.dataset
+    active = ["ground_truth", "later", "later_regions"]
+    sitting.send("change_run", value=KEY, active=active, shown=dataset.to_patches("later_regions"))
+    assert sitting.sent("set_active_fields") == [{"fields": ["ground_truth", KEY, f"{KEY}_regions"]}]
+    assert sitting.view().has_field(f"{KEY}_regions")
+    sitting.send("change_run", value="later", shown=dataset.exists(KEY).sort_by(KEY).limit(8))
+    assert sitting.view().values("id") == dataset.sort_by("later").limit(8).values("id")
+    sitting.send("change_run", value=KEY, shown=dataset.match_tags("mine"))
+    assert sitting.sent("set_view") == []
+
+
+def test_after_deleting_a_run_the_grid_shows_nothing_of_it(make_scored):
+    dataset = make_scored(4, keys=[KEY, "later"])
+    op = foo.get_operator("@label-quality/segmentation/delete_label_quality_run")
+    for key, shown in (("later", dataset.exists(KEY)), (KEY, dataset.to_patches(f"{KEY}_regions"))):
+        request = {
+            "dataset_name": dataset.name, "view": shown._serialize(), "params": {"key": key},
+            "active_fields": ["ground_truth", f"{key}_regions"],
+        }  # fmt: skip
+        ctx = ExecutionContext(request, executor=Executor(), operator_uri=op.uri)
+        op.execute(ctx)
+        sent = {r.operator_uri.split("/")[-1]: r.params for r in ctx.executor._requests}
+        assert ("clear_view" in sent) == (key == KEY)
+        assert sent["set_active_fields"] == {"fields": ["ground_truth"]}
 
 
 def test_pictures_are_addresses(sitting):

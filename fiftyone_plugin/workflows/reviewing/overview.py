@@ -302,6 +302,47 @@ def regions_of(dataset: Any, key: str, **wanted: str) -> Any:
     return view
 
 
+def same_view(view: Any, other: Any) -> bool:
+    """Whether two views of a dataset have the same stages."""
+    return bool(view._serialize(include_uuids=False) == other._serialize(include_uuids=False))
+
+
+def view_as_of(dataset: Any, view: Any, key: str) -> Any:
+    """What shows of one run what a view shows of another: its regions, or its worst images.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        view: what is shown
+        key: the run that is to be looked at
+
+    Returns:
+        the view of that run, None where the view shows nothing of another one
+    """
+    others = [run.key for run in scoring_runs(dataset) if run.key != key]
+    if view._is_generated:
+        there = dataset.has_field(regions_field(key))
+        return regions_of(dataset, key) if there and any(view.has_field(regions_field(run)) for run in others) else None
+    if any(same_view(view, worst_images(dataset, run)) for run in others):
+        return worst_images(dataset, key)
+    return None
+
+
+def fields_as_of(dataset: Any, shown: Sequence[str], key: str) -> list[str]:
+    """Names of fields, those of other scoring runs replaced by those that hold the same of one run.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        shown: names of fields
+        key: the run
+
+    Returns:
+        the names; a field of which that run has no like is left out
+    """
+    run_of = {name: run.key for run in scoring_runs(dataset) if run.key != key for name in run.fields}
+    names = [key + name[len(run_of[name]) :] if name in run_of else name for name in shown]
+    return [name for name in dict.fromkeys(names) if name not in run_of and (name in shown or dataset.has_field(name))]
+
+
 def regions_field(key: str) -> str:
     """Name of the field with a run's regions."""
     return ScoreFields(key).regions
