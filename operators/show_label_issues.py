@@ -67,13 +67,24 @@ class ShowLabelIssues(foo.Operator):
         samples = ctx.view if _within_view(ctx) else ctx.dataset
         view = review.show_regions(samples, status=None if status == "all" else status, **arguments)
         number = len(view)
+        below = _less_likely(samples, status, arguments, number)
         if not number:
-            ctx.ops.notify("No region fits these choices", variant="info")
+            ctx.ops.notify(f"No region fits these choices{below}", variant="info")
         else:
             ctx.ops.set_view(view)
             ctx.ops.set_active_fields([ScoreFields(key).regions])
-            ctx.ops.notify(f"{number:,} regions, worst first", variant="success")
+            ctx.ops.notify(f"{number:,} regions, worst first{below}", variant="success")
         return {"num_regions": number, "stages": view._serialize()}
+
+
+def _less_likely(samples: Any, status: str, arguments: dict[str, Any], shown: int) -> str:
+    """How many regions only their score keeps out of the view, as the end of a sentence."""
+    lowest = arguments.get("min_score", 0.0)
+    if lowest <= 0 or "limit" in arguments:
+        return ""
+    others = {**arguments, "min_score": 0.0}
+    more = len(review.show_regions(samples, status=None if status == "all" else status, **others)) - shown
+    return f"; {more:,} more have a score below {lowest:g}: lower it to see them" if more else ""
 
 
 def _within_view(ctx: Any) -> bool:
@@ -92,7 +103,12 @@ def _filters(ctx: Any, inputs: types.Object, field: str) -> None:
             view.add_choice(value, label=value)
         inputs.list(name, types.String(), default=[], label=label, description="Empty: any.", view=view)
     inputs.float(
-        "min_score", default=0.0, min=0, max=1, label="Score at least", description="How surely the label is wrong."
+        "min_score",
+        default=quality.LIKELY,
+        min=0,
+        max=1,
+        label="Score at least",
+        description=f"How surely the label is wrong. {quality.LIKELY}: more likely wrong than right; 0: all regions.",
     )
     status = types.DropdownView()
     for value in (*STATUSES, "all"):
