@@ -226,6 +226,7 @@ class _Image:
     rows: RegionRows
     rehearsals: Sequence[Rehearsal]
     shares: FloatArray
+    size: int
     valid: int
     disagreeing: int
     expected: float
@@ -330,6 +331,7 @@ class Evidence:
                 RegionRows.of(regions),
                 tuple(rehearsals),
                 np.stack([sums.given, sums.predicted, sums.agreeing, sums.self_confidence]) / size,
+                size,
                 record.num_valid,
                 record.num_valid - int(sums.agreeing.sum()),
                 expected_disagreement(record),
@@ -436,6 +438,32 @@ class Judge:
     wrong_share: float
     unsure: float
 
+    @cached_property
+    def wrong_share_range(self) -> tuple[float, float]:
+        """Lowest and highest share of wrong pixels that this dataset speaks for.
+
+        Two estimates, each plus and minus 1.96 standard errors over the images: what disagrees beyond what the model
+        expects, which a model that is too sure of itself makes too large, one that is unsure too small; and the area of
+        the regions times their scores, which calls some of the model's own mistakes wrong. In neither are errors that
+        labels and model share, as a model does that learnt from these very labels, and one error that is made all over
+        the dataset counts too little: it looks like what the model confuses.
+        """
+        if not self.images:
+            return 0.0, 0.0
+        valid = np.array([image.valid for image in self.images], np.float64)
+        excess = np.array([image.disagreeing - image.expected for image in self.images])
+        areas = np.array([self._wrong_area(image) for image in self.images])
+        ends = [_ratio_range(values, valid) for values in (excess, areas)]
+        low, high = (
+            float(np.clip(pick(end), 0, 1)) for pick, end in zip((min, max), zip(*ends, strict=True), strict=True)
+        )
+        return low, high
+
+    def _wrong_area(self, image: _Image) -> float:
+        """Expected wrong pixels in the regions of an image."""
+        scores = self.scorer.scores(image.key, image.rows) if len(image.rows) else np.zeros(0)
+        return float((scores * 10 ** image.rows.features[:, _AREA]).sum() * image.size)
+
     @property
     def coarse(self) -> float:
         """From 0 to 1, how far the ranking follows the wrong area instead of single errors."""
@@ -533,6 +561,14 @@ class Judge:
             f"would rank {found.found_in_worst_fifth:.0%} among the worst fifth of the images, where chance is 20%; "
             "train longer or take a larger model"
         )
+
+
+def _ratio_range(values: FloatArray, sizes: FloatArray) -> tuple[float, float]:
+    """Sum of values over sum of sizes, less and plus 1.96 standard errors."""
+    total = max(float(sizes.sum()), 1.0)
+    ratio = float(values.sum()) / total
+    error = float(np.sqrt(((values - ratio * sizes) ** 2).sum())) / total
+    return ratio - 1.96 * error, ratio + 1.96 * error
 
 
 def _log_odds(value: float) -> float:

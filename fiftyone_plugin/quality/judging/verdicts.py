@@ -42,6 +42,11 @@ class Verdict:
     warning: str | None
 
     @property
+    def wrong_share_range(self) -> tuple[float, float]:
+        """Lowest and highest share of wrong pixels that the dataset speaks for; see `Judge.wrong_share_range`."""
+        return self.judge.wrong_share_range
+
+    @property
     def num_likely(self) -> int:
         """How many regions, from the first on, are more likely wrong than right; those after them stay in the list."""
         return sum(region.score >= LIKELY for region in self.regions)

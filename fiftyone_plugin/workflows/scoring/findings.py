@@ -167,6 +167,7 @@ def _with_judgement(report: ScoringReport, judge: quality.Judge | None) -> Scori
     return replace(
         report,
         wrong_share=judge.wrong_share,
+        wrong_share_range=judge.wrong_share_range,
         num_rehearsed=found.num_labels if found else 0,
         rehearsed_found=found.found_in_worst_fifth if found else None,
     )

@@ -59,6 +59,7 @@ class ScoringReport:
         num_likely: regions that are more likely wrong than right; the others are there, too, but few of them are errors
         wrong_share: share of the labelled pixels that seem to be wrong: what labels and predictions disagree on beyond
             what the model expects; None if it was not estimated
+        wrong_share_range: lowest and highest share that the dataset speaks for; None if it was not estimated
         num_rehearsed: labels that an error was put into, in memory only, to learn what errors look like here
         rehearsed_found: share of those that would be among the worst fifth of the images; chance is 0.2
     """
@@ -91,6 +92,7 @@ class ScoringReport:
     num_reviewed: int = 0
     num_likely: int = 0
     wrong_share: float | None = None
+    wrong_share_range: tuple[float, float] | None = None
     num_rehearsed: int = 0
     rehearsed_found: float | None = None
 
@@ -137,12 +139,16 @@ class ScoringReport:
         return "\n".join(lines)
 
     def _wrong_share_line(self, share: float) -> str:
+        low, high = self.wrong_share_range or (share, share)
         if share < _SEEN:
             return (
                 "- labels and predictions disagree no more than the model expects to be wrong itself: little is wrong, "
-                "or it cannot be told from the model's own mistakes"
+                f"or it cannot be told from the model's own mistakes; at most {high:.1%} of the labelled pixels"
             )
-        return f"- about {share:.1%} of the labelled pixels are wrong, if the model's probabilities can be believed"
+        return (
+            f"- about {share:.1%} of the labelled pixels are wrong, from {low:.1%} to {high:.1%}; errors that the "
+            "model has learnt from these labels are not counted"
+        )
 
     def _region_lines(self) -> list[str]:
         if self.num_regions is None:

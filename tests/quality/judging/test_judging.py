@@ -96,6 +96,15 @@ def test_the_share_of_wrong_labels_is_what_a_calibrated_model_cannot_explain():
     assert evidence.unsure == pytest.approx(0.2, abs=0.01)
 
 
+@pytest.mark.parametrize("wrong", [(), (3, 11, 17)])
+def test_the_range_of_the_wrong_share_holds_the_truth(wrong):
+    verdict = quality.judge_labels(*dataset(wrong=wrong))
+    low, high = verdict.wrong_share_range
+    truth = len(wrong) * 150 / (24 * SIZE[0] * SIZE[1])
+    assert 0 <= low <= min(truth, verdict.wrong_share)
+    assert max(truth, verdict.wrong_share) <= high < truth + 0.05
+
+
 def test_where_most_labels_are_wrong_the_wrong_area_decides():
     labels, probs = dataset(wrong=())
     shares = np.linspace(0, 0.8, len(labels))
