@@ -33,19 +33,26 @@ class RunWriting:
 
     Attributes:
         dataset: the `fiftyone.Dataset`
-        folder: of its files
+        files: folder of its files; None for a run that writes none
         claim: that nobody else writes it
     """
 
     dataset: Any
-    folder: RunFolder
+    files: RunFolder | None
     claim: Claim
     _planned: RunRecord
     _replaced: bool = False
 
     @property
+    def folder(self) -> RunFolder:
+        """The folder of its files, which a run without files has not."""
+        if self.files is None:
+            raise ValueError(f"The run {self._planned.key!r} writes no files")
+        return self.files
+
+    @property
     def path(self) -> Path:
-        """The folder."""
+        """Path of the folder."""
         return self.folder.path
 
     def watched(self, progress: Progress) -> Progress:
@@ -61,6 +68,7 @@ class RunWriting:
         self.claim.check()
         self._replaced = True
         key, planned = self._planned.key, replace(self._planned, views=views)
+        own = self.files.path if self.files else None
         before = find_run(self.dataset, key, unfinished=True)
         if before is None:
             register_run(self.dataset, planned)
@@ -69,10 +77,10 @@ class RunWriting:
             planned,
             fields=_union(before.fields, planned.fields),
             views=_union(before.views, views),
-            folders=[str(folder) for folder in own_folders(self.dataset, before) if folder != self.path],
+            folders=[str(folder) for folder in own_folders(self.dataset, before) if folder != own],
         )
         register_run(self.dataset, everything)
-        remove_results(self.dataset, replace(everything, dataset_id=dataset_id(self.dataset)), keep=self.path)
+        remove_results(self.dataset, replace(everything, dataset_id=dataset_id(self.dataset)), keep=own)
         register_run(self.dataset, planned)
 
     def finish(self, record: RunRecord) -> None:
@@ -83,14 +91,15 @@ class RunWriting:
         """
         self.claim.check()
         register_run(self.dataset, record)
-        self.folder.finish()
+        if self.files is not None:
+            self.files.finish()
 
 
 @contextmanager
 def write_run(
     dataset: Any,
     planned: RunRecord,
-    base: Path,
+    base: Path | None,
     fingerprint: Mapping[str, Any],
     *,
     overwrite: bool,
@@ -104,7 +113,7 @@ def write_run(
     Args:
         dataset: the `fiftyone.Dataset`
         planned: key, method, label field and all fields that will be written
-        base: the wanted folder
+        base: the wanted folder; None for a run that writes no files
         fingerprint: everything that decides the results, see `claim_folder`
         overwrite: whether a finished run of the same method under this key may be replaced
         resume: whether to go on with an interrupted run
@@ -122,15 +131,19 @@ def write_run(
         before = find_run(dataset, key, unfinished=True)
         owned = before is not None and before.dataset_id == dataset_id(dataset)
         there = before.output_dir if before is not None and owned else None
-        folder = claim_folder(
-            base,
-            f"{dataset_id(dataset)}/{key}",
-            dict(fingerprint),
-            first=there if before is not None and not before.finished else None,
-            in_use=there if before is not None and before.finished else None,
-            resume=resume,
+        folder = (
+            None
+            if base is None
+            else claim_folder(
+                base,
+                f"{dataset_id(dataset)}/{key}",
+                dict(fingerprint),
+                first=there if before is not None and not before.finished else None,
+                in_use=there if before is not None and before.finished else None,
+                resume=resume,
+            )
         )
-        planned = replace(planned, output_dir=str(folder.path), finished=False, folders=[])
+        planned = replace(planned, output_dir=str(folder.path) if folder else None, finished=False, folders=[])
         run = RunWriting(dataset, folder, held, planned)
         undo = _register(dataset, planned, before)
         try:
@@ -147,7 +160,7 @@ def _register(dataset: Any, planned: RunRecord, before: RunRecord | None) -> Cal
     if before is None:
         register_run(dataset, planned)
         return lambda: forget_run(dataset, planned.key)
-    folders = _union(before.folders, [str(planned.output_dir)])
+    folders = _union(before.folders, [planned.output_dir] if planned.output_dir else [])
     if before.finished:
         begun = replace(before, folders=folders)
     else:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from ...dataset.door.scan import mask_reader, require_label_field
 from ...dataset.fields import appearance, schema
 from ...dataset.fields.regions import write_regions
 from ...dataset.runs import run_records
+from ...dataset.runs.run_writing import write_run
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
 from ...quality.check_up import CHECKS, Spot
@@ -107,9 +109,7 @@ def _run(
     spots = {
         look.sample_id: _kept([*look.spots, *found.spots.get(look.sample_id, [])], muted) for look in looks.samples
     }
-    _forget(dataset, key)
     findings = _findings(looks.samples, spots, found, muted, key)
-    _write(dataset, key, label_field, looks, spots, findings)
     report = CheckReport(
         dataset=dataset.name,
         key=key,
@@ -126,7 +126,10 @@ def _run(
         key, run_records.CHECK_UP, label_field, parameters, [key, f"{key}_spots"],
         views=[finding.view for finding in findings if finding.view], summary=report.as_dict(),
     )  # fmt: skip
-    run_records.register_run(dataset, record)
+    with write_run(dataset, replace(record, views=[]), None, {}, overwrite=True) as run:
+        run.replace_results(record.views)
+        _write(dataset, key, label_field, looks, spots, findings)
+        run.finish(record)
     return report
 
 
@@ -158,12 +161,6 @@ def _findings(
         )
         for code in wanted
     ]
-
-
-def _forget(dataset: Any, key: str) -> None:
-    earlier = run_records.find_run(dataset, key)
-    if earlier is not None:
-        run_records.remove_results(dataset, earlier)
 
 
 def _write(
