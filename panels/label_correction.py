@@ -319,7 +319,7 @@ def _is_name(value: Any) -> bool:
 
 
 def _choose(sitting: answering.Sitting, params: dict[str, Any], given: str) -> None:
-    choice, seconds = str(params.get("choice") or ""), _seconds(params)
+    choice, seconds = str(params.get("choice") or "")[:_LONGEST_NAME], _seconds(params)
     if choice == given:
         sitting.confirm(seconds=seconds)
     else:

@@ -417,3 +417,20 @@ def test_another_sample_in_the_modal_has_its_own_questions(make_planned):
     screen.sample = second
     screen.send("on_change_current_sample")
     assert screen.view["question"] in {str(q["_id"]) for q in _queries(dataset[second])}
+
+
+@pytest.mark.parametrize(
+    "made_up",
+    [
+        {"action": "reformat"}, {"action": None}, {"action": {"$gt": ""}}, {"action": "hello", "tab": {"a": 1}},
+        {"action": "refine", "x": float("nan"), "y": 1.0, "positive": True}, {"action": "refine", "y": 1.0},
+        {"action": "refine", "x": 10**9, "y": "1", "positive": True}, {"action": "choose", "choice": {"a": 1}},
+        {"action": "confirm", "question": {"$ne": None}}, {"action": "choose", "choice": "x" * 100_000},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_page_makes_up_is_refused_in_words(screen, made_up):
+    before = stored(screen.dataset)
+    screen.send("act", **{"question": screen.view["question"], "tab": screen.tab, "has": [], **made_up})
+    assert screen.notices()
+    assert stored(screen.dataset) == before
