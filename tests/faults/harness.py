@@ -141,7 +141,7 @@ JOBS = {
         key="superpixels", done=lambda scene: _scored(scene, "superpixels")),
     "inject": Job(
         lambda scene: lq.inject_label_errors(scene.dataset, "ground_truth", fraction=0.5, **scene.options("errors")),
-        key="label_errors", done=lambda scene: _scored(scene, "label_errors")),
+        key="rehearsal", done=lambda scene: _scored(scene, "rehearsal")),
     "plan": Job(_plan, key="ground_truth_correction", done=lambda scene: _scored(scene, "ground_truth_correction")),
     "answer": Job(_answer, _plan),
     "proposals": Job(lambda scene: lq.apply_proposals(scene.dataset, "label_quality"), _scored_and_reviewed),
