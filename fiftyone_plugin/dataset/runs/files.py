@@ -295,12 +295,12 @@ def claim_folder(
         LabelQualityError: if there is no free folder
     """
     base = Path(base)
-    if read_json(base / MARKER) is None and base.is_dir() and any(base.iterdir()):
+    if read_json(base / MARKER) is None and _holds_files(base):
         base = base / owner.rpartition("/")[2]
     numbered = (base if number == 1 else base.with_name(f"{base.name}-{number}") for number in range(1, 1000))
     for path in [*([Path(first)] if first else []), *numbered]:
         marker = read_json(path / MARKER)
-        if marker is None and path.is_dir() and any(path.iterdir()):
+        if marker is None and _holds_files(path):
             continue
         if str(path) == in_use or (marker is not None and marker.get("owner") != owner):
             continue
@@ -308,8 +308,16 @@ def claim_folder(
             return RunFolder(path, resumed=True)
         if marker is not None:
             remove_run_files(path, owner)
-        if path.is_dir() and any(path.iterdir()):  # others' files, which stay what they are
+        if _holds_files(path):  # others', which stay what they are
             continue
         write_json(path / MARKER, {"owner": owner, "fingerprint": fingerprint, "finished": False})
         return RunFolder(path, resumed=False)
     raise LabelQualityError(f"Expected a free folder, but {base} and 999 others are taken; pass another `output_dir`")
+
+
+def _holds_files(folder: Path) -> bool:
+    """Whether there is anything in a folder besides half of a file that a killed call has left."""
+    if not folder.is_dir():
+        return False
+    sweep(folder)
+    return any(folder.iterdir())

@@ -85,6 +85,14 @@ def test_half_written_files_of_the_dead_are_swept_up(tmp_path):
     assert living.exists()
 
 
+def test_a_folder_with_half_a_marker_of_a_dead_process_is_free(tmp_path):
+    half = tmp_path / "run" / f".run.json.{written_files._machine()}-4194303-1.part"
+    half.parent.mkdir()
+    half.write_bytes(b"{")
+    assert files.claim_folder(tmp_path / "run", "me", {}).path == tmp_path / "run"
+    assert not half.exists()
+
+
 def test_what_is_cut_short_is_not_whole(tmp_path):
     image, arrays = tmp_path / "m.png", tmp_path / "a.npz"
     files.write_png(image, np.arange(64, dtype=np.uint8).reshape(8, 8))
