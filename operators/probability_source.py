@@ -15,7 +15,7 @@ SOURCES = {
     "trained": ("Trained here", "A cross-validated run on this dataset: each image by a model that has not seen it."),
     "model": (
         "Model file or name",
-        "A save_pretrained folder, TorchScript or torch.export file, or a library's name. TorchScript and exported "
+        "A save_pretrained folder, TorchScript, torch.export or ONNX file, or a library's name. TorchScript and exported "
         "programs are programs: load only what you trust.",
     ),
     "zoo": ("FiftyOne model zoo", "A semantic segmenter of the zoo; weights are downloaded on first use."),

@@ -14,7 +14,9 @@ from ..errors import LabelQualityError
 from .files.checkpoints import StateDict
 from .hardware.devices import choose_device
 from .segmenters.channels import ChannelMapping
+from .segmenters.fiftyone_models import fiftyone_source, is_fiftyone_model
 from .segmenters.network import InputFormat, NetworkSegmenter, PredictionOptions
+from .segmenters.onnx_models import onnx_source
 from .segmenters.outputs import FromLogits
 from .segmenters.probability_files import FileOfImage, ProbabilityFiles
 from .segmenters.segmenter import Segmenter
@@ -27,15 +29,15 @@ from .segmenters.sources import (
     smp_architecture,
     smp_folder,
     torchvision_source,
-    transformers_source,
 )
+from .segmenters.transformers_models import is_transformers, transformers_module, transformers_source
 from .training.folds import RECORD_NAME, WHOLE_RECORD_NAME, read_record
 
 SegmenterSource = Segmenter | Callable[[torch.Tensor], Any] | str | Path | Mapping[str, FileOfImage]
 _FORMS = (
     "a torch module or callable, 'smp:<folder>', 'smp:<architecture>/<encoder>' with `state_dict`, "
-    "'torchvision:<name>', 'transformers:<name or folder>', a TorchScript .pt or torch.export .pt2 file, "
-    "'probabilities:<folder>', or the folder of a cross-validation"
+    "'torchvision:<name>', 'transformers:<name or folder>', a TorchScript .pt, torch.export .pt2 or .onnx file, "
+    "a model of FiftyOne or transformers, 'probabilities:<folder>', or the folder of a cross-validation"
 )
 
 
@@ -61,10 +63,11 @@ def load_segmenter(
     """Make a segmenter of nearly anything that gives a score per pixel and class.
 
     Args:
-        source: a torch module or any callable of (N, 3, H, W) normalised images; "smp:<folder>" or a folder
+        source: a torch module or any callable of (N, 3, H, W) normalised images; a model that FiftyOne or
+            transformers loaded; "smp:<folder>" or a folder
             that segmentation-models-pytorch's `save_pretrained` wrote; "smp:unet/resnet34" with
             `state_dict`; "torchvision:deeplabv3_resnet50"; "transformers:<hub name or folder>"; a
-            TorchScript .pt or torch.export .pt2 file; "probabilities:<folder>" or a mapping from image name
+            TorchScript .pt, torch.export .pt2 or ONNX .onnx file; "probabilities:<folder>" or a mapping from image name
             to file; the folder of `cross_validate`, whose models each predict what they have not seen; or a
             segmenter, which is returned as it is
         num_classes: label classes K; a model with another number of channels needs `channel_map`.
@@ -166,7 +169,7 @@ def _kind(source: str | Path) -> tuple[str, str]:
         raise LabelQualityError(f"{text} is a model of FiftyOne's zoo; load it with FiftyOne and pass the model.")
     path = Path(text)
     if path.is_file():
-        return ("export" if path.suffix == ".pt2" else "script"), text
+        return {".pt2": "export", ".onnx": "onnx"}.get(path.suffix.lower(), "script"), text
     kind = folder_kind(path) if path.is_dir() else None
     if kind is None:
         where = "holds no model" if path.is_dir() else "does not exist"
@@ -180,9 +183,7 @@ def _network(
     if kind not in ("module", "architecture", "torchvision") and state_dict is not None:
         _refuse({"state_dict"}, str(source))
     if kind == "module":
-        if not callable(source):
-            raise LabelQualityError(f"Cannot load a {type(source).__name__}. Expected {_FORMS}.")
-        return module_source(source, state_dict)
+        return _given(source, state_dict)
     name = str(source)
     if kind == "architecture":
         return smp_architecture(name, state_dict, channels)
@@ -190,12 +191,34 @@ def _network(
         return torchvision_source(name, state_dict, channels)
     if kind == "export":
         return export_source(Path(name), device)
+    if kind == "onnx":
+        return onnx_source(Path(name), device)
     plain: dict[str, Callable[[], Source]] = {
         "smp": lambda: smp_folder(Path(name)),
         "script": lambda: script_source(Path(name)),
         "transformers": lambda: transformers_source(name),
     }
     return plain[kind]()
+
+
+def _given(source: object, state_dict: StateDict | str | Path | None) -> Source:
+    """A model that the caller has in hand."""
+    wrapped = getattr(source, "model", None)
+    if is_transformers(source) and state_dict is None:
+        return transformers_module(source, type(source).__name__)
+    if isinstance(source, torch.nn.Module) or not (is_fiftyone_model(source) or is_transformers(wrapped)):
+        return _callable(source, state_dict)
+    if state_dict is not None:
+        _refuse({"state_dict"}, type(source).__name__)
+    if is_fiftyone_model(source):
+        return fiftyone_source(source)
+    return transformers_module(wrapped, type(source).__name__, getattr(source, "image_processor", None))  # a pipeline
+
+
+def _callable(source: object, state_dict: StateDict | str | Path | None) -> Source:
+    if not callable(source):
+        raise LabelQualityError(f"Cannot load a {type(source).__name__}. Expected {_FORMS}.")
+    return module_source(source, state_dict)
 
 
 def _probabilities(

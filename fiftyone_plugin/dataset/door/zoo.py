@@ -6,26 +6,27 @@ from typing import Any
 
 from ...errors import LabelQualityError
 
+_TRANSFORMERS = ("FiftyOneTransformerForSemanticSegmentation", "FiftyOneTransformerForUniversalSegmentation")
+
 
 def zoo_segmenter_names() -> list[str]:
     """Names of the zoo's semantic segmenters that give probabilities.
 
     Returns:
-        torchvision's segmenters and the per-pixel transformers (SegFormer and the like)
+        torchvision's segmenters, the per-pixel transformers (SegFormer and the like) and the universal ones, which give
+        a probability per class and pixel whatever task they were made for
     """
-    import fiftyone.zoo as foz
+    from fiftyone.zoo.models import _list_zoo_models
 
-    listed = foz.list_zoo_models(tags=["segmentation", "torch"])
-    return [name for name in listed if _is_dense(foz.get_zoo_model(name))]
+    # FiftyOne reads all its manifests again for each name that is asked for, which takes a minute for all names
+    return sorted(model.name for model in _list_zoo_models(tags=["torch"]) if _is_dense(model))
 
 
 def _is_dense(model: Any) -> bool:
     config = model.default_deployment_config_dict or {}
-    kind = str(config.get("type", ""))
+    kind = str(config.get("type", "")).rpartition(".")[2]
     processor = str((config.get("config") or {}).get("output_processor_cls", ""))
-    return processor.endswith("SemanticSegmenterOutputProcessor") or kind.endswith(
-        "FiftyOneTransformerForSemanticSegmentation"
-    )
+    return processor.endswith("SemanticSegmenterOutputProcessor") or kind in _TRANSFORMERS
 
 
 def zoo_segmenter(name: str, **options: Any) -> Any:
@@ -53,21 +54,4 @@ def zoo_segmenter(name: str, **options: Any) -> Any:
         raise LabelQualityError(
             f"Could not load the zoo model {name!r} ({error}); check the network, or pass a model file or folder"
         ) from error
-    if type(model).__name__ == "FiftyOneTransformerForSemanticSegmentation":
-        return models.load_segmenter(f"transformers:{model.config.name_or_path}", **options)
-    module = getattr(model, "_model", None)
-    if module is None or not callable(module):
-        raise LabelQualityError(
-            f"Expected a zoo model with per-pixel class scores, but {name!r} has none; "
-            f"use one of {zoo_segmenter_names()}"
-        )
-    return models.load_segmenter(module, **{**_known_options(model), **options})
-
-
-def _known_options(model: Any) -> dict[str, Any]:
-    """What the zoo says of its model: mean and standard deviation of its images, and whether it gives logits."""
-    processor = getattr(model, "_output_processor", None)
-    softmax = getattr(processor, "has_softmax_out", None)
-    given = {"mean": getattr(model.config, "image_mean", None), "std": getattr(model.config, "image_std", None)}
-    known: dict[str, Any] = {name: tuple(value) for name, value in given.items() if value is not None}
-    return known if softmax is None else {**known, "from_logits": not softmax}
+    return models.load_segmenter(model, **options)

@@ -23,7 +23,7 @@ from ..errors import one_line
 from ..files.rgb import RgbImage, rgb_pixels
 from ..hardware.devices import BatchLimit, choose_device, free_memory, is_out_of_memory
 from ..hardware.precision import half_type
-from ..segmenters.sources import _quiet_transformers
+from ..segmenters.transformers_models import quiet_transformers
 from .grounding_prompt import ClassPrompts, Prompt, box_classes, class_phrases, plan_prompts, token_classes
 
 _IMAGES_PER_PASS = 4
@@ -214,7 +214,7 @@ def load_detector(path: str | Path, device: str | torch.device | None = None, ha
             f"The package transformers, which the detector {path} needs, is not installed; "
             'run `pip install "fiftyone-label-quality[transformers]"`.'
         ) from error
-    with _quiet_transformers():
+    with quiet_transformers():
         _require_family(transformers, path)
         processor = _load_processor(transformers, path)
         network = _load_network(transformers, path)

@@ -38,6 +38,9 @@ class InputFormat:
         value_range: what white is, usually 1.0, for some networks 255.0
         bgr: channels in the order blue, green, red
         size: (height, width) to which the image, or each tile, is resized; None = its own size
+        shortest: pixels to which the shorter side is resized instead, keeping the proportions; None = not at all
+        longest: most pixels of the longer side then
+        square_windows: the image is cut along its longer side into squares, each of which is resized to `size`
         stride: height and width are padded to a multiple of it
 
     Example:
@@ -51,6 +54,9 @@ class InputFormat:
     bgr: bool = False
     size: tuple[int, int] | None = None
     stride: int = 1
+    shortest: int | None = None
+    longest: int | None = None
+    square_windows: bool = False
 
     def __post_init__(self) -> None:
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
@@ -61,6 +67,27 @@ class InputFormat:
             raise LabelQualityError(
                 f"Expected a positive stride and input size, but got stride={self.stride}, size={self.size}."
             )
+
+    def in_proportion(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size to which `shortest` and `longest` resize an image.
+
+        Args:
+            height: of the image
+            width: of the image
+
+        Returns:
+            (height, width)
+
+        Example:
+            >>> InputFormat(shortest=512, longest=1024).in_proportion(300, 900)
+            (341, 1024)
+        """
+        if self.shortest is None:
+            return height, width
+        factor = self.shortest / min(height, width)
+        if self.longest is not None:
+            factor = min(factor, self.longest / max(height, width))
+        return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 @dataclass(frozen=True)
@@ -282,10 +309,10 @@ class NetworkSegmenter(Segmenter):
 
     def _frame(self, item: ImageItem) -> tuple[int, int]:
         """Height and width at which an image is predicted at scale 1; windows are resized one by one."""
-        if self.inputs.size is not None and self.options.tile_size is None:
-            return self.inputs.size
-        height, width = np.asarray(item.image).shape[:2]
-        return int(height), int(width)
+        height, width = (int(length) for length in np.asarray(item.image).shape[:2])
+        if self.options.tile_size is not None or self.inputs.square_windows:
+            return height, width
+        return self.inputs.size or self.inputs.in_proportion(height, width)
 
     def _normalise(self, item: ImageItem) -> torch.Tensor:
         pixels = np.require(item.image, requirements=["C", "W"])  # torch wants memory that it may write to
@@ -296,12 +323,14 @@ class NetworkSegmenter(Segmenter):
 
     def _probabilities(self, stack: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) normalised images -> (N, K, H, W) probabilities, in windows where they are large."""
-        tile = self.options.tile_size
+        tile, overlap = self.options.tile_size, self.options.tile_overlap
+        if tile is None and self.inputs.square_windows:
+            side = min(stack.shape[2:])
+            tile, overlap = (side, side), (0, 0)
         if tile is None:
             return self._flipped(stack)
         if stack.shape[2] <= tile[0] and stack.shape[3] <= tile[1]:
             return self._window(stack)
-        overlap = self.options.tile_overlap
         tiled = [predict_tiles(self._window, image, tile, overlap, self._windows) for image in stack]
         return torch.stack(tiled)
 
@@ -348,7 +377,10 @@ class NetworkSegmenter(Segmenter):
     def _run(self, stack: torch.Tensor) -> torch.Tensor:
         with self._precision():
             output = self.network(stack)
-        return score_map(output, len(stack)).to(self.device)
+        scores, known = score_map(output, len(stack))
+        if known is not None:
+            self._now.from_logits = known
+        return scores.to(self.device)
 
     def _precision(self) -> AbstractContextManager[Any]:
         if not self._now.half_precision:

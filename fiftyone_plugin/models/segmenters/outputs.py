@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,28 +13,51 @@ from ..errors import ModelMismatchError
 
 SUM_TOLERANCE = 0.02  # sixteen-bit softmax outputs miss one by up to about 0.01
 FromLogits = bool | Literal["auto"]
+_NAMES = ("out", "logits", "sem_seg", "seg_logits")
+_QUERIES = (
+    ("class_queries_logits", "masks_queries_logits"),  # transformers
+    ("pred_logits", "pred_masks"),  # the authors' own code, on detectron2
+    ("logits", "pred_masks"),  # DETR in transformers
+)
 
 
-def score_map(output: Any, inputs: int) -> torch.Tensor:
+class ScoreMap(NamedTuple):
+    """What a network says of each pixel.
+
+    Attributes:
+        values: (N, C, h, w) float32
+        from_logits: False where these are probabilities because they were composed here; None = not known
+    """
+
+    values: torch.Tensor
+    from_logits: bool | None = None
+
+
+def score_map(output: Any, inputs: int) -> ScoreMap:
     """Return the (N, C, h, w) floating-point scores inside whatever a network returned.
 
     Args:
-        output: tensor or array, or a tuple, dict ("out", "logits") or object (`.logits`) that holds one;
-            mask-classification outputs (`class_queries_logits` and `masks_queries_logits`) become
-            semantic scores as in Cheng et al. 2021 (MaskFormer), section 3.4
+        output: tensor or array, or what holds one: a dict or object ("out", "logits", "sem_seg", "seg_logits", as
+            torchvision, transformers, detectron2 and MMSegmentation name it), one of these per image, or a list of
+            several scales of one map, of which the finest counts. Classes and masks of queries (MaskFormer and all
+            that followed: `class_queries_logits` and `masks_queries_logits`, or `pred_logits` and `pred_masks`)
+            become semantic probabilities as in Cheng et al. 2021 (MaskFormer), section 3.4
         inputs: number N of images that went in
 
     Returns:
-        (N, C, h, w) float32 tensor
+        the scores, and whether they are known to be probabilities
 
     Raises:
         ModelMismatchError: nothing of that shape is inside
 
     Example:
-        >>> score_map({"out": torch.zeros(1, 3, 2, 2)}, inputs=1).shape
+        >>> score_map({"out": torch.zeros(1, 3, 2, 2)}, inputs=1).values.shape
         torch.Size([1, 3, 2, 2])
+        >>> score_map([torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 8, 8)], inputs=1).values.shape
+        torch.Size([1, 3, 8, 8])
     """
-    scores = _find_scores(output)
+    queries = _queries(output)
+    scores = _mask_classification(*queries) if queries else _find_scores(output, inputs)
     if scores is None:
         raise ModelMismatchError(
             f"Expected the model to return a tensor, or a dict with 'out' or 'logits', but got {_describe(output)}; "
@@ -50,7 +73,7 @@ def score_map(output: Any, inputs: int) -> torch.Tensor:
             f"Expected the model to return floating-point scores per class, but got {scores.dtype}; "
             "return logits or probabilities instead of the winning class."
         )
-    return scores.float()
+    return ScoreMap(scores.float(), False if queries else None)
 
 
 def looks_like_logits(scores: torch.Tensor) -> bool:
@@ -119,20 +142,53 @@ def class_probabilities(scores: torch.Tensor, from_logits: bool) -> torch.Tensor
     return _normalised(scores)
 
 
-def _find_scores(output: Any) -> torch.Tensor | None:
+def _field(output: Any, name: str) -> Any:
+    return output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+
+
+def _queries(output: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return (N, Q, C + 1) class logits and (N, Q, h, w) mask logits, where the output has them."""
+    if isinstance(output, (torch.Tensor, np.ndarray)):
+        return None
+    for classes, masks in _QUERIES:
+        found = _field(output, classes), _field(output, masks)
+        if all(isinstance(one, torch.Tensor) for one in found) and (found[0].ndim, found[1].ndim) == (3, 4):
+            return found
+    return None
+
+
+def _find_scores(output: Any, inputs: int) -> torch.Tensor | None:
     if isinstance(output, torch.Tensor):
         return output
     if isinstance(output, np.ndarray):
         return torch.from_numpy(output)
     if isinstance(output, (tuple, list)):
-        return _find_scores(output[0]) if output else None
-    fields: Mapping[str, Any] = output if isinstance(output, Mapping) else getattr(output, "__dict__", {})
-    for name in ("out", "logits"):
-        if fields.get(name) is not None:
-            return _find_scores(fields[name])
-    if fields.get("class_queries_logits") is not None and fields.get("masks_queries_logits") is not None:
-        return _mask_classification(fields["class_queries_logits"], fields["masks_queries_logits"])
+        return _of_several(output, inputs) if output else None
+    for name in _NAMES:
+        value = _field(output, name)
+        if value is not None and not callable(value):
+            return _find_scores(getattr(value, "data", value) if name == "seg_logits" else value, inputs)
     return None
+
+
+def _of_several(outputs: Sequence[Any], inputs: int) -> torch.Tensor | None:
+    """Return the scores among several outputs: one per image, several scales of one map, or scores and more."""
+    first = outputs[0]
+    if not isinstance(first, (torch.Tensor, np.ndarray)):
+        each = [_find_scores(output, 1) for output in outputs] if len(outputs) == inputs else []
+        maps = [one for one in each if one is not None and one.ndim == 3]
+        return torch.stack(maps) if each and len(maps) == len(each) else _find_scores(first, inputs)
+    maps = [torch.as_tensor(one) for one in outputs if getattr(one, "ndim", 0) == 4]
+    if not maps or first.ndim != 4:
+        return torch.as_tensor(first)
+    finest = max(maps, key=lambda one: one.shape[2] * one.shape[3])
+    if len({one.shape[1] for one in maps}) > 1 and finest.shape[1] != first.shape[1]:
+        raise ModelMismatchError(
+            f"The model returns several maps, of shapes {[tuple(one.shape) for one in maps]}, and the finest has other "
+            "channels than the first, so which holds the classes is not known; wrap the model in a function that "
+            "returns one."
+        )
+    return finest if finest.shape[1] == first.shape[1] else torch.as_tensor(first)
 
 
 def _mask_classification(classes: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -349,45 +349,6 @@ def export_source(path: Path, device: torch.device) -> Source:
     return Source(program.module(), f"torch.export {path.name}", inputs, NetworkOutput(batch=batch))
 
 
-def transformers_source(name: str) -> Source:
-    """Load a semantic segmenter of Hugging Face transformers with its image processor's settings.
-
-    Args:
-        name: local folder or name on the hub
-
-    Returns:
-        the source; channel names come from the model's `id2label`
-
-    Raises:
-        LabelQualityError: transformers is not installed, or the model cannot be loaded
-
-    Example:
-        >>> transformers_source("/nowhere")  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-            ...
-        fiftyone_plugin.errors.LabelQualityError: ...transformers:/nowhere...
-    """
-    try:
-        import transformers
-    except ImportError as error:
-        raise LabelQualityError(
-            f"The package transformers, which transformers:{name} needs, is not installed; "
-            'run `pip install "fiftyone-label-quality[transformers]"`.'
-        ) from error
-    with _quiet_transformers():
-        network = _load_transformers(transformers, name)
-        inputs = _processor_format(transformers, name)
-    names = getattr(network.config, "id2label", None) or {}
-    channel_names = tuple(str(names[index]) for index in sorted(names)) or None
-    # mask classifiers (MaskFormer, Mask2Former) come out of `score_map` as probabilities already
-    outputs = NetworkOutput(len(names) or None, channel_names, from_logits=not _classifies_masks(network))
-
-    def run(images: torch.Tensor) -> Any:
-        return network(pixel_values=images)
-
-    return Source(_Attached(network, run), f"transformers:{name}", inputs, outputs)
-
-
 def head_channels(state: StateDict, name: str) -> int | None:
     """Return the output channels of a layer in a state dict, whatever prefix stands before its name.
 
@@ -450,19 +411,6 @@ def folder_kind(folder: Path) -> str | None:
     return "transformers" if "model_type" in content else None
 
 
-class _Attached(torch.nn.Module):
-    """A module called through a function, so that moving it to a device still moves its weights."""
-
-    def __init__(self, module: torch.nn.Module, run: Callable[[torch.Tensor], Any]) -> None:
-        super().__init__()
-        self.module = module
-        self._run = run
-
-    def forward(self, images: torch.Tensor) -> Any:
-        """Run the function."""
-        return self._run(images)
-
-
 def _why_not_built(arch: str, encoder: str, weights: str | None, error: Exception) -> str:
     if isinstance(error, KeyError) or weights is None:
         return (
@@ -512,48 +460,3 @@ def _exported_shape(program: Any) -> tuple[int | None, tuple[int, int] | None]:
     batch, _, height, width = shapes[0]
     fixed_size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
     return (batch if isinstance(batch, int) else None), fixed_size
-
-
-def _load_transformers(transformers: Any, name: str) -> torch.nn.Module:
-    kinds = ("AutoModelForSemanticSegmentation", "AutoModelForUniversalSegmentation")
-    first: Exception | None = None
-    for kind in kinds:
-        try:
-            return getattr(transformers, kind).from_pretrained(name)
-        except Exception as error:
-            first = first or error
-    raise LabelQualityError(
-        f"Cannot load transformers:{name} as a semantic segmenter ({one_line(first or ValueError())}); pass a "
-        "folder that `save_pretrained` wrote, or the name of a model that is on the hub."
-    ) from first
-
-
-def _processor_format(transformers: Any, name: str) -> InputFormat:
-    """Take mean, deviation and input size from the image processor; ImageNet's where there is none."""
-    try:
-        settings = transformers.AutoImageProcessor.from_pretrained(name).to_dict()
-    except Exception:
-        return InputFormat(stride=32)
-    size = settings.get("size") if settings.get("do_resize") else None
-    fixed = (int(size["height"]), int(size["width"])) if size and {"height", "width"} <= set(size) else None
-    factor = float(settings.get("rescale_factor") or 1 / 255) if settings.get("do_rescale", True) else 1.0
-    normalises = settings.get("do_normalize", True) and settings.get("image_mean") is not None
-    mean = tuple(settings["image_mean"]) if normalises else (0.0, 0.0, 0.0)
-    std = tuple(settings["image_std"]) if normalises else (1.0, 1.0, 1.0)
-    return InputFormat(mean, std, value_range=factor * 255, size=fixed, stride=32)
-
-
-def _classifies_masks(network: torch.nn.Module) -> bool:
-    return any(word in type(network).__name__ for word in ("MaskFormer", "Mask2Former", "OneFormer"))
-
-
-@contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)

@@ -299,8 +299,9 @@ def open_source(
     Args:
         samples: the dataset or view
         label_field: the Segmentation field that is to be judged
-        model: anything `models.load_segmenter` takes, `"zoo:<name>"` for FiftyOne's model zoo, or the key of a
-            cross-validated training run on the dataset; a list of them for the mean of their probabilities
+        model: anything `models.load_segmenter` takes, models that FiftyOne loaded among it, `"zoo:<name>"` for
+            FiftyOne's model zoo, or the key of a cross-validated training run on the dataset; a list of them for the
+            mean of their probabilities
         probabilities: instead of a model, a sample field with the paths of npy, npz or zarr files, or a folder
             with one such file per image, named like it; a list of them for their mean
         predictions: instead of either, a second Segmentation field with the same mask values
@@ -372,10 +373,16 @@ def _fingerprint(model: Any) -> str:
         for file in files:
             stat = file.stat()
             digest.update(f"{file}{stat.st_size}{stat.st_mtime_ns}".encode())
-    elif hasattr(model, "state_dict"):
-        for name, tensor in model.state_dict().items():
+    elif (network := _network(model)) is not None:
+        for name, tensor in network.state_dict().items():
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _network(model: Any) -> Any:
+    """The module itself, or the one that a model of FiftyOne or a pipeline of transformers keeps."""
+    found = (model, getattr(model, "_model", None), getattr(model, "model", None))
+    return next((one for one in found if hasattr(one, "state_dict")), None)
 
 
 def mask_source(

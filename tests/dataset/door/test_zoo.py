@@ -10,6 +10,7 @@ import pytest
 from fiftyone_plugin import score_label_quality
 from fiftyone_plugin.dataset.door.zoo import zoo_segmenter, zoo_segmenter_names
 from fiftyone_plugin.errors import LabelQualityError
+from fiftyone_plugin.models import load_segmenter
 from fiftyone_plugin.progress import silent
 
 NAME = "random-segmenter-torch"
@@ -30,6 +31,7 @@ def zoo(tmp_path, monkeypatch):
                         "entrypoint_args": {"weights": None, "weights_backbone": None, "num_classes": 3},
                         "output_processor_cls": "fiftyone.utils.torch.SemanticSegmenterOutputProcessor",
                         "output_processor_args": {"has_softmax_out": False},
+                        "labels_string": "road,car,tree",
                         "image_mean": [0.5, 0.5, 0.5],
                         "image_std": [0.25, 0.25, 0.25],
                     },
@@ -45,8 +47,38 @@ def zoo(tmp_path, monkeypatch):
 def test_dense_segmenters_are_offered(zoo):
     names = zoo_segmenter_names()
     assert {NAME, "fcn-resnet50-coco-torch", "segformer-b0-ade20k-torch"} <= set(names)
-    assert "segment-anything-vitb-torch" not in names
-    assert "mask2former-swin-tiny-ade-semantic-torch" not in names
+    assert {"mask2former-swin-tiny-ade-semantic-torch", "oneformer-ade20k-swin-tiny-panoptic-torch"} <= set(names)
+    assert not {"segment-anything-vitb-torch", "mask-rcnn-resnet50-fpn-coco-torch"} & set(names)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_model_that_fiftyone_loaded(zoo, wrapped):
+    """Class names, normalisation and logits are the zoo's, by its name and as an object."""
+    import fiftyone.zoo as foz
+    import numpy as np
+    import torch
+
+    model = foz.load_zoo_model(NAME)
+    segmenter = load_segmenter(model, device="cpu") if wrapped else zoo_segmenter(NAME, device="cpu")
+    assert segmenter.class_names == ["road", "car", "tree"]
+    assert (segmenter.inputs.mean, segmenter.inputs.std) == ((0.5,) * 3, (0.25,) * 3)
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    (found,) = segmenter.predict([image])
+    if wrapped:
+        with torch.no_grad():
+            expected = model._model((torch.tensor(image).permute(2, 0, 1)[None] / 255 - 0.5) / 0.25)["out"].softmax(1)
+        torch.testing.assert_close(found, expected[0])
+
+
+def test_a_fiftyone_model_without_a_network_is_refused():
+    class Painter(fo.Model):
+        media_type = "image"
+
+        def predict(self, arg):
+            return fo.Segmentation()
+
+    with pytest.raises(LabelQualityError, match="Painter has none; pass its network itself"):
+        load_segmenter(Painter())
 
 
 def test_scoring_with_a_zoo_model(zoo, make_dataset, tmp_path):
