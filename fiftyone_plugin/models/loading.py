@@ -203,14 +203,14 @@ def _network(
 
 def _given(source: object, state_dict: StateDict | str | Path | None) -> Source:
     """A model that the caller has in hand."""
-    wrapped = getattr(source, "model", None)
     if is_transformers(source) and state_dict is None:
         return transformers_module(source, type(source).__name__)
+    wrapped = getattr(source, "model", None)
     if isinstance(source, torch.nn.Module) or not (is_fiftyone_model(source) or is_transformers(wrapped)):
         return _callable(source, state_dict)
     if state_dict is not None:
         _refuse({"state_dict"}, type(source).__name__)
-    if is_fiftyone_model(source):
+    if is_fiftyone_model(source) or not is_transformers(wrapped):
         return fiftyone_source(source)
     return transformers_module(wrapped, type(source).__name__, getattr(source, "image_processor", None))  # a pipeline
 
