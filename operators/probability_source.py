@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import fiftyone.operators.types as types
@@ -9,6 +10,7 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin.dataset.door.scan import segmentation_fields, string_fields
 from ..fiftyone_plugin.dataset.door.zoo import zoo_segmenter_names
 from ..fiftyone_plugin.dataset.runs import run_records
+from ..fiftyone_plugin.workflows.scoring.class_preview import preview_classes
 from . import forms
 
 SOURCES = {
@@ -46,6 +48,35 @@ def source_input(ctx: Any, inputs: types.Object) -> None:
         view=view,
     )
     _source_details(ctx, ctx.params.get("source") or default, trained, inputs)
+    _classes_preview(ctx, default, trained, inputs)
+
+
+def _classes_preview(ctx: Any, default: str, trained: list[str], inputs: types.Object) -> None:
+    """The account of classes, and where it does not fit, a place to say which channel is which class."""
+    label_field = str(ctx.params.get("label_field") or forms.first_label_field(ctx))
+    chosen = {"source": default, "training_run": trained[-1] if trained else None, **ctx.params}
+    source = source_params(chosen)
+    lines, refused = preview_classes(
+        ctx.dataset,
+        label_field,
+        model=source.get("model"),
+        predictions=source.get("predictions"),
+        class_mapping=ctx.params.get("class_mapping"),
+        unmatched=ctx.params.get("unmatched") or "error",
+        ignore_index=forms.ignore_index_param(ctx.params),
+    )
+    text = "\n".join(lines)
+    name = f"class_account_{zlib.crc32(text.encode()):x}"  # a name of its own, or the App keeps the first text
+    inputs.str(name, default=text, label="Classes", view=types.MarkdownView(read_only=True))
+    if refused:
+        inputs.view("classes_refused", types.Warning(label="The classes do not fit", description=refused))
+    if refused or ctx.params.get("more") or ctx.params.get("class_mapping"):
+        inputs.str(
+            "class_mapping",
+            required=False,
+            label="Which channel is which class",
+            description="Only for classes that names do not tell: `channel: class, ...`, e.g. motorbike: motor, 7: car",
+        )
 
 
 def _other_masks(ctx: Any) -> list[str]:

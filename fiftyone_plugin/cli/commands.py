@@ -49,8 +49,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _SCORING = (
-    "score", "methods", "key", "ignore_index", "unmatched", "temperature", "from_logits", "write_map", "write_issues",
-    "write_regions", "min_region_area", "max_regions_per_image", "output_dir", "batch_size", "overwrite", "resume",
+    "score", "methods", "key", "ignore_index", "class_mapping", "unmatched", "temperature", "from_logits", "write_map",
+    "write_issues", "write_regions", "min_region_area", "max_regions_per_image", "output_dir", "batch_size",
+    "overwrite", "resume",
 )  # fmt: skip
 
 

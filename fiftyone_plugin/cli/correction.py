@@ -46,7 +46,8 @@ def _superpixels(options: argparse.Namespace) -> int:
 
 _PLANNING = (
     "superpixels", "superpixel_method", "superpixel_size", "budget", "acquisition", "audits", "propagate", "recheck",
-    "missed_objects", "expansion", "unmatched", "on_edited", "ignore_index", "output_dir", "batch_size", "seed",
+    "missed_objects", "expansion", "class_mapping", "unmatched", "on_edited", "ignore_index", "output_dir",
+    "batch_size", "seed",
 )  # fmt: skip
 
 

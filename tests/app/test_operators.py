@@ -132,6 +132,29 @@ def test_forms_offer_only_what_can_work(dataset):
     assert {"ignore_index", "write_map", "output_dir", "batch_size"} <= set(advanced)
 
 
+def test_the_form_shows_how_classes_are_understood_before_the_job_starts(dataset):
+    def account(properties):
+        (text,) = [one.default for name, one in properties.items() if name.startswith("class_account")]
+        return text
+
+    properties = form("score_label_quality", dataset)
+    assert "| 2 | car |" in account(properties)
+    assert "class_mapping" not in properties
+    for sample in dataset:
+        sample["second"] = fo.Segmentation(mask_path=sample.ground_truth.mask_path)
+        sample.save()
+    dataset.mask_targets = {**dataset.mask_targets, "second": {1: "Road", 2: "automobile", 3: "tree"}}
+    dataset.save()
+    chosen = {"source": "masks", "predictions": "second", "label_field": "ground_truth"}
+    properties = form("score_label_quality", dataset, chosen)
+    assert "none for car" in properties["classes_refused"].view.description
+    assert "class_mapping" in properties
+    properties = form("score_label_quality", dataset, chosen | {"class_mapping": "automobile: car"})
+    assert "classes_refused" not in properties
+    assert "| 2 | car | 1 automobile | `class_mapping` says so |" in account(properties)
+    assert "class_refused" not in form("plan_correction_queries", dataset, chosen | {"class_mapping": "2: car"})
+
+
 def test_a_dataset_without_masks_says_so():
     dataset = fo.Dataset()
     try:

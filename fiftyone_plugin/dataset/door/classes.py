@@ -291,6 +291,33 @@ def _ignored_value(entry: int | str, named: Mapping[int, str]) -> int:
         ) from None
 
 
+def parse_mapping(class_mapping: Mapping[int | str, int | str] | str | None) -> dict[int | str, int | str]:
+    """What a form or a command line calls `class_mapping`, as the job takes it.
+
+    Args:
+        class_mapping: a mapping, or a text such as "7: car, sheep: dog"; None or empty for none
+
+    Returns:
+        channel to class
+
+    Raises:
+        LabelQualityError: if the text is something else
+
+    Example:
+        >>> parse_mapping("7: car, sheep: dog")
+        {7: 'car', 'sheep': 'dog'}
+    """
+    if not isinstance(class_mapping, str):
+        return dict(class_mapping or {})
+    pairs = [entry.rsplit(":", 1) for entry in class_mapping.strip("{} ").split(",") if entry.strip()]
+    if any(len(pair) != 2 or not pair[0].strip() for pair in pairs):
+        raise LabelQualityError(
+            f"Expected `class_mapping` to be written as `channel: class, channel: class`, but got {class_mapping!r}"
+        )
+    words = [(channel.strip(" '\""), name.strip(" '\"")) for channel, name in pairs]
+    return {int(channel) if channel.isdecimal() else channel: name for channel, name in words}
+
+
 def match_channels(
     classes: ClassMap,
     num_channels: int,

@@ -19,6 +19,7 @@ from ...dataset.door.classes import (
     classes_of_field,
     list_classes,
     match_channels,
+    parse_mapping,
 )
 from ...dataset.door.masks import resize_nearest
 from ...dataset.door.scan import (
@@ -522,6 +523,7 @@ def settle_classes(
     Raises:
         LabelQualityError: if no image gives probabilities, or classes and channels do not fit
     """
+    class_mapping = parse_mapping(class_mapping)
     named = mask_targets_of(samples, label_field) if targets is None else targets
     seen = source.values_beside(scan.values) if isinstance(source, MaskSource) and not named else scan.values
     if targets is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fiftyone_plugin.dataset.door.classes import IGNORED, ClassMap, classes_of_field, match_channels
+from fiftyone_plugin.dataset.door.classes import IGNORED, ClassMap, classes_of_field, match_channels, parse_mapping
 from fiftyone_plugin.errors import LabelQualityError
 
 TARGETS = {0: "sky", 1: "road", 2: "car", 11: "Void"}
@@ -178,6 +178,14 @@ def test_a_class_without_a_channel_is_named_with_what_looks_like_it():
     found = match_channels(classes, len(VOC), VOC, {"motorbike": "motor"}, unmatched="ignore")
     assert (found.values[4], found.values[6], found.ignored) == (1, 2, {3, 255})
     assert found.indices(np.array([[3, 2]])).tolist() == [[IGNORED, 6]]
+
+
+@pytest.mark.parametrize("text", ["7: car, 'traffic light': sign", "{7: car, traffic light: sign}"])
+def test_a_mapping_can_be_written(text):
+    assert parse_mapping(text) == {7: "car", "traffic light": "sign"}
+    assert parse_mapping("") == parse_mapping(None) == {}
+    with pytest.raises(LabelQualityError, match="channel: class, channel: class"):
+        parse_mapping("car")
 
 
 def test_names_of_another_number_of_channels_are_refused():
