@@ -10,6 +10,7 @@ def plan(samples, **keywords): ...   # plan(samples, budget=3), and help(plan) l
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -129,10 +130,33 @@ def split(options: type[Options], keywords: Mapping[str, Any]) -> tuple[Options,
     return options(**own), {name: value for name, value in keywords.items() if name not in names}
 
 
+def exactly(options: type[Options], keywords: Mapping[str, Any], function: str) -> Options:
+    """Keywords as an options object, for a function that takes no others.
+
+    Args:
+        options: the options class
+        keywords: of a call
+        function: its name, for the message
+
+    Returns:
+        the options
+
+    Raises:
+        TypeError: a keyword that is none of the options, with the one that is most like it
+    """
+    chosen, rest = split(options, keywords)
+    for name in rest:
+        alike = difflib.get_close_matches(name, [one.name for one in _declared(options)], 1)
+        hint = f"; did you mean `{alike[0]}`?" if alike else ""
+        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
+    return chosen
+
+
 def takes(options: type) -> Callable[[Function], Function]:
     """Let a function's keyword arguments be the options of a class, in its signature and in its docstring.
 
-    The docstring has a line `options: ...` in its Args; the options take its place.
+    The docstring has a line in its Args that says "those of `PlanOptions`", or whatever the class is called; the
+    options take its place.
 
     Args:
         options: the options class
@@ -161,7 +185,7 @@ def takes(options: type) -> Callable[[Function], Function]:
 def _documented(text: str, options: type) -> str:
     lines = []
     for line in text.splitlines():
-        if line.strip().startswith("options: "):
+        if line.rstrip().endswith(f": those of `{options.__name__}`"):
             indent = line[: len(line) - len(line.lstrip())]
             lines += [_entry(one, indent) for one in _declared(options)]
         else:

@@ -17,7 +17,6 @@ from ...errors import LabelQualityError
 from ..files.items import Example
 from ..hardware.devices import choose_device, few_threads
 from ..training.cross_validation import (
-    MEMORY_BUDGET,
     CrossValidation,
     cross_validation_of,
     finished_fold,
@@ -29,6 +28,7 @@ from ..training.cross_validation import (
 )
 from ..training.folds import FoldRecord, assign_folds, derived_seed, write_record
 from ..training.training_data import LabelSpace, TrainingData, check_examples
+from ..training.training_options import MEMORY_BUDGET
 from .encoders import FrozenEncoder, load_encoder_network
 from .head_training import Scenes, calibration_pixels, fit_temperature, train_head
 from .options import FrozenFeatureOptions

@@ -14,7 +14,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,12 +25,12 @@ import torch
 from torch.utils.data import Dataset
 
 from ...errors import LabelQualityError
+from ...options import exactly, takes
 from ..files.items import Example
 from ..hardware.devices import BatchLimit, few_threads, is_out_of_memory
 from ..segmenters.network import InputFormat, NetworkOutput, NetworkSegmenter, resize
 from ..training.augmentation import Augmentation
 from ..training.cross_validation import (
-    MEMORY_BUDGET,
     TrainingReports,
     kept_record,
     seeded_model,
@@ -50,6 +50,7 @@ from ..training.fold_training import (
 )
 from ..training.folds import HELD_OUT_BY_NONE, WHOLE_RECORD_NAME, FoldRecord, derived_seed, read_record
 from ..training.training_data import LabelSpace, TrainingData, check_examples
+from ..training.training_options import TrainingOptions
 from .consistency import Consistency, consistency_loss, scaled_cross_entropy
 from .corrected_labels import FOLDER_NAME, CorrectedLabels, read_changes
 from .early_learning import PUBLISHED_SEGTHOR, PUBLISHED_VOC, TriggerRule
@@ -513,30 +514,15 @@ class NoiseRobustResult:
         return read_changes(self.folder, self.curves.corrected)
 
 
+@takes(TrainingOptions)
 def train_noise_robust(
     examples: Sequence[Example],
     folder: str | Path,
     *,
     num_classes: int,
     method: NoiseRobust | None = None,
-    arch: str = "unet",
-    encoder: str = "resnet18",
-    weights: str | Path | None = None,
-    model_options: Mapping[str, Any] | None = None,
-    epochs: int = 20,
-    batch_size: int = 8,
-    crop_size: int | tuple[int, int] | None = None,
-    lr: float | None = None,
-    encoder_lr: float | None = None,
-    freeze_batchnorm: bool = False,
-    ignore_index: int | None = 255,
-    class_names: Sequence[str] | None = None,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    devices: int | Sequence[int] = 1,
-    memory_budget: int = MEMORY_BUDGET,
-    resume: bool = True,
     progress: Progress | None = None,
+    **keywords: Any,
 ) -> NoiseRobustResult:
     """Train one model on all examples, whose labels may be partly wrong, and propose corrected labels.
 
@@ -550,24 +536,8 @@ def train_noise_robust(
             checkpoint, curves.json and the corrected labels
         num_classes: label classes K, at least 2
         method: trigger, correction and consistency; None = `NoiseRobust()`
-        arch: as in `cross_validate`, like all that follow
-        encoder: encoder
-        weights: of the encoder
-        model_options: further arguments of the architecture
-        epochs: passes over the images
-        batch_size: images per step, over all devices
-        crop_size: (height, width) of training views
-        lr: highest learning rate
-        encoder_lr: the encoder's
-        freeze_batchnorm: keep the statistics of the encoder's batch normalisation
-        ignore_index: value of pixels without a label, which get none
-        class_names: names of the K classes
-        seed: decides first weights, order and augmentation
-        device: None = CUDA, then MPS, then CPU
-        devices: number of devices, or their indices
-        memory_budget: bytes of decoded images and masks to keep in memory
-        resume: go on with what `folder` holds; False discards it
         progress: called with (done, total, label), in images; what it raises interrupts the training
+        keywords: those of `TrainingOptions`
 
     Returns:
         the curves with their triggers, and access to the corrected labels
@@ -590,23 +560,19 @@ def train_noise_robust(
         (1, [None, None], 0)
     """
     chosen = method or NoiseRobust()
-    settings = training_settings(
-        num_classes=num_classes, folds=1, arch=arch, encoder=encoder, weights=weights,
-        model_options=model_options, epochs=epochs, batch_size=batch_size, lr=lr, encoder_lr=encoder_lr,
-        freeze_batchnorm=freeze_batchnorm, ignore_index=ignore_index, class_names=class_names, seed=seed,
-        device=device, devices=devices,
-    )  # fmt: skip
+    options = exactly(TrainingOptions, keywords, "train_noise_robust")
+    settings = training_settings(options, num_classes, 1)
     where = writable_folder(Path(folder), WHOLE_RECORD_NAME, "noise-robust training")
     _, said = seeded_model(settings, fold=0)  # wrong names show here, before anything is read
     reports = TrainingReports(progress, settings, {example.key: HELD_OUT_BY_NONE for example in examples})
-    data = check_examples(examples, LabelSpace(num_classes, ignore_index), memory_budget, reports.read)
+    data = check_examples(examples, LabelSpace(num_classes, options.ignore_index), options.memory_budget, reports.read)
     fold_of = dict.fromkeys(data.keys, HELD_OUT_BY_NONE)
-    record = training_record(data, settings, fold_of, crop_size, said, chosen)
+    record = training_record(data, settings, fold_of, options.crop_size, said, chosen)
     reports.plan(fold_of)
-    if not resume:
+    if not options.resume:
         _discard(where)
     record = kept_record(where, record, WHOLE_RECORD_NAME, "noise-robust training")
-    pixels = batch_size * math.prod(record.config["crop_size"])
+    pixels = options.batch_size * math.prod(record.config["crop_size"])
     seeds = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
     with seeds, few_threads(settings.device, pixels):
         train_model(0, where, data, settings, record, reports, chosen)

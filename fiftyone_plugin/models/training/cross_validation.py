@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from ...errors import LabelQualityError
+from ...options import exactly, takes
 from ...written_files import bring_to_disk
 from ..errors import ModelMismatchError, one_line
 from ..files.items import Example, ImageItem
@@ -40,6 +41,7 @@ from .folds import (
     write_record,
 )
 from .training_data import LabelSpace, TrainingData, check_examples
+from .training_options import MEMORY_BUDGET, TrainingOptions
 
 if TYPE_CHECKING:
     from ...progress import Progress
@@ -60,7 +62,6 @@ Three folds of 60 rendered street scenes of 192 x 256 pixels and 8 classes took 
 and found the right class of 0.88 of the pixels of held-out images, a mean IoU of 0.58.
 """
 
-MEMORY_BUDGET = 2 << 30
 _CROP_LIMIT = 512
 _STRIDE = 32
 _REPORT_SECONDS = 0.3
@@ -102,31 +103,16 @@ class CrossValidation:
         return float(np.mean([fold.pixel_accuracy for fold in self.metrics]))
 
 
+@takes(TrainingOptions)
 def cross_validate(
     examples: Sequence[Example],
     folder: str | Path,
     *,
     num_classes: int,
     folds: int = 4,
-    arch: str = "unet",
-    encoder: str = "resnet18",
-    weights: str | Path | None = None,
-    model_options: Mapping[str, Any] | None = None,
-    epochs: int = 20,
-    batch_size: int = 8,
-    crop_size: int | tuple[int, int] | None = None,
-    lr: float | None = None,
-    encoder_lr: float | None = None,
-    freeze_batchnorm: bool = False,
-    ignore_index: int | None = 255,
-    class_names: Sequence[str] | None = None,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    devices: int | Sequence[int] = 1,
-    memory_budget: int = MEMORY_BUDGET,
-    resume: bool = True,
     progress: Progress | None = None,
     method: TrainingMethod | None = None,
+    **keywords: Any,
 ) -> CrossValidation:
     """Train one model per fold on the images of the other folds, so that each image has a model blind to it.
 
@@ -140,28 +126,10 @@ def cross_validate(
             `save_pretrained` and Lightning's checkpoint)
         num_classes: label classes K, at least 2
         folds: number of folds, at least 2
-        arch: architecture of segmentation-models-pytorch, such as "unet", "fpn" or "deeplabv3plus"
-        encoder: its encoder, such as "resnet18", "mobilenet_v2" or "tu-mobilenetv3_small_100"
-        weights: of the encoder: None (random), "imagenet" (downloaded), or the path of a state dict, such as
-            a torchvision classifier's
-        model_options: further arguments of the architecture, such as {"decoder_channels": (64, 32, 32, 16, 16)}
-        epochs: passes over the training images of each fold
-        batch_size: images per step, over all devices
-        crop_size: (height, width) of training views, or one number; None = the median image, up to 512
-        lr: highest learning rate; None = 4e-3 from random weights, 2e-3 otherwise
-        encoder_lr: the encoder's; None = `lr` from random weights, a quarter of it otherwise
-        freeze_batchnorm: keep the statistics of the encoder's batch normalisation as they are in `weights`
-        ignore_index: value of pixels without a label; None = every pixel has one
-        class_names: names of the K classes, remembered in the folder
-        seed: decides folds, first weights, order and augmentation
-        device: None = CUDA, then MPS, then CPU
-        devices: number of devices, or their indices; several train together, each in a process
-            of its own, and progress is then told fold by fold
-        memory_budget: bytes of decoded images and masks to keep in memory; beyond, files are read per epoch
-        resume: go on with what `folder` holds; False discards it
         progress: called with (done, total, label), in images; what it raises interrupts the training
         method: another way of training each fold, such as `NoiseRobust()`; None = cross entropy against the
             given labels
+        keywords: those of `TrainingOptions`
 
     Returns:
         folds, metrics on held-out images, and what was skipped
@@ -183,25 +151,21 @@ def cross_validate(
         >>> sorted(done.fold_of), len(done.metrics)
         (['image0', 'image1', 'image2', 'image3'], 2)
     """
-    settings = training_settings(
-        num_classes=num_classes, folds=folds, arch=arch, encoder=encoder, weights=weights,
-        model_options=model_options, epochs=epochs, batch_size=batch_size, lr=lr, encoder_lr=encoder_lr,
-        freeze_batchnorm=freeze_batchnorm, ignore_index=ignore_index, class_names=class_names, seed=seed,
-        device=device, devices=devices,
-    )  # fmt: skip
+    options = exactly(TrainingOptions, keywords, "cross_validate")
+    settings = training_settings(options, num_classes, folds)
     where = writable_folder(Path(folder))
     provisional = _provisional(examples, settings)
     # wrong names and weights that cannot be had show here, before anything is read
     _, said = seeded_model(settings, fold=0)
     reports = TrainingReports(progress, settings, provisional)
-    data = check_examples(examples, LabelSpace(num_classes, ignore_index), memory_budget, reports.read)
-    fold_of = assign_folds(data.keys, folds, seed, data.groups)
-    record = training_record(data, settings, fold_of, crop_size, said, method)
+    data = check_examples(examples, LabelSpace(num_classes, options.ignore_index), options.memory_budget, reports.read)
+    fold_of = assign_folds(data.keys, folds, options.seed, data.groups)
+    record = training_record(data, settings, fold_of, options.crop_size, said, method)
     reports.plan(record.fold_of)
-    record = kept_record(where, record) if resume else fresh_record(where, record)
+    record = kept_record(where, record) if options.resume else fresh_record(where, record)
     for fold in range(folds):
         if record.metrics[fold] is None:
-            pixels = batch_size * math.prod(record.config["crop_size"])
+            pixels = options.batch_size * math.prod(record.config["crop_size"])
             seeds = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
             with seeds, few_threads(settings.device, pixels):
                 record = _finish_fold(fold, where, data, settings, record, reports, method)
@@ -445,41 +409,46 @@ class TrainingReports:
             self._progress(done, self._reading + sum(self._work), label)
 
 
-def training_settings(**given: Any) -> TrainingSettings:
-    """Check the arguments of a training that need no data.
+def training_settings(options: TrainingOptions, num_classes: int, folds: int) -> TrainingSettings:
+    """Check the options of a training that need no data, and complete them.
 
     Args:
-        given: arguments of `cross_validate`
+        options: as they were chosen
+        num_classes: label classes K
+        folds: number of folds
 
     Raises:
         LabelQualityError: names the value and what was expected
     """
-    weights, names = given["weights"], given["class_names"]
+    weights, names = options.weights, options.class_names
     for name in ("epochs", "batch_size"):
-        if given[name] < 1:
-            raise LabelQualityError(f"Expected `{name}` of at least 1, but got {given[name]}.")
-    if given["num_classes"] < 2:
+        if getattr(options, name) < 1:
+            raise LabelQualityError(f"Expected `{name}` of at least 1, but got {getattr(options, name)}.")
+    if num_classes < 2:
         raise LabelQualityError(
-            f"Expected at least 2 classes to train on, but got num_classes={given['num_classes']}; "
+            f"Expected at least 2 classes to train on, but got num_classes={num_classes}; "
             "count the background as a class."
         )
-    if names is not None and len(names) != given["num_classes"]:
-        raise LabelQualityError(f"Expected {given['num_classes']} class names, but got {len(names)}.")
-    devices = given["devices"] if isinstance(given["devices"], int) else tuple(given["devices"])
+    if names is not None and len(names) != num_classes:
+        raise LabelQualityError(f"Expected {num_classes} class names, but got {len(names)}.")
+    devices = options.devices if isinstance(options.devices, int) else tuple(options.devices)
     count = devices if isinstance(devices, int) else len(devices)
-    if count < 1 or given["batch_size"] % count:
-        raise LabelQualityError(f"Expected a batch size that {count} devices can share, but got {given['batch_size']}.")
-    rate = given["lr"] or (4e-3 if weights is None else 2e-3)
+    if count < 1 or options.batch_size % count:
+        raise LabelQualityError(f"Expected a batch size that {count} devices can share, but got {options.batch_size}.")
+    rate = options.lr or (4e-3 if weights is None else 2e-3)
+    settled = {name: getattr(options, name) for name in TrainingSettings.__dataclass_fields__ if hasattr(options, name)}
     changed = {
+        "num_classes": num_classes,
+        "folds": folds,
         "weights": str(Path(weights).resolve()) if is_weights_file(weights) else weights,
-        "model_options": json.loads(json.dumps(given["model_options"] or {})),  # as folds.json gives it back
+        "model_options": json.loads(json.dumps(options.model_options or {})),  # as folds.json gives it back
         "class_names": None if names is None else tuple(names),
-        "device": choose_device(given["device"]),
+        "device": choose_device(options.device),
         "devices": devices,
         "lr": rate,
-        "encoder_lr": given["encoder_lr"] or (rate if weights is None else rate / 4),
+        "encoder_lr": options.encoder_lr or (rate if weights is None else rate / 4),
     }
-    return TrainingSettings(**{**given, **changed})
+    return TrainingSettings(**{**settled, **changed})
 
 
 def writable_folder(folder: Path, record_name: str = RECORD_NAME, what: str = "cross-validation") -> Path:
