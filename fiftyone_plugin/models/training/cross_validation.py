@@ -440,7 +440,7 @@ def training_settings(options: TrainingOptions, num_classes: int, folds: int) ->
     changed = {
         "num_classes": num_classes,
         "folds": folds,
-        "weights": str(Path(weights).resolve()) if is_weights_file(weights) else weights,
+        "weights": str(Path(weights).resolve()) if weights and is_weights_file(weights) else weights,
         "model_options": json.loads(json.dumps(options.model_options or {})),  # as folds.json gives it back
         "class_names": None if names is None else tuple(names),
         "device": choose_device(options.device),
