@@ -284,7 +284,7 @@ def claim_folder(
             `base-3` ... where it belongs to another run
         owner: dataset id and key of the run
         fingerprint: everything that decides the results; an interrupted run with another one starts over
-        first: folder of an interrupted run, which is looked at before the others
+        first: folder of an interrupted run, which is looked at before the others; all its files may be there
         in_use: folder of a finished run that is to be replaced only at the end
         resume: whether to go on with an interrupted run
 
@@ -304,7 +304,8 @@ def claim_folder(
             continue
         if str(path) == in_use or (marker is not None and marker.get("owner") != owner):
             continue
-        if marker is not None and not marker.get("finished") and marker.get("fingerprint") == fingerprint and resume:
+        finished = marker is not None and marker.get("finished") and str(path) != first
+        if marker is not None and not finished and marker.get("fingerprint") == fingerprint and resume:
             return RunFolder(path, resumed=True)
         if marker is not None:
             remove_run_files(path, owner)

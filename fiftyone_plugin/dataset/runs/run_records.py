@@ -254,8 +254,15 @@ def remove_results(dataset: Any, record: RunRecord, *, keep: Path | None = None)
     _remove_views(dataset, record.views)
     present = [name for name in record.fields if dataset.has_field(name)]
     _drop_appearance(dataset, record.fields)
+    samples, paths = dataset._sample_collection, set(record.fields)
+    for index, found in samples.index_information().items():
+        if any(path.partition(".")[0] in paths for path, _ in found["key"]):
+            samples.drop_index(index)
     if present:
-        dataset.delete_sample_fields(present)  # their indexes go with them
+        dataset.delete_sample_fields(present)
+    if paths:  # what a killed call has left of fields that are declared no more
+        there = {"$or": [{name: {"$exists": True}} for name in paths]}
+        samples.update_many(there, {"$unset": dict.fromkeys(paths, "")})
     for folder, files in shared.items():
         remove_run_files(folder, f"{dataset_id(dataset)}/{record.key}", files)
 

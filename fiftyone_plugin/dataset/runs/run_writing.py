@@ -90,9 +90,9 @@ class RunWriting:
             record: what there is to know about the run
         """
         self.claim.check()
-        register_run(self.dataset, record)
         if self.files is not None:
             self.files.finish()
+        register_run(self.dataset, record)  # last: from now on nothing is done again
 
 
 @contextmanager
