@@ -5,51 +5,28 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
-import sys
-import threading
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 
-def _free_port() -> int:
+@pytest.fixture(scope="session")
+def app() -> Iterator[str]:
+    """Address of one App for all browser tests: FiftyOne's own server, started as `fiftyone app launch` does."""
+    from fiftyone.core.service import ServerService
+
+    class Server(ServerService):
+        def _wait_for_child_port(self, port: int | None = None, timeout: float = 60) -> int:
+            return super()._wait_for_child_port(port, max(timeout, 280))  # a busy machine
+
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def app() -> Iterator[str]:
-    """Address of one App for all browser tests: FiftyOne's own server, in a process that ends with them."""
-    import fiftyone.constants as foc
-
-    port = _free_port()
-    command = [sys.executable, "main.py", "--port", str(port), "--address", "127.0.0.1"]
-    environment = {**os.environ, "FIFTYONE_DISABLE_SERVICES": "1"}
-    server = subprocess.Popen(
-        command, cwd=foc.SERVER_DIR, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until_answered(address, server)
-        yield address
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _wait_until_answered(address: str, server: subprocess.Popen, seconds: float = 150) -> None:
-    pause = threading.Event()
-    for _ in range(round(seconds)):
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            assert server.poll() is None, "FiftyOne's server ended before it answered"
-            pause.wait(1)
-    pytest.fail(f"FiftyOne's server did not answer within {seconds:.0f} s")
+        port = probe.getsockname()[1]
+    server = Server(port, address="127.0.0.1", do_not_track=True)
+    yield f"http://127.0.0.1:{port}"
+    server.stop()
 
 
 @pytest.fixture(scope="module")  # Playwright keeps an event loop running, in which operators are only scheduled
@@ -78,3 +55,62 @@ def page(browser) -> Iterator:
     opened.set_default_timeout(90_000)
     yield opened
     context.close()
+
+
+class Person:
+    """Somebody at the App, who opens datasets and forms, fills them in and presses buttons."""
+
+    def __init__(self, page: Any, address: str) -> None:
+        self.page, self.address = page, address
+
+    def open(self, dataset: Any) -> None:
+        """Open a dataset and wait for its images."""
+        self.page.goto(f"{self.address}/datasets/{dataset.name}")
+        self.page.wait_for_selector("[data-cy=spotlight-section-forward]")
+        self.page.wait_for_selector("canvas[canvas-loaded=true]")
+
+    def open_form(self, label: str) -> Any:
+        """Look an operator up by its name and open its form."""
+        from playwright.sync_api import TimeoutError
+
+        search = self.page.get_by_placeholder("Search operations")
+        for _ in range(5):  # a key that is pressed while the App still sets itself up is lost
+            self.page.keyboard.press("`")
+            try:
+                search.wait_for(timeout=10_000)
+                break
+            except TimeoutError:
+                continue
+        search.fill(label)
+        self.page.get_by_text(label, exact=True).first.click()
+        return self.page.locator("[data-cy=operators-prompt-modal]")
+
+    def execute(self, label: str, answers: Mapping[str, Any], said: str) -> None:
+        """Fill in an operator's form, press Execute, wait until it has said something, and press Done."""
+        from playwright.sync_api import expect
+
+        form = self.open_form(label)
+        for question, answer in answers.items():
+            box = form.locator(f"input:below(:text-is('{question}'))").first
+            box.fill(str(answer))
+            box.press("Tab")
+        execute = form.get_by_role("button", name="Execute").first
+        expect(execute).to_be_enabled(timeout=60_000)
+        execute.click()
+        report = self.page.get_by_role("dialog").filter(has_text=said)
+        report.wait_for(timeout=240_000)
+        self.screenshot(f"report-{label}")
+        report.get_by_role("button", name="Done").click()
+        report.wait_for(state="detached")
+
+    def screenshot(self, name: str) -> None:
+        """Keep a picture where LABEL_QUALITY_SCREENSHOTS says; a person looks at them."""
+        folder = os.environ.get("LABEL_QUALITY_SCREENSHOTS")
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+@pytest.fixture
+def person(page, app) -> Person:
+    return Person(page, app)
