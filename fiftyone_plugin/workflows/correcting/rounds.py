@@ -41,7 +41,7 @@ class RoundReport:
         ]
         if self.scoring is not None:
             lines.append(f"- The corrected labels were scored in `{self.scoring.key}`")
-        return "\n".join([*lines, self.plan.markdown()])
+        return "\n".join([*lines, "", self.plan.markdown()])  # a paragraph of its own, not more of the list
 
 
 def start_correction_round(
