@@ -12,7 +12,8 @@ where it is strong they are the label's. So the dataset is asked, in three steps
    `Judge.wrong_share`), and the worst regions of that total area are not shown as examples of good ones.
 3. An image's evidence is the logarithm of -ln(chance that none of its regions is an error), less the log odds of its
    softmin, each in units of its spread over the dataset. Both look for single errors, the first for many faint ones,
-   too. Where that is no use, they give way to the mean confidence in the label, which follows the area that is wrong:
+   too; a less sure model has faint ones everywhere, and its worst region counts instead (see `SURE`). Where that is no
+   use, they give way to the mean confidence in the label, which follows the area that is wrong:
    where a good part of the dataset is wrong, so that every image has errors and
    the question is how large; and where the model expects to be wrong on a good part of the pixels, so that it cannot
    see single errors. There the regions, too, keep the fixed score (`regions.SCORE_WEIGHTS`). A label that agrees with
@@ -64,6 +65,10 @@ NOISY: Final = (0.1, 0.2)
 UNSURE: Final = (0.15, 0.3)
 """Share of pixels on which the model expects to be wrong: from the first on single errors count less, from the second
 on they do not."""
+
+SURE: Final = (0.05, 0.15)
+"""Share of pixels on which the model expects to be wrong: up to the first all regions of an image count together, from
+the second on only the worst."""
 
 CHANCE: Final = 0.56
 """AUROC of rehearsed errors up to which a model is called too weak to see them."""
@@ -446,7 +451,8 @@ class Judge:
         expects, which a model that is too sure of itself makes too large, one that is unsure too small; and the area of
         the regions times their scores, which calls some of the model's own mistakes wrong. In neither are errors that
         labels and model share, as a model does that learnt from these very labels, and one error that is made all over
-        the dataset counts too little: it looks like what the model confuses.
+        the dataset counts too little: it looks like what the model confuses. A model that is not `SURE` says nothing
+        about how much is wrong at least, so the lowest is 0.
         """
         if not self.images:
             return 0.0, 0.0
@@ -457,7 +463,7 @@ class Judge:
         low, high = (
             float(np.clip(pick(end), 0, 1)) for pick, end in zip((min, max), zip(*ends, strict=True), strict=True)
         )
-        return low, high
+        return (low if self.unsure < SURE[1] else 0.0), high
 
     def _wrong_area(self, image: _Image) -> float:
         """Expected wrong pixels in the regions of an image."""
@@ -496,7 +502,7 @@ class Judge:
     @cached_property
     def _columns(self) -> FloatArray:
         rows = [self._measures(image, image.rows, image.softmin, image.confidence) for image in self.images]
-        return np.array(rows).reshape(-1, 3)
+        return np.array(rows).reshape(-1, 4)
 
     @cached_property
     def _scale(self) -> tuple[FloatArray, FloatArray]:
@@ -511,18 +517,21 @@ class Judge:
         middle, spread = self._scale
         moved = np.array([image.moved for image in images])
         steps = np.clip((columns - middle) / spread, -_FARTHEST, _FARTHEST)
-        combined: FloatArray = (1 - self.coarse) * (steps[:, :2].sum(axis=1) + moved) + self.coarse * steps[:, 2]
+        worst = float(np.clip((self.unsure - SURE[0]) / (SURE[1] - SURE[0]), 0, 1))
+        regions = (1 - worst) * steps[:, 1] + worst * steps[:, 2]
+        combined: FloatArray = (1 - self.coarse) * (steps[:, 0] + regions + moved) + self.coarse * steps[:, 3]
         return combined
 
     def _measures(
         self, image: _Image, rows: RegionRows, softmin: float, confidence: float
-    ) -> tuple[float, float, float]:
-        """Softmin, chance of any error and confidence in the label, so that larger is worse."""
+    ) -> tuple[float, float, float, float]:
+        """Softmin, chance of any error, worst region and confidence in the label, so that larger is worse."""
         if np.isnan(softmin):
-            return (np.nan,) * 3
+            return np.nan, np.nan, np.nan, np.nan
         chances = self.scorer.scores(image.key, rows) if len(rows) else np.zeros(0)
         errors = -np.log1p(-np.minimum(chances, _SUREST)).sum()
-        return -_log_odds(softmin), float(np.log(errors + _NO_ERROR)), -confidence
+        worst = _log_odds(float(chances.max(initial=0)))
+        return -_log_odds(softmin), float(np.log(errors + _NO_ERROR)), worst, -confidence
 
     @cached_property
     def rehearsed(self) -> Rehearsed | None:
