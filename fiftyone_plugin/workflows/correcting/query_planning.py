@@ -34,6 +34,7 @@ from ...options import split, takes
 from ...progress import Progress, terminal_bar
 from ...quality.records.arrays_file import write_arrays
 from ...written_files import is_whole
+from ..checking.first_look import first_look
 from ..scoring.sources import ProbabilitySource, open_source, settle_classes
 from .correction_run import CorrectionRun
 from .correction_start import begin, keep, next_round, require_correctable, write_all
@@ -179,6 +180,7 @@ def _run(samples: Any, plan: QueryPlan, source: ProbabilitySource, progress: Pro
     started = time.monotonic()
     dataset = samples._root_dataset
     scan = scan_labels(samples, plan.label_field, progress=progress)
+    faults = first_look(samples, plan.label_field, scan, plan.ignore_index)
     classes, source = settle_classes(
         samples, plan.label_field, scan, source, ignore_index=plan.ignore_index, class_mapping=plan.class_mapping,
         unmatched=plan.unmatched,
@@ -222,7 +224,7 @@ def _run(samples: Any, plan: QueryPlan, source: ProbabilitySource, progress: Pro
         acquisition=ACQUISITIONS[plan.acquisition],
         skipped=skipped,
         seconds=round(time.monotonic() - started, 2),
-        warnings=_warnings(source, images, chosen, plan),
+        warnings=[*_warnings(source, images, chosen, plan), *faults],
     )
     _finish(run, plan, source, report, found)
     return report

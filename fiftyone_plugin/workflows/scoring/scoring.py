@@ -15,6 +15,7 @@ from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...options import split, takes
 from ...progress import Progress, terminal_bar
+from ..checking.first_look import first_look
 from .findings import Looked, report_findings
 from .plan import ScoringOptions, ScoringPlan, plan_scoring
 from .record_stage import RecordStage
@@ -95,6 +96,7 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
     started = time.monotonic()
     dataset = samples._dataset
     scan = scan_labels(samples, plan.label_field, progress=progress)
+    faults = first_look(samples, plan.label_field, scan, plan.ignore_index)
     files.require_writable(base.parent if not base.exists() else base, _bytes_needed(plan, scan))
     classes, source = settle_classes(
         samples, plan.label_field, scan, source, ignore_index=plan.ignore_index, class_mapping=plan.class_mapping,
@@ -103,7 +105,7 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
     planned = run_records.RunRecord(plan.key, run_records.SCORING, plan.label_field, {}, plan.field_names())
     fingerprint = _fingerprint(plan, source, classes)
     with write_run(dataset, planned, base, fingerprint, overwrite=plan.overwrite, resume=plan.resume) as run:
-        return _score(samples, plan, source, scan, classes, run, started, run.watched(progress))
+        return _score(samples, plan, source, scan, classes, run, faults, started, run.watched(progress))
 
 
 def _score(
@@ -113,6 +115,7 @@ def _score(
     scan: LabelScan,
     classes: ClassMap,
     run: RunWriting,
+    faults: list[str],
     started: float,
     progress: Progress,
 ) -> ScoringReport:
@@ -128,7 +131,7 @@ def _score(
     regions = stage.settle_regions(dataset, scored, findings.judge, progress)
     looked = Looked(scan.images, scored, [*scan.skipped, *failed.values()], len(pending))
     report = report_findings(dataset.name, plan, classes, looked, findings, regions)
-    warnings = finding_warnings(findings, classes, source, looked) + region_warnings(plan, regions)
+    warnings = finding_warnings(findings, classes, source, looked) + region_warnings(plan, regions) + faults
     report = replace(report, warnings=warnings, output_dir=str(run.path), seconds=round(time.monotonic() - started, 2))
     run.replace_results(report.views)
     run.finish(write_results(dataset, plan, stage, scored, findings, regions, classes, source, report))

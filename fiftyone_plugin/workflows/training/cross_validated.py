@@ -23,6 +23,7 @@ from ...dataset.fields import schema as sample_fields
 from ...dataset.runs import files, run_records
 from ...dataset.runs.run_writing import RunWriting, write_run
 from ...progress import Progress, terminal_bar
+from ..checking.first_look import first_look
 from .methods import FINE_TUNED, TrainingMethod, training_method
 
 
@@ -133,6 +134,7 @@ def train_cross_validated(
 
     def run(report: Progress) -> TrainingReport:
         scan = scan_labels(samples, label_field, progress=report)
+        faults = first_look(samples, label_field, scan, ignore_index)
         classes = classes_of_field(mask_targets_of(samples, label_field), scan.values, ignore_index, label_field)
         planned = run_records.RunRecord(key, run_records.TRAINING, label_field, {}, [fold_field])
         fingerprint = training_fingerprint(label_field, classes, scan.images, chosen.said)
@@ -164,7 +166,7 @@ def train_cross_validated(
             skipped=left_out(scan, trained.skipped),
             metrics=[fold_numbers(row) for row in trained.metrics],
             classes=list(classes.names),
-            notes=list(trained.notes),
+            notes=[*trained.notes, *faults],
         )
         writing.finish(_record(result, label_field, writing.path, chosen))
         return result

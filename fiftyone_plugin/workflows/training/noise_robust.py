@@ -7,7 +7,7 @@ second label field, and regions with old and new class that a person accepts or 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +23,7 @@ from ...dataset.runs import files, run_records
 from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
+from ..checking.first_look import first_look
 from ..scoring.issue_regions import check_region_options
 from .cross_validated import fold_numbers, left_out, training_examples, training_fingerprint
 from .label_proposals import Proposals, ProposalStage, propose
@@ -96,6 +97,7 @@ class NoiseRobustReport:
         passed_over: changed spots that were too small for a region, or beyond the limit per image
         left_out: proposals that a reviewer has rejected earlier; the proposed label is the given one there
         metrics: per fold, of out-of-fold models on unseen images, against the given labels
+        notes: what a person should know of the labels, one sentence each
     """
 
     key: str
@@ -113,6 +115,7 @@ class NoiseRobustReport:
     passed_over: int
     left_out: int
     metrics: list[dict[str, float]]
+    notes: list[str] = field(default_factory=list)
 
     def markdown(self) -> str:
         """The report as a person reads it."""
@@ -133,6 +136,7 @@ class NoiseRobustReport:
         for fold, row in enumerate(self.metrics):
             listed = ", ".join(f"{name} {value:.3f}" for name, value in row.items())
             lines.append(f"- fold {fold}, on unseen images against the given labels: {listed}")
+        lines += [f"- {note}" for note in self.notes]
         if self.skipped:
             lines.append(f"- {len(self.skipped):,} samples were left out: {self.skipped[0][1]}: {self.skipped[0][2]}")
         return "\n".join(lines)
@@ -228,6 +232,7 @@ def train_noise_robust(
 
     def run(report: Progress) -> NoiseRobustReport:
         scan = scan_labels(samples, label_field, progress=report)
+        faults = first_look(samples, label_field, scan, ignore_index)
         classes = classes_of_field(mask_targets_of(samples, label_field), scan.values, ignore_index, label_field)
         method = training_method(
             classes, variant=variant, correction=correction, consistency=consistency, per_class=per_class,
@@ -244,7 +249,7 @@ def train_noise_robust(
         }  # fmt: skip
         planned = run_records.RunRecord(key, run_records.NOISE_ROBUST, label_field, {}, written)
         fingerprint = training_fingerprint(label_field, classes, scan.images, parameters)
-        given = _TrainingInput(samples, label_field, classes, scan, examples, options, resume)
+        given = _TrainingInput(samples, label_field, classes, scan, examples, options, resume, faults)
         with write_run(dataset, planned, base, fingerprint, overwrite=overwrite, resume=resume) as writing:
             return train(given, method, parameters, writing, writing.watched(report))
 
@@ -346,6 +351,7 @@ class _TrainingInput:
     examples: list[Any]
     options: dict[str, Any]
     resume: bool
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -445,6 +451,7 @@ def _report(key: str, given: _TrainingInput, found: _Trained, proposals: Proposa
         passed_over=proposals.passed_over,
         left_out=proposals.left_out,
         metrics=[fold_numbers(row) for row in metrics],
+        notes=given.notes,
     )
 
 

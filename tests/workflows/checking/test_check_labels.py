@@ -8,11 +8,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fiftyone_plugin import LabelQualityError, check_labels, clean_labels, delete_label_quality_run, undo_clean_labels
+from fiftyone_plugin import (
+    LabelQualityError,
+    check_labels,
+    clean_labels,
+    delete_label_quality_run,
+    score_label_quality,
+    train_cross_validated,
+    undo_clean_labels,
+)
 from fiftyone_plugin.cli.commands import main
 from fiftyone_plugin.dataset.door.masks import read_mask_file
+from fiftyone_plugin.dataset.door.scan import scan_labels
 from fiftyone_plugin.progress import silent
 from fiftyone_plugin.quality.check_up import CHECKS
+from fiftyone_plugin.workflows.checking.first_look import first_look
 
 SIZE = (64, 80)
 TARGETS = {1: "road", 2: "car", 3: "tree", 200: "unicorn"}
@@ -193,3 +203,32 @@ def test_cleaning_goes_into_the_corrected_labels_and_can_be_taken_back(tmp_path)
     with pytest.raises(LabelQualityError, match="edge_strip"):
         clean_labels(dataset, codes=["edge_strip"], progress=silent)
     dataset.delete()
+
+
+def test_jobs_say_what_they_saw_and_refuse_lossy_masks(make_dataset, tmp_path):
+    dataset = make_dataset(6)
+    dataset.mask_targets = {"ground_truth": {**dataset.mask_targets["ground_truth"], 200: "unicorn"}}
+    last = dataset.last()
+    last.ground_truth.mask_path = dataset.first().ground_truth.mask_path
+    last.save()
+    report = score_label_quality(
+        dataset, "ground_truth", probabilities="probabilities", write_regions=False, class_mapping={0: 1, 1: 2, 2: 3},
+        ignore_index=["void", "unicorn"], output_dir=str(tmp_path / "score"), progress=silent,
+    )  # fmt: skip
+    assert [text for text in report.warnings if "shared_mask_file" in text] == [
+        "Several images with one mask file: 2 samples. See `check_labels` (shared_mask_file)"
+    ]
+    scan = scan_labels(dataset, "ground_truth")
+    assert "Classes without pixels: unicorn. See `check_labels` (class_without_pixels)" in first_look(
+        dataset, "ground_truth", scan
+    )
+    for sample in dataset.iter_samples(autosave=True):
+        path = Path(sample.ground_truth.mask_path).with_suffix(".jpg")
+        Image.fromarray(read_mask_file(sample.ground_truth.mask_path) * 60).save(path)
+        sample.ground_truth.mask_path = str(path)
+    dataset.mask_targets = {}
+    dataset.save()
+    with pytest.raises(LabelQualityError, match="JPEG"):
+        score_label_quality(dataset, "ground_truth", probabilities="probabilities", key="again", progress=silent)
+    with pytest.raises(LabelQualityError, match="JPEG"):
+        train_cross_validated(dataset, "ground_truth", progress=silent)
