@@ -213,7 +213,7 @@ def copies(masks: Sequence[Sequence[Outline]]) -> list[tuple[int, int, int, int]
     Example:
         >>> one = [Outline("a", 5, 5, 90, False), Outline("b", 50, 9, 80, False)]
         >>> other = [Outline("a", 7, 5, 90, False), Outline("b", 52, 9, 80, False)]
-        >>> copies([one, other, [Outline("a", 9, 9, 90, True)]])
+        >>> copies([one, other, [Outline("c", 9, 9, 90, True)]])
         [(0, 1, 2, 0)]
     """
     places: dict[str, list[tuple[int, Outline]]] = defaultdict(list)

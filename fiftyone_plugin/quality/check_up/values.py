@@ -109,7 +109,8 @@ def lossy_pixels(counts: Mapping[int, int], named: Collection[int]) -> int:
     total = sum(counts.values())
     core = sorted(named) or sorted(value for value, number in counts.items() if number >= _CORE * total)
     strange = np.array([value for value in counts if value not in set(core)])
-    if len(strange) < _NOISY_VALUES or not core or (len(core) > 1 and np.diff(core).min() < _APART):
+    crowded = not named and len(core) > 1 and np.diff(core).min() < _APART  # then rare values may well be classes
+    if len(strange) < _NOISY_VALUES or not core or crowded:
         return 0
     close = strange[np.abs(strange[:, None] - np.array(core)[None]).min(axis=1) < _APART].tolist()
     if len(close) < _NOISY_VALUES or sum(counts[value] for value in close) < _NOISY_SHARE * total:
