@@ -93,7 +93,8 @@ def look_at_mask(values: Array, legend: Legend, *, lossy_file: bool = False, max
         return MaskLook(counts, spots=(Spot(LOSSY_MASK.code, area=lossy, note=f"{len(counts)} values"),))
     if blended.any():
         spot = Spot(BLENDED_BORDER.code, box_of(*np.nonzero(blended)), int(np.count_nonzero(blended)))
-        left = {value: pixels for value, pixels in counts.items() if not is_stray(pixels, values.size)}
+        beside = value_counts(values[~blended])
+        left = {value: pixels for value, pixels in beside.items() if not is_stray(pixels, values.size)}
         return MaskLook(counts, _unnamed(left, legend), (spot, *edge_strips(values)))
     parts = Parts.of(values)
     spots = (*_tiny(parts, legend, max_area), *edge_strips(values), *_jagged(values))

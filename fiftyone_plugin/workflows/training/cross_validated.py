@@ -139,9 +139,11 @@ def train_cross_validated(
         planned = run_records.RunRecord(key, run_records.TRAINING, label_field, {}, [fold_field])
         fingerprint = training_fingerprint(label_field, classes, scan.images, chosen.said)
         with write_run(dataset, planned, base, fingerprint, overwrite=overwrite, resume=resume) as writing:
-            return train(scan, classes, writing, writing.watched(report))
+            return train(scan, faults, classes, writing, writing.watched(report))
 
-    def train(scan: LabelScan, classes: ClassMap, writing: RunWriting, report: Progress) -> TrainingReport:
+    def train(
+        scan: LabelScan, faults: list[str], classes: ClassMap, writing: RunWriting, report: Progress
+    ) -> TrainingReport:
         examples = training_examples(samples, label_field, classes, scan.images, group_field)
         model_folder = writing.folder.subfolder("model")
         trained = chosen.train(
