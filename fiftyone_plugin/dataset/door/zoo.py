@@ -26,7 +26,8 @@ def _is_dense(model: Any) -> bool:
     config = model.default_deployment_config_dict or {}
     kind = str(config.get("type", "")).rpartition(".")[2]
     processor = str((config.get("config") or {}).get("output_processor_cls", ""))
-    return processor.endswith("SemanticSegmenterOutputProcessor") or kind in _TRANSFORMERS
+    per_pixel = processor.endswith("SemanticSegmenterOutputProcessor") and not kind.startswith("SegmentAnything")
+    return per_pixel or kind in _TRANSFORMERS
 
 
 def zoo_segmenter(name: str, **options: Any) -> Any:

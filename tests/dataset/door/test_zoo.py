@@ -48,7 +48,9 @@ def test_dense_segmenters_are_offered(zoo):
     names = zoo_segmenter_names()
     assert {NAME, "fcn-resnet50-coco-torch", "segformer-b0-ade20k-torch"} <= set(names)
     assert {"mask2former-swin-tiny-ade-semantic-torch", "oneformer-ade20k-swin-tiny-panoptic-torch"} <= set(names)
-    assert not {"segment-anything-vitb-torch", "mask-rcnn-resnet50-fpn-coco-torch"} & set(names)
+    assert not {"segment-anything-vitb-torch", "med-sam-2-video-torch", "mask-rcnn-resnet50-fpn-coco-torch"} & set(
+        names
+    )
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
