@@ -351,7 +351,7 @@ class TestBadInput:
         def fail(*args, **kwargs):
             raise LabelQualityError(text)
 
-        monkeypatch.setattr("fiftyone_plugin.models.noise_robust.robust_training.train_noise_robust", fail)
+        monkeypatch.setattr("fiftyone_plugin.models.train_noise_robust", fail)
         before = state(dataset)
         with pytest.raises(LabelQualityError, match="pass `batch_size=4`"):
             train(dataset, tmp_path / "run")
