@@ -52,4 +52,4 @@ class LabelQualityMetric(foo.EvaluationMetric):
 
     def get_fields(self, samples: Any, config: Any, eval_key: str | None) -> list[str]:
         """The fields that `compute` wrote; FiftyOne renames and deletes them with the evaluation."""
-        return evaluation.MetricFields(eval_key).names if eval_key else []
+        return evaluation.MetricFields(eval_key).names_for(config.gt_field) if eval_key else []

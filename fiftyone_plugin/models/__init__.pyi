@@ -25,9 +25,13 @@ from .noise_robust.robust_training import read_noise_robust as read_noise_robust
 from .noise_robust.robust_training import train_noise_robust as train_noise_robust
 from .segmenters.channels import sum_channels as sum_channels
 from .segmenters.class_names import match_class_names as match_class_names
+from .segmenters.model_states import UnknownStateError as UnknownStateError
+from .segmenters.model_states import model_state as model_state
 from .segmenters.network import NetworkSegmenter as NetworkSegmenter
 from .segmenters.probability_files import ProbabilityFiles as ProbabilityFiles
+from .segmenters.probability_files import num_channels as num_channels
 from .segmenters.probability_files import probability_file as probability_file
+from .segmenters.probability_folder import ProbabilityFolder as ProbabilityFolder
 from .segmenters.segmenter import Segmenter as Segmenter
 from .training.cross_validation import QUICK_TRAINING as QUICK_TRAINING
 from .training.cross_validation import CrossValidatedSegmenter as CrossValidatedSegmenter

@@ -17,7 +17,7 @@ def instance_mask(detection: Any, shape: tuple[int, int]) -> np.ndarray | None:
         shape: (H, W) of the image
 
     Returns:
-        (H, W) bool; None if the detection has no mask
+        (H, W) bool, nothing of a mask without pixels; None if the detection has no mask
 
     Raises:
         OSError: if the file cannot be read
@@ -33,11 +33,13 @@ def instance_mask(detection: Any, shape: tuple[int, int]) -> np.ndarray | None:
         mask = read_mask_file(detection.mask_path)
     if mask is None:
         return None
+    whole = np.zeros(shape, bool)
+    if np.asarray(mask).size == 0:
+        return whole
     x, y, width, height = detection.bounding_box
     top, left = round(y * shape[0]), round(x * shape[1])
     bottom, right = max(round((y + height) * shape[0]), top + 1), max(round((x + width) * shape[1]), left + 1)
     part = resize_nearest(np.asarray(mask) > 0, (bottom - top, right - left))
-    whole = np.zeros(shape, bool)
     above, beside = max(-top, 0), max(-left, 0)
     inside = whole[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     inside |= part[above : above + inside.shape[0], beside : beside + inside.shape[1]]

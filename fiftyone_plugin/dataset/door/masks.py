@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import LabelQualityError
+from ...models.files.images import open_image, require_size
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def read_mask_file(path: str | Path, reading: MaskReading = PLAIN) -> np.ndarray
         [[7, 7, 7], [7, 7, 7]]
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
+            require_size(path, image)
             return _as_mask(_pixels(image, reading), str(path))
     except (SyntaxError, ValueError) as error:  # PIL reports a broken PNG chunk as either
         if isinstance(error, LabelQualityError):

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ...errors import LabelQualityError
+from ...models.files.images import image_size, scaled_paths
 from ...progress import Progress, silent
 from .masks import MaskReading, mask_digest, pack_rgb, read_mask, read_mask_file, reading_of
+from .slices import images_of
 
-_EXIF_ORIENTATION = 0x0112
 _CHUNK = 64
 
 
@@ -70,33 +70,22 @@ class LabelScan:
         return {image.sample_id: place for place, image in enumerate(self.images)}
 
 
-def require_label_field(samples: Any, label_field: str) -> None:
+def require_label_field(samples: Any, label_field: str) -> Any:
     """Check that a collection can be scored before anything is read.
 
     Args:
         samples: a `fiftyone` dataset or view
         label_field: the name of its `Segmentation` field
 
+    Returns:
+        the images to work on, see `images_of`
+
     Raises:
         LabelQualityError: naming what was found instead, and the fields that would do
     """
     import fiftyone as fo
 
-    if samples.media_type == "group":
-        raise LabelQualityError(
-            "Expected a collection of images, but got a grouped dataset; pass one slice: "
-            "`dataset.select_group_slices('name')`"
-        )
-    if samples.media_type not in ("image", None):
-        raise LabelQualityError(
-            f"Expected a collection of images, but got media type {samples.media_type!r}; "
-            "for videos pass `dataset.to_frames(sample_frames=True).clone()`"
-        )
-    if getattr(samples, "_is_generated", False):
-        raise LabelQualityError(
-            f"Expected a dataset or a view of samples, but got {type(samples).__name__}; "
-            "pass the dataset or view that it was made from"
-        )
+    samples = images_of(samples)
     choices = segmentation_fields(samples)
     if label_field not in choices:
         found = samples.get_field(label_field)
@@ -112,6 +101,7 @@ def require_label_field(samples: Any, label_field: str) -> None:
             f"Expected at least one sample, but the view of dataset {samples._dataset.name!r} is empty; "
             "clear the filters or pass the dataset"
         )
+    return samples
 
 
 def segmentation_fields(samples: Any) -> list[str]:
@@ -127,6 +117,28 @@ def string_fields(samples: Any) -> list[str]:
     import fiftyone as fo
 
     return [name for name in samples.get_field_schema(ftype=fo.StringField) if name != "filepath"]
+
+
+def all_values(samples: Any, names: Sequence[str]) -> list[list[Any]]:
+    """Values of all samples of a dataset, those of every slice of a grouped one, whatever the view.
+
+    Args:
+        samples: the dataset or a view of it
+        names: "id", fields, and values inside of labels, such as "ground_truth.mask_path"
+
+    Returns:
+        of each name a list, all in the same order; None where a sample has none
+    """
+    keys = ["_id" if name == "id" else name for name in names]
+    rows = samples._dataset._sample_collection.find({}, dict.fromkeys(keys, 1))
+    columns: list[list[Any]] = [[] for _ in keys]
+    for row in rows:
+        for key, column in zip(keys, columns, strict=True):
+            value: Any = row
+            for part in key.split("."):
+                value = value.get(part) if isinstance(value, Mapping) else None
+            column.append(str(value) if key == "_id" else value)
+    return columns
 
 
 def mask_targets_of(samples: Any, label_field: str) -> dict[int | str, str]:
@@ -156,7 +168,7 @@ def scan_labels(
         usable samples, skipped ones with reasons, and the mask values that occur
 
     Raises:
-        LabelQualityError: if no sample can be used, or a mask and its image differ in shape
+        LabelQualityError: if no sample can be used
     """
     reading = reading_of(mask_targets_of(samples, label_field) if targets is None else targets)
     total = samples.count("id")
@@ -175,7 +187,22 @@ def scan_labels(
             progress(len(images) + len(skipped), total, "checking labels")
     if not images:
         raise LabelQualityError(_nothing_usable(label_field, skipped))
+    paths = scaled_paths([image.filepath for image in images], samples._dataset.info.get("bit_depth"))
+    images = [replace(image, filepath=path) for image, path in zip(images, paths, strict=True)]
     return LabelScan(images, skipped, dict(values))
+
+
+def mask_values_in(mask: np.ndarray, targets: Mapping[int | str, str]) -> list[int]:
+    """Values that occur in a mask, as a field with these `mask_targets` means them.
+
+    Args:
+        mask: (H, W) integers or (H, W, 3) colours
+        targets: mask value or hex colour to name
+
+    Returns:
+        the values; packed colours where the field has hex targets
+    """
+    return _present(pack_rgb(mask) if reading_of(targets).colours else mask)
 
 
 def _nothing_usable(label_field: str, skipped: list[SkippedSample]) -> str:
@@ -197,10 +224,13 @@ def _look_at(sample: Any, label_field: str, reading: MaskReading) -> tuple[Label
     except (OSError, LabelQualityError) as error:
         return skip(f"unreadable mask: {error}")
     try:
-        image_size = read_image_size(sample.filepath)
+        size = image_size(sample.filepath)
     except (OSError, SyntaxError, ValueError) as error:
         return skip(f"unreadable image: {error}")
-    require_same_shape(mask.shape[:2], image_size, sample.filepath)
+    try:
+        require_same_shape(mask.shape[:2], size, sample.filepath)
+    except LabelQualityError as error:
+        return skip(str(error))
     values = pack_rgb(mask) if reading.colours else mask
     if values.ndim == 3:
         return skip(
@@ -216,21 +246,6 @@ def _present(values: np.ndarray) -> list[int]:
     if values.dtype == np.uint8:
         return np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist()
     return np.unique(values).tolist()
-
-
-def read_image_size(filepath: str) -> tuple[int, int]:
-    """(H, W) of an image as it is shown, from its header alone.
-
-    Args:
-        filepath: the image
-
-    Raises:
-        OSError: if the file is missing or no image
-    """
-    with Image.open(filepath) as image:
-        width, height = image.size
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    return (width, height) if turned else (height, width)
 
 
 def require_same_shape(mask: tuple[int, ...], image: tuple[int, int], filepath: str) -> None:
@@ -294,7 +309,7 @@ def mask_reader(
         sample id -> (H, W) or (H, W, 3) mask values
     """
     dataset = samples._dataset
-    ids, paths = dataset.values(["id", f"{label_field}.mask_path"])
+    ids, paths = all_values(samples, ["id", f"{label_field}.mask_path"])
     path_of = dict(zip(ids, paths, strict=True))
     reading = reading_of(mask_targets_of(samples, label_field) if targets is None else targets)
 

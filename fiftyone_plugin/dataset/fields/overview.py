@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..door.slices import every_slice
+
 ACCEPTED, REJECTED, PENDING = "accepted", "rejected", "pending"
 _STATUSES = (PENDING, ACCEPTED, REJECTED)
 
@@ -343,12 +345,12 @@ def between(dataset: Any, field: str, low: float, high: float, *, last: bool) ->
         high: highest score, itself not included unless `last`
         last: whether this is the highest bin
     """
-    return dataset.match({field: {"$gte": low, "$lte" if last else "$lt": high}}).sort_by(field)
+    return every_slice(dataset).match({field: {"$gte": low, "$lte" if last else "$lt": high}}).sort_by(field)
 
 
 def lowest(dataset: Any, field: str, count: int) -> Any:
     """A view of the images of the lowest score, worst first."""
-    return dataset.exists(field).sort_by(field).limit(count)
+    return every_slice(dataset).exists(field).sort_by(field).limit(count)
 
 
 def changed(dataset: Any, before: str, after: str, *, better: bool) -> Any:
@@ -356,7 +358,11 @@ def changed(dataset: Any, before: str, after: str, *, better: bool) -> Any:
     from fiftyone import ViewField
 
     gain = ViewField(after) - ViewField(before)
-    kept = dataset.match({before: {"$ne": None}, after: {"$ne": None}}).match(gain > 0 if better else gain < 0)
+    kept = (
+        every_slice(dataset)
+        .match({before: {"$ne": None}, after: {"$ne": None}})
+        .match(gain > 0 if better else gain < 0)
+    )
     return kept.sort_by(gain, reverse=better)
 
 

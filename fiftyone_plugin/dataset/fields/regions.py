@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...errors import LabelQualityError
+from ..door.slices import every_slice
 from .schema import declare_detections
 
 STATUSES: Final = ("pending", "accepted", "rejected")
@@ -171,7 +172,7 @@ def count_regions(dataset: Any, name: str, attribute: str = "label") -> dict[str
     Returns:
         value to number
     """
-    return dict(dataset.count_values(f"{name}.detections.{attribute}"))
+    return dict(every_slice(dataset).count_values(f"{name}.detections.{attribute}"))
 
 
 def region_ids(samples: Any, name: str) -> list[str]:
@@ -194,7 +195,7 @@ def region_ids(samples: Any, name: str) -> list[str]:
     if kind is fo.Detection:
         return [label_id for label_id in samples.values(f"{name}.id") if label_id]
     if kind is fo.Detections:
-        return samples.values(f"{name}.detections.id", unwind=True)
+        return every_slice(samples).values(f"{name}.detections.id", unwind=True)
     raise LabelQualityError(
         f"Expected samples or patches with the regions `{name}`, but got {type(samples).__name__} without them; pass "
         "the dataset, a view of it, or what `show_regions` returned"
@@ -380,10 +381,10 @@ def patches_view(samples: Any, name: str, saved_view: str) -> Any:
     whole = isinstance(samples, fo.Dataset) or not samples._stages
     if whole and _has_own_view(dataset, saved_view):
         view = dataset.load_saved_view(saved_view)
-        if len(view) != dataset.count(f"{name}.detections"):
+        if len(view) != every_slice(dataset).count(f"{name}.detections"):
             view.reload()  # regions were added or deleted since
         return view
-    return samples.to_patches(name).sort_by(f"{name}.score", reverse=True)
+    return every_slice(samples).to_patches(name).sort_by(f"{name}.score", reverse=True)
 
 
 def _has_own_view(dataset: Any, name: str) -> bool:
@@ -396,7 +397,7 @@ def _has_own_view(dataset: Any, name: str) -> bool:
 
 def make_patches(dataset: Any, name: str) -> Any:
     """Copy all regions as patches, for a saved view, worst first."""
-    patches = dataset.to_patches(name)
+    patches = every_slice(dataset).to_patches(name)
     for attribute in ("score", "label", "status"):
         patches._dataset.create_index(f"{name}.{attribute}")
     return patches.sort_by(f"{name}.score", reverse=True)

@@ -241,10 +241,17 @@ def is_writable(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run's folder on disk, and whether an earlier, interrupted run left results to go on with."""
+    """A run's folder on disk, and whether an earlier, interrupted run left results to go on with.
+
+    Attributes:
+        path: the folder
+        resumed: whether there are such results
+        restarted: what an interrupted run had that is different now, so that it starts over
+    """
 
     path: Path
     resumed: bool
+    restarted: tuple[str, ...] = ()
 
     def subfolder(self, name: str) -> Path:
         """A folder in it that is the run's with all that is put there until the run is finished.
@@ -307,12 +314,16 @@ def claim_folder(
         finished = marker is not None and marker.get("finished") and str(path) != first
         if marker is not None and not finished and marker.get("fingerprint") == fingerprint and resume:
             return RunFolder(path, resumed=True)
+        different: tuple[str, ...] = ()
         if marker is not None:
+            before = marker.get("fingerprint") or {}
+            if resume and not marker.get("finished"):
+                different = tuple(name for name in fingerprint if before.get(name) != fingerprint[name])
             remove_run_files(path, owner)
         if _holds_files(path):  # others', which stay what they are
             continue
         write_json(path / MARKER, {"owner": owner, "fingerprint": fingerprint, "finished": False})
-        return RunFolder(path, resumed=False)
+        return RunFolder(path, resumed=False, restarted=different)
     raise LabelQualityError(f"Expected a free folder, but {base} and 999 others are taken; pass another `output_dir`")
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,18 +15,31 @@ from ...errors import LabelQualityError
 if TYPE_CHECKING:
     from PIL import Image
 
+MAX_PIXELS = 1 << 28
+"""Pixels of the largest image or mask that is decoded: 16,384 x 16,384."""
+
+_EXIF_ORIENTATION = 0x0112
+_LIMIT = Lock()
+_SAMPLED = 64
+"""Images that the scale of a dataset is taken from."""
+
+_OUTLIERS = 0.1
+"""Per cent of the pixels at each end that may be darker than black or brighter than white."""
+
 
 def read_image(path: str | Path) -> np.ndarray:
     """Read an image file as RGB, turned as its EXIF orientation says (as browsers and FiftyOne show it).
 
     Args:
-        path: image file; grey, palette, RGBA, CMYK and 16-bit files become 8-bit RGB
+        path: image file; grey, palette, RGBA and CMYK files become 8-bit RGB, and so do 16-bit, signed and
+            floating-point ones: by the scale of a `ScaledPath`, else of 0 to 4095 or their own brightest pixels
 
     Returns:
         (H, W, 3) uint8 array
 
     Raises:
         OSError: the file is missing or no readable image
+        LabelQualityError: it has more than `MAX_PIXELS` pixels
 
     Example:
         >>> import tempfile
@@ -33,13 +49,40 @@ def read_image(path: str | Path) -> np.ndarray:
         >>> read_image(path).shape
         (2, 4, 3)
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with Image.open(path) as image:
+    with open_image(path) as image:
+        require_size(path, image)
         upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):
-            return _deep_grey(upright)
+        if is_deep(image):
+            return _deep_grey(upright, getattr(path, "window", None))
         return np.array(upright.convert("RGB"))
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Return (height, width) of an image as it is shown, from its header alone.
+
+    Args:
+        path: image file
+
+    Returns:
+        (H, W) after the EXIF orientation
+
+    Raises:
+        OSError: the file is missing or no image
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> path = Path(tempfile.mkdtemp()) / "grey.png"
+        >>> Image.new("L", (4, 2), 7).save(path)
+        >>> image_size(path)
+        (2, 4)
+    """
+    with open_image(path) as image:
+        width, height = image.size
+        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+    return (width, height) if turned else (height, width)
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -63,12 +106,11 @@ def read_mask(path: str | Path) -> np.ndarray:
         >>> read_mask(path)
         array([[0, 2]], dtype=uint8)
     """
-    from PIL import Image
-
     if Path(path).suffix.lower() == ".npy":
         mask = np.load(path, allow_pickle=False)
     else:
-        with Image.open(path) as image:
+        with open_image(path) as image:
+            require_size(path, image)
             mask = np.array(image)
     if mask.ndim == 3 and mask.shape[2] == 1:
         mask = mask[..., 0]
@@ -105,10 +147,176 @@ def check_image(image: Any, name: str) -> np.ndarray:
     return array
 
 
-def _deep_grey(image: Image.Image) -> np.ndarray:
-    """Scale a 16-bit or floating-point grey image to 8 bits; its range decides what white is."""
+def require_size(path: str | Path, image: Image.Image) -> None:
+    """Check that an image is not too large to be decoded.
+
+    Args:
+        path: image file, for the message
+        image: opened, not decoded yet
+
+    Raises:
+        LabelQualityError: it has more than `MAX_PIXELS` pixels
+    """
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise LabelQualityError(
+            f"Expected at most {MAX_PIXELS:,} pixels, but {path} has {width:,} x {height:,}; cut it into tiles."
+        )
+
+
+def _deep_grey(image: Image.Image, window: tuple[float, float] | None) -> np.ndarray:
+    """Bring a 16-bit, signed or floating-point grey image to 8 bits."""
     values = np.asarray(image).astype(np.float32)
-    top = float(values.max(initial=0.0))
-    white = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else 65535.0
-    grey = np.clip(values * (255.0 / white), 0, 255).round().astype(np.uint8)
+    low, high = window or _own_window(values)
+    grey = np.clip((values - low) * (255.0 / (high - low)), 0, 255).round().astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _own_window(values: np.ndarray) -> tuple[float, float]:
+    """Scale of an image of which nothing else is known, the same for nearly equal images."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = float(min(finite.min(), 0)), float(np.percentile(finite, 100 - _OUTLIERS))
+    smallest = 1.0 if image_is_unit(finite) else 4095.0
+    return low, max(high, low + smallest)
+
+
+def image_is_unit(values: np.ndarray) -> bool:
+    """Whether values lie in [0, 1], as those of floating-point images mostly do.
+
+    Args:
+        values: of any shape, finite
+
+    Returns:
+        whether all do, and some lie between
+
+    Example:
+        >>> image_is_unit(np.array([0.0, 0.5, 1.0])), image_is_unit(np.array([0.0, 1.0, 250.0]))
+        (True, False)
+    """
+    low, high = float(values.min()), float(values.max())
+    return low >= 0 and high <= 1 and bool((np.mod(values, 1) != 0).any())
+
+
+class ScaledPath(str):
+    """Path of a 16-bit, signed or floating-point image that knows the scale of its dataset.
+
+    Attributes:
+        window: the values that become black and white
+
+    Example:
+        >>> ScaledPath("scan.png", (0, 4095)).window
+        (0, 4095)
+    """
+
+    window: tuple[float, float]
+
+    def __new__(cls, path: str, window: tuple[float, float]) -> ScaledPath:
+        """Make one from a path and the values of black and white."""
+        made = super().__new__(cls, path)
+        made.window = window
+        return made
+
+    def __reduce__(self) -> tuple[type[ScaledPath], tuple[str, tuple[float, float]]]:
+        """Pickle with the scale, so that worker processes read alike."""
+        return type(self), (str(self), self.window)
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an open image has values of more than 8 bits, signs or fractions.
+
+    Args:
+        image: of PIL
+
+    Returns:
+        True for 16-bit, 32-bit and floating-point grey images
+    """
+    return image.mode.startswith("I;16") or image.mode in ("I", "F")
+
+
+def dataset_window(paths: Sequence[str], bit_depth: int | None = None) -> tuple[float, float]:
+    """The one scale of a dataset's 16-bit, signed or floating-point images.
+
+    Args:
+        paths: of these images; some, evenly spread, are read
+        bit_depth: bits that are in use, if that was declared
+
+    Returns:
+        the values of black and white: of the declared bits; 0 and 1 for fractions of one; else what all but one in a
+        thousand pixels lie between, from 0 unless there are negative ones
+
+    Example:
+        >>> dataset_window([], bit_depth=12)
+        (0.0, 4095.0)
+    """
+    if bit_depth is not None:
+        return 0.0, float(2**bit_depth - 1)
+    found = []
+    for path in paths[:: max(len(paths) // _SAMPLED, 1)]:
+        try:
+            with open_image(path) as image:
+                require_size(path, image)
+                values = np.asarray(image).astype(np.float32).ravel()
+        except (OSError, ValueError, SyntaxError):
+            continue
+        found.append(values[np.isfinite(values)][:: max(values.size // 100_000, 1)])
+    together = np.concatenate(found) if found else np.empty(0, np.float32)
+    if not together.size or image_is_unit(together):
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(together, [_OUTLIERS, 100 - _OUTLIERS]))
+    low = 0.0 if together.min() >= 0 else low
+    return low, max(high, low + 1.0)
+
+
+def scaled_paths(paths: Sequence[str], bit_depth: int | None = None) -> list[str]:
+    """Give the paths of 16-bit, signed and floating-point images the scale of all of them; others stay as they are.
+
+    Args:
+        paths: of a dataset's images
+        bit_depth: bits that are in use, if that was declared
+
+    Returns:
+        the paths, some as `ScaledPath`
+    """
+    deep = {path for path in paths if _is_deep_file(path)}
+    if not deep:
+        return list(paths)
+    window = dataset_window(sorted(deep), bit_depth)
+    return [ScaledPath(path, window) if path in deep else path for path in paths]
+
+
+def _is_deep_file(path: str) -> bool:
+    try:
+        with open_image(path) as image:
+            return is_deep(image)
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
+@contextmanager
+def open_image(path: str | Path) -> Iterator[Image.Image]:
+    """Open an image of any size, to look at its head or to read it; the one place where PIL's limit is handled.
+
+    PIL raises an error for large images before their size can be seen, which would end a whole job. Here who decodes
+    decides what is too large.
+
+    Args:
+        path: image file
+
+    Yields:
+        the image, not decoded yet
+
+    Raises:
+        OSError: the file is missing or no image
+    """
+    from PIL import Image
+
+    with _LIMIT:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+    with image:
+        yield image

@@ -377,7 +377,9 @@ class NetworkSegmenter(Segmenter):
     def _run(self, stack: torch.Tensor) -> torch.Tensor:
         with self._precision():
             output = self.network(stack)
-        scores, known = score_map(output, len(stack))
+        size = (int(stack.shape[2]), int(stack.shape[3]))
+        channels = self.outputs.num_channels or (self.num_classes if self._channel_map is None else None)
+        scores, known = score_map(output, len(stack), size, channels)
         if known is not None:
             self._now.from_logits = known
         return scores.to(self.device)

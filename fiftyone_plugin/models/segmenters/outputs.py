@@ -10,6 +10,7 @@ import torch
 
 from ...errors import LabelQualityError
 from ..errors import ModelMismatchError
+from .layouts import FIRST, LAST, Size, class_axis
 
 SUM_TOLERANCE = 0.02  # sixteen-bit softmax outputs miss one by up to about 0.01
 FromLogits = bool | Literal["auto"]
@@ -33,7 +34,7 @@ class ScoreMap(NamedTuple):
     from_logits: bool | None = None
 
 
-def score_map(output: Any, inputs: int) -> ScoreMap:
+def score_map(output: Any, inputs: int, size: Size | None = None, num_classes: int | None = None) -> ScoreMap:
     """Return the (N, C, h, w) floating-point scores inside whatever a network returned.
 
     Args:
@@ -43,12 +44,14 @@ def score_map(output: Any, inputs: int) -> ScoreMap:
             that followed: `class_queries_logits` and `masks_queries_logits`, or `pred_logits` and `pred_masks`)
             become semantic probabilities as in Cheng et al. 2021 (MaskFormer), section 3.4
         inputs: number N of images that went in
+        size: their (height, width), by which scores with the classes last are recognised; None = they are first
+        num_classes: channels, if they are known
 
     Returns:
         the scores, and whether they are known to be probabilities
 
     Raises:
-        ModelMismatchError: nothing of that shape is inside
+        ModelMismatchError: nothing of that shape is inside, or it has another shape than the images
 
     Example:
         >>> score_map({"out": torch.zeros(1, 3, 2, 2)}, inputs=1).values.shape
@@ -73,7 +76,7 @@ def score_map(output: Any, inputs: int) -> ScoreMap:
             f"Expected the model to return floating-point scores per class, but got {scores.dtype}; "
             "return logits or probabilities instead of the winning class."
         )
-    return ScoreMap(scores.float(), False if queries else None)
+    return ScoreMap(_channels_first(scores, size, num_classes).float(), False if queries else None)
 
 
 def looks_like_logits(scores: torch.Tensor) -> bool:
@@ -155,6 +158,17 @@ def _queries(output: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
         if all(isinstance(one, torch.Tensor) for one in found) and (found[0].ndim, found[1].ndim) == (3, 4):
             return found
     return None
+
+
+def _channels_first(scores: torch.Tensor, size: Size | None, num_classes: int | None) -> torch.Tensor:
+    axis = FIRST if size is None else class_axis(scores.shape[1:], size, num_classes)
+    if axis is None:
+        raise ModelMismatchError(
+            f"Expected the model to return scores in the shape of its input, {size[0] if size else 0} x "
+            f"{size[1] if size else 0} pixels (height x width) or less in proportion, but got {tuple(scores.shape)}; "
+            "wrap it in a function that returns (N, C, height, width) scores of the whole image."
+        )
+    return scores.permute(0, 3, 1, 2) if axis == LAST else scores
 
 
 def _find_scores(output: Any, inputs: int) -> torch.Tensor | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -12,11 +13,14 @@ import torch
 
 from ...errors import LabelQualityError
 from ..errors import ModelMismatchError, SegmenterError, one_line
-from ..files.images import check_image, read_image
+from ..files.images import check_image, image_size, read_image
 from ..files.items import ImageItem
 from ..files.reading import read_ahead
 
 Prediction = torch.Tensor | Exception
+_BYTES_PER_CHANNEL = 12
+"""Scores, probabilities, and those at the label's size, in single precision."""
+
 ReadItem = tuple[ImageItem, ImageItem | Exception]  # as given, and with its image or why there is none
 
 
@@ -157,7 +161,8 @@ class Segmenter(ABC):
             yield batch
 
     def _read(self, items: Iterable[ImageItem], size: int) -> Iterator[ReadItem]:
-        return read_ahead(read_item, items, size) if self.needs_images else ((item, item) for item in items)
+        read = partial(read_item, channels=self.num_classes or 2)
+        return read_ahead(read, items, size) if self.needs_images else ((item, item) for item in items)
 
     def _batch(self, batch: Sequence[ReadItem]) -> Iterator[tuple[ImageItem, Prediction]]:
         """Yield a batch's results in the batch's order, each as soon as it and those before it are ready."""
@@ -198,11 +203,12 @@ def image_error(item: ImageItem, error: Exception) -> Exception:
     return wrapped
 
 
-def read_item(item: ImageItem) -> ImageItem | Exception:
+def read_item(item: ImageItem, channels: int = 2) -> ImageItem | Exception:
     """Return an item with its image read, or the error that names it.
 
     Args:
         item: with `image` or `path`
+        channels: of the probabilities, for which there must be memory too
 
     Returns:
         the item whose `image` is an array, or a SegmenterError
@@ -217,6 +223,7 @@ def read_item(item: ImageItem) -> ImageItem | Exception:
             return item
         if item.path is None:
             return SegmenterError(item.name, "has neither `path` nor `image`")
+        _require_memory(item.path, channels)
         return replace(item, image=read_image(item.path))
     except LabelQualityError as error:
         return image_error(item, error)
@@ -224,3 +231,16 @@ def read_item(item: ImageItem) -> ImageItem | Exception:
         wrapped = SegmenterError(item.name, f"cannot read {item.path} ({one_line(error)})")
         wrapped.__cause__ = error
         return wrapped
+
+
+def _require_memory(path: str, channels: int) -> None:
+    """Refuse an image whose probabilities do not fit into memory: the system would end the whole job."""
+    import psutil
+
+    height, width = image_size(path)
+    needed, free = height * width * _BYTES_PER_CHANNEL * (channels + 3), psutil.virtual_memory().available
+    if needed > free:
+        raise LabelQualityError(
+            f"{path} has {width:,} x {height:,} pixels, whose {channels} classes need about {needed / 1e9:.1f} GB of "
+            f"memory where {free / 1e9:.1f} GB are free; cut the image and its mask into tiles."
+        )

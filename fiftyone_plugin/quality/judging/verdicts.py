@@ -55,8 +55,8 @@ class Verdict:
 def judge_labels(
     labels: Iterable[Any],
     pred_probs: Iterable[Any],
-    ignore_index: int | None = 255,
     *,
+    ignore_index: int | None = 255,
     temperature: float = 0.1,
     from_logits: bool = False,
     tolerance: float | None = None,
@@ -137,8 +137,8 @@ def judge_labels(
 def issue_regions(
     labels: Iterable[Any],
     pred_probs: Iterable[Any],
-    ignore_index: int | None = 255,
     *,
+    ignore_index: int | None = 255,
     tolerance: float | None = None,
     min_area: int | None = None,
     max_per_image: int = MAX_PER_IMAGE,
@@ -182,8 +182,8 @@ def issue_regions(
         ('missing', 0, 1, (1, 2, 4, 5))
     """
     return judge_labels(
-        labels, pred_probs, ignore_index, tolerance=tolerance, min_area=min_area, max_per_image=max_per_image,
-        background=background, from_logits=from_logits, seed=seed, progress=progress,
+        labels, pred_probs, ignore_index=ignore_index, tolerance=tolerance, min_area=min_area,
+        max_per_image=max_per_image, background=background, from_logits=from_logits, seed=seed, progress=progress,
     ).regions  # fmt: skip
 
 

@@ -15,7 +15,8 @@ def images_of(stack: object) -> Iterator[Any]:
     """Iterate over images one by one.
 
     Args:
-        stack: an iterable of images; or an array of them (NumPy, torch, memory map, zarr, h5py), read image by image
+        stack: an iterable of images; or what has them by number, an array (NumPy, torch, memory map, zarr, h5py) or
+            anything with `__len__` and `__getitem__`; read image by image
 
     Returns:
         An iterator over the images.
@@ -33,6 +34,8 @@ def images_of(stack: object) -> Iterator[Any]:
         return (stack[i] for i in range(shape[0] if len(shape) else 0))
     if isinstance(stack, Iterable):
         return iter(stack)
+    if hasattr(stack, "__len__") and hasattr(stack, "__getitem__"):
+        return (stack[i] for i in range(len(stack)))
     raise TypeError(
         f"Expected a list, a generator or an array of images, but got {type(stack).__name__}; pass one array per image."
     )

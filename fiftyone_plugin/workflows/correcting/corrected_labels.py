@@ -17,6 +17,7 @@ from ...correction.answers.replay import replay
 from ...dataset.door.classes import ClassMap
 from ...dataset.door.masks import mask_digest, read_mask_file
 from ...dataset.door.scan import mask_targets_of
+from ...dataset.door.slices import every_slice, samples_behind, slices_with
 from ...dataset.fields import queries
 from ...dataset.fields.regions import utc_now
 from ...dataset.journals import answers
@@ -282,8 +283,9 @@ def apply_corrections(
     if on_edited not in ON_EDITED:
         raise LabelQualityError(f"Expected `on_edited` to be one of {list(ON_EDITED)}, but got {on_edited!r}")
     run = open_correction(samples, label_field)
-    chosen = samples if samples._dataset is run.dataset else run.dataset.select(samples.values("sample_id"))
-    planned, labelled = run.digests(), set(chosen.exists(label_field).values("id"))
+    chosen = samples_behind(samples)
+    planned = run.digests()
+    labelled = set(slices_with(run.dataset, planned).exists(label_field).values("id"))
     ids = [sample_id for sample_id in chosen.values("id") if sample_id in planned or sample_id in labelled]
     if progress is not None:
         return _apply(run, ids, planned, on_edited, progress)
@@ -329,7 +331,7 @@ def _apply(
         run.accept_labels(added)
     _remove_orphans(run)
     names = (*classes.names, "no class")
-    statuses = run.dataset.count_values(f"{run.fields.queries}.detections.status")
+    statuses = every_slice(run.dataset).count_values(f"{run.fields.queries}.detections.status")
     return CorrectionReport(
         label_field=run.label_field,
         num_images=len(wanted) - len(edited) - len(unreadable),
@@ -455,7 +457,7 @@ def export_corrected_labels(
             f"Expected the labels that the answers are about, but those of {len(report.edited)} images were edited "
             f'since, for instance of sample {report.edited[0]}; pass `on_edited="replay"` or "discard"'
         )
-    chosen = samples if samples._dataset is run.dataset else run.dataset.select(samples.values("sample_id"))
+    chosen = samples_behind(samples)
     labelled = chosen.exists(run.fields.corrected)
     if dataset_type is not None and issubclass(dataset_type, _types_of_objects()):
         return _export_objects(labelled, run, folder, dataset_type, options)

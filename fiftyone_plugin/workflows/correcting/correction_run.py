@@ -229,5 +229,18 @@ def open_correction(samples: Any, label_field: str) -> CorrectionRun:
         raise LabelQualityError(
             f"Expected a label field that is being corrected, but {label_field!r} is not; there are "
             f"{planned_fields(dataset) or 'none'}. Run `plan_correction_queries` first{_of_a_clone(dataset, record)}"
+            f"{_renamed(dataset, label_field)}"
         )
     return CorrectionRun(dataset, record, fields, Path(record.output_dir or os.devnull))
+
+
+def _renamed(dataset: Any, label_field: str) -> str:
+    """What to do where the label field of a correction was renamed."""
+    listed = [run.label_field for run in run_records.list_runs(dataset, run_records.CORRECTION)]
+    gone = [name for name in listed if not dataset.has_field(name)]
+    if not gone:
+        return ""
+    return (
+        f"; if {label_field!r} is the renamed {gone[0]!r}, give it its name back: "
+        f"`dataset.rename_sample_field({label_field!r}, {gone[0]!r})`"
+    )

@@ -50,7 +50,7 @@ def begin_correction(
     Raises:
         LabelQualityError: if the arguments or the data cannot be used
     """
-    require_label_field(samples, label_field)
+    samples = require_label_field(samples, label_field)
     names = CorrectionFields(label_field)
     dataset = samples._root_dataset
     require_correctable(dataset, label_field)

@@ -16,6 +16,7 @@ from ...correction.superpixels.connected_parts import connected_parts
 from ...dataset.door.classes import ClassMap
 from ...dataset.door.instance_masks import box_mask, instance_mask
 from ...dataset.door.masks import mask_digest, read_mask_file
+from ...dataset.door.slices import samples_behind
 from ...dataset.fields import regions
 from ...dataset.fields.regions import draw_mask
 from ...dataset.fields.schema import ScoreFields
@@ -96,7 +97,7 @@ def apply_proposals(
     run = _begun(samples, record.label_field, on_edited, progress)
     classes = run.classes()
     wanted = {"accepted"} if status == "accepted" else {"accepted", "pending"}
-    chosen = samples if samples._dataset is dataset else dataset.select(samples.values("sample_id"))
+    chosen = samples_behind(samples)
     state_of = {
         label_id: state
         for label_ids, states in zip(
@@ -218,9 +219,9 @@ def begin_hand_edits(
     if not dataset.has_field(name):
         text = f"Objects of `{run.fields.corrected}` to edit in the Annotate tab"
         dataset.add_sample_field(name, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, description=text)
-    ids = samples.values("id") if samples._dataset is dataset else samples.values("sample_id")
+    ids, offered = samples_behind(samples).values(["id", name])
     edited = 0
-    before = dict(zip(*dataset.select(ids).values(["id", name]), strict=True))
+    before = dict(zip(ids, offered, strict=True))
     for done, sample_id in enumerate(ids, start=1):
         path = derive(run, sample_id)
         if path is not None and _is_edited(run, classes, sample_id, before.get(sample_id)):
@@ -349,8 +350,8 @@ def finish_hand_edits(
     if not dataset.has_field(name):
         raise LabelQualityError(f"Expected a field of objects, but there is no {name!r}; run `begin_hand_edits` first")
     classes, rows = run.classes(), []
-    ids = samples.values("id") if samples._dataset is dataset else samples.values("sample_id")
-    edited = dict(zip(*dataset.select(ids).values(["id", name]), strict=True))
+    ids, drawn_on = samples_behind(samples).values(["id", name])
+    edited = dict(zip(ids, drawn_on, strict=True))
     for done, sample_id in enumerate(ids, start=1):
         if edited.get(sample_id) is not None and (path := derive(run, sample_id)) is not None:
             now = classes.mask_values(read_mask_file(path, run.reading))

@@ -21,6 +21,7 @@ from ...correction.superpixels.methods import add_missed_objects, fill_gaps, ima
 from ...dataset.door.classes import ClassMap
 from ...dataset.door.masks import read_mask_file, resize_nearest
 from ...dataset.door.scan import LabelledImage, require_label_field, scan_labels
+from ...dataset.door.slices import every_slice
 from ...dataset.fields import queries
 from ...dataset.fields.queries import CorrectionFields
 from ...dataset.fields.regions import draw_mask
@@ -144,7 +145,7 @@ def plan_correction_queries(
     options, model_options = split(PlanOptions, keywords)
     require_plan_options(options)
     plan = QueryPlan(label_field=label_field, **vars(options))
-    require_label_field(samples, label_field)
+    samples = require_label_field(samples, label_field)
     dataset, names = samples._root_dataset, CorrectionFields(label_field)
     if plan.superpixels is not None:
         _require_superpixels(samples, plan.superpixels, label_field)
@@ -169,7 +170,7 @@ def _require_superpixels(samples: Any, name: str, label_field: str) -> None:
             f"Expected `superpixels` to be one of the Segmentation fields {choices}, but got {name!r}; run "
             "`compute_superpixels` first, or leave it out"
         )
-    if len(samples.exists(f"{name}.mask")):
+    if len(every_slice(samples).exists(f"{name}.mask")):
         raise LabelQualityError(
             f"Expected superpixels in `{name}` as files, but some are in the database; write them to files with "
             f"`fiftyone.utils.labels.export_segmentations(dataset, {name!r}, folder, update=True)`"
@@ -187,7 +188,7 @@ def _run(samples: Any, plan: QueryPlan, source: ProbabilitySource, progress: Pro
     )  # fmt: skip
     run = begin(dataset, plan.label_field, scan, classes, output_dir=plan.output_dir, on_edited=plan.on_edited)
     begun, run = run, next_round(run)
-    stage = _Stage(run, plan, classes, source.description)
+    stage = _Stage(run, plan, classes, source)
     failed = stage.look(source, scan.images, progress)
     images = [image for image in scan.images if image.sample_id not in failed]
     if not images:
@@ -279,10 +280,11 @@ def _finish(run: CorrectionRun, plan: QueryPlan, source: ProbabilitySource, repo
 class _Stage:
     """What is done image by image."""
 
-    def __init__(self, run: CorrectionRun, plan: QueryPlan, classes: ClassMap, source: str) -> None:
+    def __init__(self, run: CorrectionRun, plan: QueryPlan, classes: ClassMap, source: ProbabilitySource) -> None:
         self._run, self._plan, self._classes = run, plan, classes
         cut = (plan.superpixels, plan.superpixel_method, plan.superpixel_size)
-        self._how = repr((source, *cut, plan.expansion, plan.similarity, plan.missed_objects, classes))
+        self._source_state = source.state
+        self._how = repr((source.description, *cut, plan.expansion, plan.similarity, plan.missed_objects, classes))
         self._answers: dict[str, list[Answer]] = defaultdict(list)
         counting = answer_log.answers_that_count(answer_log.read_answers(run.dataset, run.label_field))
         for answer in counting:
@@ -299,7 +301,7 @@ class _Stage:
         """File of an image's candidates: another name where anything that decides them is different."""
         keys = [answer.key for answer in self._answers.get(image.sample_id, ())]
         stamp = self._superpixel_paths.get(image.sample_id)
-        state = repr((self._how, image.digest, keys, _change_time(stamp)))
+        state = repr((self._how, self._source_state(image), image.digest, keys, _change_time(stamp)))
         name = f"{image.sample_id}-{hashlib.blake2b(state.encode(), digest_size=8).hexdigest()}.npz"
         return self._run.folder / "candidates" / name
 

@@ -101,7 +101,7 @@ def inject_label_errors(
     Raises:
         LabelQualityError: if the arguments or the data cannot be used
     """
-    require_label_field(samples, label_field)
+    samples = require_label_field(samples, label_field)
     dataset = samples._dataset
     into = into or f"{label_field}_with_errors"
     error_field = f"{into}_error"

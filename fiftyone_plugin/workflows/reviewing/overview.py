@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ...dataset.door.slices import every_slice
 from ...dataset.fields import overview as numbers
 from ...dataset.fields import regions
 from ...dataset.fields.schema import ScoreFields
@@ -350,7 +351,7 @@ def regions_field(key: str) -> str:
 
 def changed_labels(dataset: Any, key: str) -> Any:
     """A view of the images whose label had changed when `check_labels` last looked."""
-    return dataset.select(_changed.get(_state_of_run(dataset, key), []))
+    return every_slice(dataset).select(_changed.get(_state_of_run(dataset, key), []))
 
 
 def changed_images(dataset: Any, comparison: Comparison, *, better: bool) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,8 @@ import numpy as np
 
 from ... import quality
 from ...dataset.door.masks import mask_digest, read_mask_file
-from ...dataset.door.scan import file_stamp, mask_reader
+from ...dataset.door.scan import file_stamp, mask_reader, segmentation_fields
+from ...dataset.door.slices import every_slice, samples_behind
 from ...dataset.fields import regions
 from ...dataset.fields.regions import STATUSES, StoredRegion
 from ...dataset.fields.schema import ScoreFields
@@ -32,6 +33,9 @@ from ..scoring.issue_regions import Lesson, load_scorer, region_file, reviewed_f
 from ..scoring.record_stage import LABELS_SEEN
 
 _SAMPLES_AT_ONCE = 500
+_COMPARED = 5
+"""Masks by which a renamed field is found again: more than half of them must be the same."""
+
 _NUM_FEATURES = len(quality.FEATURE_NAMES)
 
 
@@ -189,7 +193,8 @@ def review_regions(
     # First what is remembered: were the fields first, a crash between would lose decisions.
     keys = reviews.add_reviews(dataset, _reviews_of(record, found, decision, reviewer, at), len(found))
     regions.set_status(dataset, name, found, decision, at, reviewer, order_of(keys[-1]))
-    changed = changed_labels(dataset.select(list(dict.fromkeys(region.sample_id for region in found))), key=key)
+    about = every_slice(dataset).select(list(dict.fromkeys(region.sample_id for region in found)))
+    changed = changed_labels(about, key=key)
     return ReviewReport(
         decision, len(found), regions.count_regions(dataset, name, "status"), changed, _change_warnings(record, changed)
     )
@@ -288,8 +293,9 @@ def changed_labels(samples: Any, *, key: str = "label_quality") -> list[str]:
     record = _scoring_run(samples, key, with_regions=False)
     seen = _labels_seen(_folder(record))
     dataset = samples._root_dataset
-    chosen = samples if samples._dataset is dataset else dataset.select(samples.values("sample_id"))
-    ids, paths = chosen.values(["id", f"{record.label_field}.mask_path"])
+    label_field = _label_field(dataset, record, seen)
+    chosen = samples_behind(samples)
+    ids, paths = chosen.values(["id", f"{label_field}.mask_path"])
     doubtful = [
         sample_id
         for sample_id, path in zip(ids, paths, strict=True)
@@ -297,7 +303,7 @@ def changed_labels(samples: Any, *, key: str = "label_quality") -> list[str]:
     ]
     if not doubtful:
         return []
-    read = mask_reader(dataset, record.label_field)
+    read = mask_reader(dataset, label_field)
 
     def has_changed(sample_id: str) -> bool:
         try:
@@ -307,6 +313,30 @@ def changed_labels(samples: Any, *, key: str = "label_quality") -> list[str]:
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         return [i for i, changed in zip(doubtful, pool.map(has_changed, doubtful), strict=True) if changed]
+
+
+def _label_field(dataset: Any, record: run_records.RunRecord, seen: dict[str, tuple[str, list[int] | None]]) -> str:
+    """The label field of a run, found again by its masks where it was renamed."""
+    if dataset.has_field(record.label_field):
+        return record.label_field
+    some = list(seen)[:_COMPARED]
+    candidates = segmentation_fields(dataset)
+    for name in candidates:
+        read = mask_reader(dataset, name)
+        if some and sum(_has_digest(read, sample_id, seen[sample_id][0]) for sample_id in some) > len(some) // 2:
+            return name
+    raise LabelQualityError(
+        f"Expected the label field {record.label_field!r} of the run {record.key!r}, but it is gone and none of "
+        f"{candidates} holds its masks; if it was renamed and edited, give it its name back: "
+        f"`dataset.rename_sample_field('new name', {record.label_field!r})`"
+    )
+
+
+def _has_digest(read: Callable[[str], np.ndarray], sample_id: str, digest: str) -> bool:
+    try:
+        return mask_digest(read(sample_id)) == digest
+    except (OSError, LabelQualityError):
+        return False
 
 
 def _folder(record: run_records.RunRecord) -> Path:
@@ -320,7 +350,7 @@ def _labels_seen(folder: Path) -> dict[str, tuple[str, list[int] | None]]:
     if noted is not None:
         return {sample_id: (digest, stamp) for sample_id, (digest, stamp) in noted.items()}
     names = (path.stem.split("-") for path in (folder / "records").glob("*-*.npz"))
-    return {sample_id: (digest, None) for sample_id, digest in names}
+    return {parts[0]: (parts[1], None) for parts in names}
 
 
 def _is_untouched(path: str | None, stamp: list[int] | None) -> bool:
@@ -375,13 +405,11 @@ def _among(name: str, values: str | Sequence[str] | None, choices: Sequence[str]
 
 
 def _classes(dataset: Any, name: str, attribute: str, asked: Any) -> list[str]:
-    return [] if asked is None else dataset.distinct(f"{name}.detections.{attribute}")
+    return [] if asked is None else every_slice(dataset).distinct(f"{name}.detections.{attribute}")
 
 
 def _with_regions(samples: Any, fields: ScoreFields) -> list[str]:
-    dataset = samples._root_dataset
-    chosen = samples if samples._dataset is dataset else dataset.select(samples.values("sample_id"))
-    ids, counts = chosen.values(["id", fields.num_regions])
+    ids, counts = samples_behind(samples).values(["id", fields.num_regions])
     return [sample_id for sample_id, count in zip(ids, counts, strict=True) if count]
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ... import quality
-from ...dataset.door.classes import IGNORED
-from ...dataset.door.masks import is_rgb
-from ...dataset.door.scan import mask_reader, mask_targets_of, require_label_field, scan_labels
+from ...dataset.door.classes import IGNORED, classes_of_field
+from ...dataset.door.masks import is_rgb, read_mask, reading_of
+from ...dataset.door.scan import mask_reader, mask_targets_of, mask_values_in, require_label_field, scan_labels
 from ...dataset.fields import schema
-from .sources import ProbabilitySource, mask_source, settle_classes
+from .sources import MaskSource, ProbabilitySource, mask_probabilities, mask_source, settle_classes
+
+_FRAMES = "frames."
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class MetricFields:
     """
 
     eval_key: str
+
+    def names_for(self, label_field: str) -> list[str]:
+        """All fields that are written, those of frames too."""
+        return [*self.names, *(_FRAMES + name for name in self.names if label_field.startswith(_FRAMES))]
 
     @property
     def names(self) -> list[str]:
@@ -67,8 +74,8 @@ def label_agreement(
     """Compare labels with predicted masks, as a scoring run on hard masks does, and keep numbers only.
 
     Args:
-        samples: a `fiftyone` dataset or view of images
-        label_field: the Segmentation field in question
+        samples: a `fiftyone` dataset or view of images, or of videos for labels of their frames
+        label_field: the Segmentation field in question, for frames such as "frames.ground_truth"
         predictions: the Segmentation field to compare with; its masks may have another size
         eval_key: prefix of the fields to write; none are written if None
         mask_targets: instead of those of the fields; pixels of other values count for nothing
@@ -81,7 +88,11 @@ def label_agreement(
     Raises:
         LabelQualityError: if a field or a mask cannot be used
     """
-    require_label_field(samples, label_field)
+    if label_field.startswith(_FRAMES):
+        return _agreement_of_frames(
+            samples, label_field, predictions, eval_key, mask_targets, ignore_index, min_region_area
+        )
+    samples = require_label_field(samples, label_field)
     source: ProbabilitySource = mask_source(samples, label_field, predictions, mask_targets)
     scan = scan_labels(samples, label_field, targets=mask_targets)
     classes, source = settle_classes(
@@ -98,7 +109,7 @@ def label_agreement(
             column[image.sample_id] = value
     if eval_key is not None:
         _write(samples._dataset, eval_key, columns)
-    means = [float(np.mean([v for v in column.values() if v is not None] or [np.nan])) for column in columns]
+    means = [_mean(column.values()) for column in columns]
     return LabelAgreement(means[0], means[1], means[2], len(columns[0]))
 
 
@@ -122,6 +133,75 @@ def targets_of_evaluation(samples: Any, results: Any) -> Mapping[int | str, str]
         frame = frame.f_back
     names = dict(zip(results.classes, results.classes, strict=True)) if results.classes is not None else {}
     return names if is_rgb(names) and not mask_targets_of(samples, results.config.gt_field) else None
+
+
+def _mean(values: Iterable[float | int | None]) -> float:
+    return float(np.mean([value for value in values if value is not None] or [np.nan]))
+
+
+def _agreement_of_frames(
+    samples: Any,
+    label_field: str,
+    predictions: str,
+    eval_key: str | None,
+    mask_targets: Mapping[int | str, str] | None,
+    ignore_index: Any,
+    min_area: int | None,
+) -> LabelAgreement:
+    """Compare the masks of frames; numbers go to the frames, and their means to the videos."""
+    of_labels, own = (mask_targets or mask_targets_of(samples, name) for name in (label_field, predictions))
+    targets = (of_labels, own or of_labels)
+    labels, others = Counter[int](), Counter[int]()
+    for _, _, masks in _frame_masks(samples, label_field, predictions, targets):
+        if masks is not None:
+            labels.update(mask_values_in(masks[0], targets[0]))
+            others.update(mask_values_in(masks[1], targets[1]))
+    source = MaskSource(lambda sample_id: np.empty((0, 0), np.uint8), f"masks:{predictions}", own, dict(others))
+    seen = {} if mask_targets is not None else dict(labels) if of_labels else source.values_beside(labels)
+    classes = classes_of_field(of_labels, seen, ignore_index, label_field)
+    classes = source.settle(replace(classes, only_listed=mask_targets is not None), None, "error")
+    second = source.classes or classes
+    rows: dict[str, list[tuple[float | None, int | None, float | None]]] = defaultdict(list)
+    for sample_id, _, masks in _frame_masks(samples, label_field, predictions, targets):
+        if masks is None:
+            rows[sample_id].append((None, None, None))
+            continue
+        label = classes.indices(masks[0])
+        probabilities = mask_probabilities(second, masks[1], (label.shape[0], label.shape[1]))
+        label = np.where(np.isnan(probabilities[0]), IGNORED, label)
+        rows[sample_id].append(_agreement_of(label, probabilities, min_area))
+    if eval_key is not None:
+        _write_frames(samples, eval_key, rows)
+    columns = list(zip(*(row for video in rows.values() for row in video if row != (None, None, None)), strict=True))
+    means = [_mean(column) for column in columns] or [np.nan] * 3
+    return LabelAgreement(means[0], means[1], means[2], len(columns[0]) if columns else 0)
+
+
+def _frame_masks(
+    samples: Any, label_field: str, predictions: str, targets: Sequence[Mapping[int | str, str]]
+) -> Iterator[tuple[str, int, tuple[np.ndarray, np.ndarray] | None]]:
+    """Yield (sample id, frame number, label and prediction) of every frame; None where one is missing."""
+    names = [name.removeprefix(_FRAMES) for name in (label_field, predictions)]
+    for sample in samples.select_fields([label_field, predictions]).iter_samples():
+        for number, frame in sample.frames.items():
+            labels = [frame[name] for name in names]
+            complete = all(label is not None and label.has_mask for label in labels)
+            masks = (
+                [read_mask(one, reading_of(of)) for one, of in zip(labels, targets, strict=True)] if complete else []
+            )
+            yield sample.id, number, (masks[0], masks[1]) if complete else None
+
+
+def _write_frames(samples: Any, eval_key: str, rows: Mapping[str, list[tuple[Any, Any, Any]]]) -> None:
+    import fiftyone as fo
+
+    ids = samples.values("id")
+    for place, name in enumerate(MetricFields(eval_key).names):
+        samples._dataset.add_frame_field(name, fo.FloatField)
+        samples.set_values(_FRAMES + name, [[row[place] for row in rows.get(sample_id, [])] for sample_id in ids])
+        means = {sample_id: _mean(row[place] for row in video) for sample_id, video in rows.items()}
+        known = {sample_id: None if np.isnan(mean) else mean for sample_id, mean in means.items()}
+        schema.write_numbers(samples._dataset, name, known, f"Mean of `{_FRAMES}{name}`")
 
 
 def _agreement_of(

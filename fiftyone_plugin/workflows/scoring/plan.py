@@ -55,8 +55,7 @@ class ScoringOptions:
     )
     from_logits: bool | None = option(
         None,
-        "whether the model or the files give logits; a model's are noticed by themselves, files are taken for "
-        "probabilities if None",
+        "whether the model or the files give logits; noticed by itself if None",
         kind=bool,
     )
     write_map: bool = option(True, "whether to write `{key}_map`, a heatmap of suspicion", label="Write heatmaps")
@@ -100,14 +99,12 @@ class ScoringPlan(ScoringOptions):
         predicted_mask: whether a second mask stands for the predictions
         methods: image scores to compute; softmin is always among them
         score: the one that the field `{key}` holds
-        from_logits: whether probability files hold logits; a segmenter always gives probabilities
     """
 
     label_field: str
     predicted_mask: bool
     methods: tuple[str, ...]
     score: str
-    from_logits: bool
 
     @property
     def fields(self) -> sample_fields.ScoreFields:
@@ -125,14 +122,13 @@ class ScoringPlan(ScoringOptions):
         return list(dict.fromkeys(names))
 
 
-def plan_scoring(options: ScoringOptions, label_field: str, *, predicted_mask: bool, has_model: bool) -> ScoringPlan:
+def plan_scoring(options: ScoringOptions, label_field: str, *, predicted_mask: bool) -> ScoringPlan:
     """Check options and complete them.
 
     Args:
         options: as the user chose them
         label_field: the Segmentation field
         predicted_mask: whether a second mask stands for the predictions
-        has_model: whether a model gives the probabilities, whose logits are noticed by themselves
 
     Returns:
         the plan
@@ -142,8 +138,7 @@ def plan_scoring(options: ScoringOptions, label_field: str, *, predicted_mask: b
     """
     methods, score = require_methods(options.methods, options.score, options.write_regions)
     check_region_options(options.min_region_area, options.max_regions_per_image)
-    logits = bool(options.from_logits) and not has_model
-    completed = replace(options, methods=methods, score=score, from_logits=logits)
+    completed = replace(options, methods=methods, score=score)
     chosen = {one.name: getattr(completed, one.name) for one in fields(ScoringOptions)}
     return ScoringPlan(label_field=label_field, predicted_mask=predicted_mask, **chosen)
 

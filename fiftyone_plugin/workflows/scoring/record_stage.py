@@ -30,17 +30,27 @@ LABELS_SEEN = Path("records") / "labels.json"
 
 @dataclass(frozen=True)
 class RecordStage:
-    """The part of a run that works image by image, in one folder."""
+    """The part of a run that works image by image, in one folder.
+
+    Attributes:
+        plan: of the run
+        classes: of the label field, in the order of their channels
+        folder: of the run
+        read_mask: sample id to mask values
+        places: sample id to place among all images
+        source_state: tells whether what an image's probabilities are made of has changed
+    """
 
     plan: ScoringPlan
     classes: ClassMap
     folder: Path
     read_mask: Callable[[str], np.ndarray]
     places: Mapping[str, int]
+    source_state: Callable[[LabelledImage], str]
 
     def record_path(self, image: LabelledImage) -> Path:
-        """File of an image's record; with the mask's hash, so that an edited label is scored again."""
-        return self.folder / "records" / f"{image.sample_id}-{image.digest}.npz"
+        """File of an image's record; what decides it is in its name, so that an edited label is scored again."""
+        return self.folder / "records" / f"{image.sample_id}-{image.digest}-{self.source_state(image)}.npz"
 
     @property
     def regions(self) -> RegionStage:
@@ -115,7 +125,6 @@ class RecordStage:
             ignore_index=IGNORED,
             methods=self.plan.methods,
             temperature=self.plan.temperature,
-            from_logits=self.plan.from_logits,
         )
         if self.plan.write_map and record.maps is not None:
             files.write_png(self.map_path(image), files.suspicion_image(record.maps.self_confidence))
@@ -138,7 +147,6 @@ class RecordStage:
             seed=(zlib.crc32(image.digest.encode()), place),
             ignore_index=IGNORED,
             temperature=self.plan.temperature,
-            from_logits=self.plan.from_logits,
         )
 
     def judge(self, images: Sequence[LabelledImage], progress: Progress) -> Findings:
@@ -179,6 +187,25 @@ class RecordStage:
             places = {image.sample_id: image_key(self.places[image.sample_id]) for image in images}
             scores[quality.COMBINED] = {sample_id: combined[key] for sample_id, key in places.items()}
         return Findings(scores, shares, paths, pairs, confusion, totals, quality.in_sample_suspicion(totals), judge)
+
+
+def source_states(source: ProbabilitySource) -> Callable[[LabelledImage], str]:
+    """Short state of what an image's probabilities are made of, looked at once per image.
+
+    Args:
+        source: of the probabilities
+
+    Returns:
+        image to 8 hexadecimal digits
+    """
+    known: dict[str, str] = {}
+
+    def state(image: LabelledImage) -> str:
+        if image.sample_id not in known:
+            known[image.sample_id] = files.digest_of([source.state(image)])[:8]
+        return known[image.sample_id]
+
+    return state
 
 
 def _is_about_the_folder(error: Exception) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from ... import quality
 from ...dataset.door.classes import ClassMap
 from ...dataset.door.scan import LabelledImage
+from ...dataset.door.slices import slices_with
 from ...dataset.fields import appearance
 from ...dataset.fields import schema as sample_fields
 from ...dataset.fields.regions import declare_regions, make_patches
@@ -68,12 +69,13 @@ def write_results(
         sample_fields.write_heatmaps(dataset, names.map, paths, "How suspicious each pixel is: 1 - self-confidence")
     if regions is not None:
         _write_regions(dataset, plan, stage, images, regions)
-    _show(dataset, plan, classes, report)
+    _show(dataset, plan, classes, report, [image.sample_id for image in images])
     return run_records.RunRecord(
         key=plan.key,
         method=run_records.SCORING,
         label_field=plan.label_field,
         parameters={**_plain(asdict(plan)), "source": source.description, "versions": _versions(),
+                    "image_window": next((getattr(image.filepath, "window", None) for image in images), None),
                     "class_thresholds": [float(t) for t in findings.totals.class_thresholds]},
         fields=report.fields,
         views=report.views,
@@ -117,7 +119,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _show(dataset: Any, plan: ScoringPlan, classes: ClassMap, report: ScoringReport) -> None:
+def _show(dataset: Any, plan: ScoringPlan, classes: ClassMap, report: ScoringReport, sample_ids: Sequence[str]) -> None:
     names = plan.fields
     if not classes.rgb:
         values = {value: name for value, name in zip(classes.values, classes.names, strict=True) if value is not None}
@@ -127,12 +129,13 @@ def _show(dataset: Any, plan: ScoringPlan, classes: ClassMap, report: ScoringRep
     # The photo under the flagged pixels says more than the label, which would cover both.
     covers = [(plan.write_regions, names.regions), (plan.write_issues, names.issues), (True, plan.label_field)]
     appearance.show_fields(dataset, [next(name for written, name in covers if written), plan.key])
-    scored = dataset.exists(plan.key)
+    home = slices_with(dataset, sample_ids)
+    scored = home.exists(plan.key)
     appearance.save_view(
         dataset, report.views[0], scored.sort_by(plan.key).limit(NUM_WORST), f"The {NUM_WORST} lowest `{plan.key}`"
     )
-    flagged = dataset.match({names.issue_share: {"$gt": 0}}).sort_by(names.issue_share, reverse=True)
+    flagged = home.match({names.issue_share: {"$gt": 0}}).sort_by(names.issue_share, reverse=True)
     appearance.save_view(dataset, report.views[1], flagged, "Images with flagged pixels, most first")
     if report.num_regions:
-        patches = make_patches(dataset, names.regions)
+        patches = make_patches(home, names.regions)
         appearance.save_view(dataset, report.views[2], patches, "Regions whose label is probably wrong, worst first")

@@ -18,10 +18,10 @@ from ...progress import Progress, terminal_bar
 from ..checking.first_look import first_look
 from .findings import Looked, report_findings
 from .plan import ScoringOptions, ScoringPlan, plan_scoring
-from .record_stage import RecordStage
+from .record_stage import RecordStage, source_states
 from .report import ScoringReport
 from .results import write_results
-from .scoring_warnings import finding_warnings, region_warnings
+from .scoring_warnings import finding_warnings, region_warnings, restart_warnings
 from .sources import ProbabilitySource, open_source, settle_classes
 
 
@@ -64,18 +64,18 @@ def score_label_quality(
 
     Example:
         >>> report = score_label_quality(dataset, "ground_truth", model="cross_validation")  # doctest: +SKIP
-        >>> dataset.sort_by("label_quality").first()                                         # doctest: +SKIP
+        >>> dataset.exists("label_quality").sort_by("label_quality").first()                # doctest: +SKIP
     """
     options, model_options = split(ScoringOptions, keywords)
-    plan = plan_scoring(options, label_field, predicted_mask=predictions is not None, has_model=model is not None)
-    require_label_field(samples, label_field)
+    plan = plan_scoring(options, label_field, predicted_mask=predictions is not None)
+    samples = require_label_field(samples, label_field)
     dataset = samples._dataset
     run_records.require_free_key(
         dataset, plan.key, plan.field_names(), overwrite=plan.overwrite, method=run_records.SCORING
     )
     base = Path(plan.output_dir).expanduser() if plan.output_dir else files.default_output_dir(dataset, plan.key)
     files.require_writable(base.parent if not base.exists() else base, 1)
-    if model is not None and options.from_logits is not None:
+    if options.from_logits is not None:
         model_options["from_logits"] = options.from_logits
     source = open_source(
         samples,
@@ -100,7 +100,7 @@ def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path,
     files.require_writable(base.parent if not base.exists() else base, _bytes_needed(plan, scan))
     classes, source = settle_classes(
         samples, plan.label_field, scan, source, ignore_index=plan.ignore_index, class_mapping=plan.class_mapping,
-        unmatched=plan.unmatched, from_logits=plan.from_logits,
+        unmatched=plan.unmatched,
     )  # fmt: skip
     planned = run_records.RunRecord(plan.key, run_records.SCORING, plan.label_field, {}, plan.field_names())
     fingerprint = _fingerprint(plan, source, classes)
@@ -121,7 +121,8 @@ def _score(
 ) -> ScoringReport:
     """Measure, judge and write, in the folder of a run."""
     dataset = samples._dataset
-    stage = RecordStage(plan, classes, run.path, mask_reader(samples, plan.label_field), scan.places())
+    read_label = mask_reader(samples, plan.label_field)
+    stage = RecordStage(plan, classes, run.path, read_label, scan.places(), source_states(source))
     pending = stage.pending(scan.images)
     failed = stage.predict(source, pending, progress)
     scored = [image for image in scan.images if image.sample_id not in failed]
@@ -132,6 +133,7 @@ def _score(
     looked = Looked(scan.images, scored, [*scan.skipped, *failed.values()], len(pending))
     report = report_findings(dataset.name, plan, classes, looked, findings, regions)
     warnings = finding_warnings(findings, classes, source, looked) + region_warnings(plan, regions) + faults
+    warnings += restart_warnings(run.folder, source)
     report = replace(report, warnings=warnings, output_dir=str(run.path), seconds=round(time.monotonic() - started, 2))
     run.replace_results(report.views)
     run.finish(write_results(dataset, plan, stage, scored, findings, regions, classes, source, report))
@@ -155,7 +157,6 @@ def _fingerprint(plan: ScoringPlan, source: ProbabilitySource, classes: ClassMap
         "ignored": sorted(classes.ignored),
         "methods": sorted(plan.methods),
         "temperature": plan.temperature,
-        "from_logits": plan.from_logits,
         "write_map": plan.write_map,
         "regions": [plan.write_regions, plan.min_region_area, plan.max_regions_per_image],
     }

@@ -7,10 +7,11 @@ import numpy as np
 from ... import quality
 from ...dataset.door.account import corrected_mapping
 from ...dataset.door.classes import ClassMap
+from ...dataset.runs.files import RunFolder
 from .findings import Findings, Looked
 from .issue_regions import RegionFindings
 from .plan import ScoringPlan
-from .sources import ProbabilitySource
+from .sources import UNKNOWN_STATE, ProbabilitySource
 
 _HARDLY = 0.2
 """Mean self-confidence of a class below which a model does not know the class, a rule of thumb."""
@@ -82,3 +83,20 @@ def region_warnings(plan: ScoringPlan, regions: RegionFindings | None) -> list[s
         f"{regions.capped:,} images have more than {plan.max_regions_per_image} regions; {regions.dropped:,} regions "
         "with lower scores are left out: raise `min_region_area` or `max_regions_per_image`"
     ]
+
+
+def restart_warnings(folder: RunFolder, source: ProbabilitySource) -> list[str]:
+    """Say why an interrupted run did not go on.
+
+    Args:
+        folder: of the run
+        source: of the probabilities
+
+    Returns:
+        a sentence, or none where nothing was interrupted
+    """
+    if not folder.restarted:
+        return []
+    if UNKNOWN_STATE in source.description:
+        return ["It cannot be told whether the model is the one of the interrupted run, so all was computed again"]
+    return [f"An interrupted run was computed again, because it had another {' and '.join(folder.restarted)}"]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 import numpy as np
 
@@ -21,10 +22,12 @@ from ...dataset.door.classes import (
     match_channels,
     parse_mapping,
 )
-from ...dataset.door.masks import resize_nearest
+from ...dataset.door.masks import mask_digest, resize_nearest
 from ...dataset.door.scan import (
     LabelledImage,
     LabelScan,
+    all_values,
+    file_stamp,
     mask_reader,
     mask_targets_of,
     require_same_shape,
@@ -35,6 +38,7 @@ from ...dataset.door.scan import (
 from ...dataset.door.zoo import zoo_segmenter
 from ...errors import LabelQualityError
 from ...models.segmenters.class_names import are_names, plain_name
+from ...models.segmenters.outputs import FromLogits
 
 
 class ProbabilitySource(Protocol):
@@ -50,6 +54,12 @@ class ProbabilitySource(Protocol):
 
     def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
         """Yield each image with its probabilities, or with the exception that kept it from having any."""
+
+    def state(self, image: LabelledImage) -> str:
+        """Tells whether what one image's probabilities are made of has changed; "" if `description` tells all."""
+
+    def probes(self, images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
+        """The images to try first."""
 
     def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
         """How many of the images the model is known to have been trained on."""
@@ -160,14 +170,39 @@ class MaskSource:
             raise RuntimeError("The classes must be settled before predictions are read")
         mask = self.read_prediction(image.sample_id)
         require_same_shape(mask.shape[:2], image.size, image.filepath)
-        predicted = resize_nearest(self.classes.indices(mask), image.size)
-        probabilities = quality.hard_mask_probabilities(predicted, len(self.classes), ignore_index=IGNORED)
-        probabilities[:, predicted == IGNORED] = np.nan
-        return probabilities
+        return mask_probabilities(self.classes, mask, image.size)
+
+    def state(self, image: LabelledImage) -> str:
+        """Differs after the image's second mask was changed."""
+        try:
+            return mask_digest(self.read_prediction(image.sample_id))
+        except (OSError, ValueError):
+            return "none"
+
+    def probes(self, images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
+        """The first images."""
+        return list(images[:count])
 
     def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
         """Masks say nothing about training."""
         return 0
+
+
+def mask_probabilities(classes: ClassMap, mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Probabilities that stand for a mask of another annotator or of a model that gives classes only.
+
+    Args:
+        classes: of mask values
+        mask: (h, w) mask values or (h, w, 3) colours
+        size: (H, W) of the label
+
+    Returns:
+        (K, H, W), NaN where the mask is ignored
+    """
+    predicted = resize_nearest(classes.indices(mask), size)
+    probabilities = quality.hard_mask_probabilities(predicted, len(classes), ignore_index=IGNORED)
+    probabilities[:, predicted == IGNORED] = np.nan
+    return probabilities
 
 
 @dataclass
@@ -191,6 +226,14 @@ class ModelSource:
         for item, result in self.segmenter.stream(items, batch_size=self.batch_size):
             yield image_of[id(item)], result
 
+    def state(self, image: LabelledImage) -> str:
+        """The description tells all that decides the probabilities, but the image itself."""
+        return f"{_file_state(Path(image.filepath))} {getattr(image.filepath, 'window', None)}"
+
+    def probes(self, images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
+        """The first images."""
+        return list(images[:count])
+
     def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
         """Count the images that are recorded as having been trained on."""
         return sum(self.trained_on(image.filepath) for image in images)
@@ -198,23 +241,59 @@ class ModelSource:
 
 @dataclass
 class FileSource:
-    """Probabilities that are on disk already."""
+    """Probabilities that are on disk already.
 
-    path_of: dict[str, str | None]
+    Attributes:
+        files: sample id to the file, or to why it has none
+        reader: of all files
+        description: names the field or folder
+    """
+
+    files: Mapping[str, Path | LabelQualityError]
+    reader: models.ProbabilityFiles
     description: str
-    class_names: Sequence[str] | None = None
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """Names of the channels, if they were given."""
+        return self.reader.class_names
 
     def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
         """Read one file per image; a missing or broken one yields its exception."""
         for image in images:
-            path = self.path_of.get(image.sample_id)
-            if not path:
-                yield image, LabelQualityError(f"no probability file for {image.filepath}")
-                continue
             try:
-                yield image, models.probability_file(path)
-            except Exception as error:
-                yield image, LabelQualityError(f"unreadable probabilities {path}: {error}")
+                yield image, self.reader.read(self._file(image), size=image.size)
+            except Exception as error:  # a broken file may raise nearly anything
+                text = str(error) if isinstance(error, LabelQualityError) else f"{type(error).__name__}: {error}"
+                yield image, LabelQualityError(f"{image.filepath}: {text}")
+
+    def _file(self, image: LabelledImage) -> Path:
+        file = self.files[image.sample_id]
+        if isinstance(file, LabelQualityError):
+            raise file
+        return file
+
+    def state(self, image: LabelledImage) -> str:
+        """Differs after the image's file was replaced."""
+        file = self.files[image.sample_id]
+        return "" if isinstance(file, LabelQualityError) else _file_state(file)
+
+    def probes(self, images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
+        """Some images that have a file; the number of channels that most files have is settled on the way."""
+        having = [image for image in images if isinstance(self.files[image.sample_id], Path)]
+        if self.reader.num_classes is None:
+            looked = (self._num_channels(image) for image in having[:: max(len(having) // _LOOKED_AT, 1)])
+            counts = Counter(count for count in looked if count is not None)
+            if counts:
+                self.reader.num_classes = max(counts.most_common(1)[0][0], 2)
+        fitting = [image for image in having[:_LOOKED_AT] if self._num_channels(image) == self.reader.num_classes]
+        return (fitting or having or list(images))[:count]
+
+    def _num_channels(self, image: LabelledImage) -> int | None:
+        try:
+            return models.num_channels(self._file(image), size=image.size)
+        except LabelQualityError:
+            return None
 
     def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
         """Files say nothing about training."""
@@ -264,13 +343,36 @@ class MeanSource:
             )
         return np.mean(arrays, axis=0, dtype=np.float32)
 
+    def state(self, image: LabelledImage) -> str:
+        """Differs where that of any source does."""
+        return " ".join(source.state(image) for source in self.sources)
+
+    def probes(self, images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
+        """Those that the first source chooses, and what the others must settle is settled."""
+        first, *others = self.sources
+        for source in others:
+            source.probes(images, count)
+        return first.probes(images, count)
+
     def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
         """The most that any source has been trained on."""
         return max(source.seen_in_training(images) for source in self.sources)
 
 
+UNKNOWN_STATE = "state cannot be told"
+"""In the description of a model of which it is unknown whether it is still the same: an interrupted run starts over."""
+
 _PIXELS_AT_ONCE = 1 << 22
 _PROBES = 5
+_LOOKED_AT = 50
+"""Files whose heads are looked at to learn how many channels most of them have."""
+
+
+def _file_state(path: Path) -> str:
+    """What tells whether a file, or any file of a folder such as a zarr array's, has changed."""
+    inside = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    text = repr([(str(file), file_stamp(str(file))) for file in inside])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _chunks(images: Sequence[LabelledImage], pixels: int) -> Iterator[list[LabelledImage]]:
@@ -332,9 +434,16 @@ def open_source(
             raise LabelQualityError(f"Expected at least one entry in `{name}`, but got an empty list")
         rest: dict[str, Any] = {"label_field": label_field, "batch_size": batch_size, **options}
         return MeanSource([open_source(samples, **{name: one}, **rest) for one in several[0]])
+    if isinstance(model, str) and model.startswith("probabilities:"):
+        probabilities = model.removeprefix("probabilities:")
     if probabilities is not None:
-        return _file_source(samples, str(probabilities))
-    segmenter, description = _segmenter(samples, model, options)
+        from_logits = options.pop("from_logits", None)
+        if options:
+            raise LabelQualityError(f"The options {sorted(options)} have no meaning for probabilities on disk")
+        return _file_source(samples, str(probabilities), from_logits)
+    model, segmenter = _segmenter(samples, model, options)
+    name = model if isinstance(model, str) and model.startswith("zoo:") else segmenter.description
+    description = f"{name}#{_state(model, options, batch_size)}"
     return ModelSource(segmenter, description, batch_size, _trained_on(model))
 
 
@@ -348,11 +457,12 @@ def _trained_on(model: Any) -> Callable[[str], bool]:
     return lambda filepath: fold_of.get(filepath, own) != own
 
 
-def _segmenter(samples: Any, model: Any, options: dict[str, Any]) -> tuple[Any, str]:
+def _segmenter(samples: Any, model: Any, options: dict[str, Any]) -> tuple[Any, Any]:
+    """Load a model; the name of a run becomes that of its models' folder."""
     from ...dataset.runs.run_records import find_run
 
     if isinstance(model, str) and model.startswith("zoo:"):
-        return zoo_segmenter(model[4:], **options), model
+        return model, zoo_segmenter(model[4:], **options)
     if isinstance(model, str) and (run := find_run(samples._dataset, model)) is not None:
         if "model_folder" not in run.parameters:
             raise LabelQualityError(
@@ -360,30 +470,16 @@ def _segmenter(samples: Any, model: Any, options: dict[str, Any]) -> tuple[Any, 
                 "a cross-validated training, or of a noise-robust one with `out_of_fold=True`"
             )
         model = str(run.parameters["model_folder"])
-    segmenter = models.load_segmenter(model, **options)
-    return segmenter, f"{segmenter.description}#{_fingerprint(model)}"
+    return model, models.load_segmenter(model, **options)
 
 
-def _fingerprint(model: Any) -> str:
-    """Tells two states of the same model apart, so that an interrupted run never goes on with another one."""
-    digest = hashlib.blake2b(digest_size=6)
-    if isinstance(model, str | Path):
-        path = Path(str(model).split(":", 1)[-1]).expanduser()
-        files = [path] if path.is_file() else sorted(path.glob("**/*")) if path.is_dir() else []
-        files = [file for file in files if file.parent.name != "features"]  # kept for speed, no part of the model
-        for file in files:
-            stat = file.stat()
-            digest.update(f"{file}{stat.st_size}{stat.st_mtime_ns}".encode())
-    elif (network := _network(model)) is not None:
-        for name, tensor in network.state_dict().items():
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _network(model: Any) -> Any:
-    """The module itself, or the one that a model of FiftyOne or a pipeline of transformers keeps."""
-    found = (model, getattr(model, "_model", None), getattr(model, "model", None))
-    return next((one for one in found if hasattr(one, "state_dict")), None)
+def _state(model: Any, options: Mapping[str, Any], batch_size: int | None) -> str:
+    """Tells two states of a model apart, so that an interrupted run never goes on with another one."""
+    deciding = {name: value for name, value in sorted(options.items()) if name != "device"}
+    try:
+        return models.model_state(model, deciding, batch_size)
+    except models.UnknownStateError as error:
+        return f"{UNKNOWN_STATE} ({error}) {uuid4().hex}"
 
 
 def mask_source(
@@ -416,30 +512,37 @@ def mask_source(
     return MaskSource(mask_reader(samples, predictions, read_as), f"masks:{predictions}", own, values)
 
 
-_SUFFIXES = (".npy", ".npz", ".zarr")
-
-
-def _file_source(samples: Any, probabilities: str) -> FileSource:
-    dataset = samples._dataset
-    ids = samples.values("id")
-    if dataset.has_field(probabilities):
-        paths = samples.values(probabilities)
+def _file_source(samples: Any, probabilities: str, from_logits: bool | None) -> FileSource:
+    logits: FromLogits = "auto" if from_logits is None else from_logits
+    ids, filepaths = all_values(samples, ["id", "filepath"])
+    if samples._root_dataset.has_field(probabilities):
+        (paths,) = all_values(samples, [probabilities])
         wrong = next((path for path in paths if path is not None and not isinstance(path, str)), None)
         if wrong is not None:
             raise LabelQualityError(
                 f"Expected the field {probabilities!r} to hold paths of npy, npz or zarr files, "
                 f"but it holds {type(wrong).__name__}"
             )
-        return FileSource(dict(zip(ids, paths, strict=True)), f"field:{probabilities}")
-    folder = Path(probabilities).expanduser()
-    if not folder.is_dir():
+        none = LabelQualityError(f"no probability file: `{probabilities}` is empty")
+        files = {sample_id: Path(path) if path else none for sample_id, path in zip(ids, paths, strict=True)}
+        reader = models.ProbabilityFiles({}, device="cpu", from_logits=logits)
+        return FileSource(files, reader, f"field:{probabilities}")
+    if not Path(probabilities).expanduser().is_dir():
         raise LabelQualityError(
-            f"Expected `probabilities` to be a folder or one of the string fields {string_fields(dataset)}, "
+            f"Expected `probabilities` to be a folder or one of the string fields {string_fields(samples)}, "
             f"but got {probabilities!r}"
         )
-    found = {file.stem: str(file) for file in folder.iterdir() if file.suffix in _SUFFIXES}
-    stems = [Path(path).stem for path in samples.values("filepath")]
-    return FileSource({i: found.get(stem) for i, stem in zip(ids, stems, strict=True)}, f"folder:{folder}")
+    folder = models.ProbabilityFolder(probabilities, filepaths)
+    found = {sample_id: _found(folder, path) for sample_id, path in zip(ids, filepaths, strict=True)}
+    reader = models.ProbabilityFiles(folder, device="cpu", from_logits=logits)
+    return FileSource(found, reader, f"folder:{folder}")
+
+
+def _found(folder: models.ProbabilityFolder, filepath: str) -> Path | LabelQualityError:
+    try:
+        return folder.find(filepath)
+    except LabelQualityError as error:
+        return error
 
 
 @dataclass(frozen=True)
@@ -486,6 +589,14 @@ class ClassSource:
         if self.classes.channels == tuple((channel,) for channel in range(self.num_channels)):
             return found
         return models.sum_channels(found, self.classes.channels, from_logits=self.from_logits)
+
+    def state(self, image: LabelledImage) -> str:
+        """As the source says."""
+        return self.source.state(image)
+
+    def probes(self, images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
+        """As the source says."""
+        return self.source.probes(images, count)
 
     def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
         """As the source says."""
@@ -543,7 +654,7 @@ def _channels_of(source: ProbabilitySource, images: Sequence[LabelledImage], fro
     """How many channels most of the first images have; a model has one number and is asked once."""
     channels: list[int] = []
     failure: Exception | None = None
-    for image, result in source.stream(images[:_PROBES]):
+    for image, result in source.stream(source.probes(images, _PROBES)):
         if isinstance(result, Exception):
             failure = failure or result
             continue

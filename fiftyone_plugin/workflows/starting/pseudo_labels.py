@@ -18,6 +18,7 @@ import numpy as np
 
 from ...correction.superpixels.composition import Composition, compose_masks
 from ...dataset.door.instance_masks import instance_mask
+from ...dataset.door.slices import every_slice, images_of
 from ...dataset.fields import appearance
 from ...dataset.fields import schema as fields
 from ...dataset.runs import files, run_records
@@ -325,7 +326,7 @@ def _label(
     samples: Any, plan: _Plan, planned: run_records.RunRecord, run: RunWriting, progress: Progress
 ) -> PseudoLabelReport:
     started, dataset = time.monotonic(), run.dataset
-    rows = list(zip(*samples.values(["id", "filepath"]), strict=True))
+    rows = list(zip(*images_of(samples).values(["id", "filepath"]), strict=True))
     stage = _Stage(plan, run.path, dataset)
     stage.load_models()
     waiting = [row for row in rows if not stage.is_done(row[0])]
@@ -563,6 +564,6 @@ def _write(
     for name in views:
         from fiftyone import ViewField
 
-        view = dataset.match(ViewField(f"{plan.key}_num_objects") == 0)
+        view = every_slice(dataset).match(ViewField(f"{plan.key}_num_objects") == 0)
         appearance.save_view(dataset, name, view, "Images in which nothing was found")
     appearance.color_classes(dataset, [plan.key], plan.targets())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from ...dataset.door.slices import images_of
 from ...dataset.runs import files, run_records
 from ...dataset.runs.claims import claim
 from ...errors import LabelQualityError
@@ -122,7 +123,7 @@ def _run(
     if existing is None:
         run_records.register_run(dataset, record)
     cache = EmbeddingCache(folder / "embeddings", sam)
-    rows = list(zip(*samples.values(["id", "filepath"]), strict=True))
+    rows = list(zip(*images_of(samples).values(["id", "filepath"]), strict=True))
     done_before, skipped = 0, []
     for done, (sample_id, filepath) in enumerate(rows, start=1):
         try:

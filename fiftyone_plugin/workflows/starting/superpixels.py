@@ -19,6 +19,7 @@ from ...correction.superpixels.methods import (
 )
 from ...dataset.door.instance_masks import instance_mask
 from ...dataset.door.masks import read_mask, read_mask_file, resize_nearest
+from ...dataset.door.slices import images_of
 from ...dataset.fields import schema
 from ...dataset.runs import files, run_records
 from ...dataset.runs.run_writing import RunWriting, write_run
@@ -238,7 +239,7 @@ def _write(
     progress: Progress,
 ) -> SuperpixelReport:
     started, key, method = time.monotonic(), planned.key, str(cutter.description["method"])
-    ids, filepaths = samples.values(["id", "filepath"])
+    ids, filepaths = images_of(samples).values(["id", "filepath"])
     paths, counts, skipped = {}, [], []
     for sample_id, result in _cut_all(list(zip(ids, filepaths, strict=True)), cutter, size, fill, run.path, progress):
         if isinstance(result, Exception):

@@ -123,7 +123,7 @@ def train_cross_validated(
         >>> train_cross_validated(dataset, "ground_truth", method="frozen_features")  # doctest: +SKIP
         >>> score_label_quality(dataset, "ground_truth", model="cross_validation")  # doctest: +SKIP
     """
-    require_label_field(samples, label_field)
+    samples = require_label_field(samples, label_field)
     dataset = samples._dataset
     fold_field = f"{key}_fold"
     run_records.require_free_key(dataset, key, [fold_field], overwrite=overwrite, method=run_records.TRAINING)

@@ -15,6 +15,7 @@ from ... import models, quality
 from ...dataset.door.backgrounds import background_class
 from ...dataset.door.classes import IGNORED, ClassMap, classes_of_field
 from ...dataset.door.scan import LabelScan, mask_targets_of, require_label_field, scan_labels
+from ...dataset.door.slices import every_slice
 from ...dataset.fields import appearance
 from ...dataset.fields import schema as sample_fields
 from ...dataset.fields.regions import declare_regions, make_patches, write_regions
@@ -219,7 +220,7 @@ def train_noise_robust(
         >>> train_noise_robust(dataset, "ground_truth")                            # doctest: +SKIP
         >>> dataset.load_saved_view("noise_robust regions")                        # doctest: +SKIP
     """
-    require_label_field(samples, label_field)
+    samples = require_label_field(samples, label_field)
     check_region_options(min_region_area, max_regions_per_image)
     dataset, names = samples._dataset, NoiseRobustFields(key)
     written = [names.labels, names.regions, names.num_regions, names.changed] if correction else []
@@ -400,7 +401,7 @@ def _write_fields(
     appearance.color_regions(dataset, names.regions)
     appearance.show_fields(dataset, [names.regions, names.changed])
     views = _view_names(names, proposals)
-    changed = dataset.match({names.changed: {"$gt": 0}}).sort_by(names.changed, reverse=True)
+    changed = every_slice(dataset).match({names.changed: {"$gt": 0}}).sort_by(names.changed, reverse=True)
     appearance.save_view(dataset, views[0], changed, "Images whose label would change, most first")
     if any(proposals.per_image.values()):
         patches = make_patches(dataset, names.regions)

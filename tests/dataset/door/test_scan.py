@@ -47,12 +47,15 @@ def test_nothing_usable_is_an_error_with_the_reasons(make_dataset):
         scan_labels(dataset, "ground_truth")
 
 
-def test_a_mask_of_another_shape_is_refused_with_both_sizes(make_dataset):
+def test_a_mask_of_another_shape_is_skipped_with_both_sizes(make_dataset):
     dataset = make_dataset(2)
     sample = dataset.last()
     Image.fromarray(np.ones((32, 24), np.uint8)).save(sample.ground_truth.mask_path)
-    with pytest.raises(LabelQualityError, match=r"mask is 32x24 and the image 24x32 .*1\.png"):
-        scan_labels(dataset, "ground_truth")
+    scan = scan_labels(dataset, "ground_truth")
+    (skipped,) = scan.skipped
+    assert len(scan.images) == 1
+    assert "mask is 32x24 and the image 24x32" in skipped.reason
+    assert skipped.filepath.endswith("1.png")
 
 
 def test_a_mask_of_half_the_size_is_fine(make_dataset):
@@ -75,16 +78,6 @@ def test_a_mask_of_half_the_size_is_fine(make_dataset):
 def test_wrong_collections_are_refused(make_dataset, change, field, message):
     with pytest.raises(LabelQualityError, match=message):
         require_label_field(change(make_dataset(2)), field)
-
-
-def test_patches_and_groups_are_refused(make_dataset):
-    dataset = make_dataset(2)
-    dataset.add_sample_field("objects", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
-    sample = dataset.first()
-    sample["objects"] = fo.Detections(detections=[fo.Detection(label="a", bounding_box=[0, 0, 1, 1])])
-    sample.save()
-    with pytest.raises(LabelQualityError, match="PatchesView"):
-        require_label_field(dataset.to_patches("objects"), "ground_truth")
 
 
 def test_masks_are_read_fresh_from_disk_and_database(make_dataset):

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.models import ImageItem, ModelMismatchError, SegmenterError, load_segmenter, probability_file
+from fiftyone_plugin.models import (
+    ImageItem,
+    ProbabilityFolder,
+    SegmenterError,
+    load_segmenter,
+    num_channels,
+    probability_file,
+)
 
 
 @pytest.fixture
@@ -56,16 +67,103 @@ def test_zarr_groups(tmp_path, probs):
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("a.npy", np.zeros((4, 6)), r"but it has shape \(4, 6\)"),
+        ("a.npy", np.zeros(4), r"but it has shape \(4,\)"),
         ("a.npy", np.zeros((3, 4, 6), np.uint8), "floating-point probabilities in .* but it holds uint8"),
+        ("a.npz", np.zeros((3, 4, 6), np.uint8), "floating-point probabilities in .* but it holds uint8"),
         ("a.npy", np.zeros((0, 4, 6)), r"but it has shape \(0, 4, 6\)"),
         ("a.npy", np.array([None]), "Cannot read probabilities from"),
+        ("a.npz", np.array([None]), "it holds object"),
+        ("a.npy", np.zeros((3, 6, 4)), r"shape of 8 x 12 pixels .* but it has shape \(3, 6, 4\)"),
     ],
 )
 def test_wrong_arrays(tmp_path, name, values, message):
-    np.save(tmp_path / name, values, allow_pickle=True)
+    path = tmp_path / name
+    np.save(path, values, allow_pickle=True) if path.suffix == ".npy" else np.savez(path, values, allow_pickle=True)
     with pytest.raises(LabelQualityError, match=message):
-        probability_file(tmp_path / name)
+        probability_file(path, size=(8, 12))
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "classes"),
+    [
+        ((3, 4, 6), (8, 12), "first"),
+        ((4, 6, 3), (8, 12), "last"),
+        ((1, 3, 4, 6), (8, 12), "first"),
+        ((3, 1, 4, 6), (4, 6), "first"),
+        ((1, 4, 6, 3), (4, 6), "last"),
+        ((4, 6, 3, 1), (4, 6), "last"),
+        ((3, 48, 64), (96, 128), "first"),
+        ((48, 64, 3), (95, 128), "last"),
+        ((4, 4, 4), (8, 8), "first"),
+        ((64, 48, 64), (48, 64), "first"),
+        ((48, 64, 48), (48, 64), "last"),
+    ],
+)
+def test_the_image_tells_which_axis_is_the_classes(tmp_path, rng, shape, size, classes):
+    values = rng.random(shape).astype(np.float16)
+    np.save(tmp_path / "a.npy", values)
+    plain = values.reshape([length for length in shape if length != 1])
+    wanted = plain if classes == "first" else np.moveaxis(plain, -1, 0)
+    np.testing.assert_array_equal(probability_file(tmp_path / "a.npy", size=size), wanted)
+    assert num_channels(tmp_path / "a.npy", size=size) in (len(wanted), None)
+
+
+def test_where_both_axes_fit_the_values_tell(tmp_path, rng):
+    values = rng.random((4, 4, 4))
+    np.save(tmp_path / "a.npy", values / values.sum(2, keepdims=True))
+    found = probability_file(tmp_path / "a.npy", size=(8, 8))
+    np.testing.assert_allclose(found.sum(0), 1)
+    assert num_channels(tmp_path / "a.npy", size=(8, 8)) is None
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 6), (4, 6, 1), (4, 6), (1, 1, 4, 6)])
+def test_one_channel_is_the_foreground(tmp_path, rng, shape):
+    positive = rng.random((4, 6)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", softmax=positive.reshape(shape))
+    found = load_segmenter(f"probabilities:{tmp_path}", device="cpu").predict([None], names=["a"], sizes=[(4, 6)])
+    np.testing.assert_allclose(found[0], np.stack([1 - positive, positive]), atol=1e-6)
+
+
+@pytest.mark.parametrize("codec", [{"compressor": {"id": "pickle"}}, {"filters": [{"id": "delta"}, {"id": "json2"}]}])
+def test_zarr_codecs_that_may_run_code_are_refused(tmp_path, probs, codec):
+    zarr = pytest.importorskip("zarr", reason="the package zarr is not installed")
+    folder = tmp_path / "a.zarr"
+    zarr.create_array(str(folder), data=probs, zarr_format=2)
+    settings = json.loads((folder / ".zarray").read_text())
+    (folder / ".zarray").write_text(json.dumps({**settings, **codec}))
+    for chunk in folder.glob("0*"):
+        chunk.write_bytes(pickle.dumps(_Touch(tmp_path / "ran")))
+    with pytest.raises(LabelQualityError):
+        probability_file(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+class _Touch:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_name_that_is_not_unique_is_looked_for_by_its_folder(tmp_path, probs):
+    for name in ("train/0.npy", "val/0.npy", "0.npy", "1.npy", "deep/a/2.png.npz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / name, probs)
+    images = [f"/data/{name}" for name in ("train/0.png", "val/0.png", "test/0.png", "val/1.jpg", "a/2.png", "b/2.png")]
+    folder = ProbabilityFolder(tmp_path, images)
+    assert folder.find("/data/val/0.png") == tmp_path / "val/0.npy"
+    assert folder.find("/data/val/1.jpg") == tmp_path / "1.npy"
+    for nobodys in ("/data/test/0.png", "/data/a/2.png"):
+        with pytest.raises(LabelQualityError, match="has no probability file"):
+            folder.find(nobodys)
+    with pytest.raises(LabelQualityError, match=r"several images are called 0.png, and .*/0.npy may be another one's"):
+        folder.find("/data/test/0.png")
+
+
+def test_nnunet_leaves_the_channel_out_of_the_name(tmp_path, probs):
+    write(tmp_path / "case_7.npz", probs)
+    assert ProbabilityFolder(tmp_path).find("imagesTr/case_7_0000.png").name == "case_7.npz"
 
 
 def test_wrong_files(tmp_path):
@@ -138,16 +236,28 @@ def test_wrong_values_name_the_image(tmp_path, probs):
     segmenter = load_segmenter(f"probabilities:{tmp_path}", device="cpu")
     results = {item.name: result for item, result in segmenter.stream(ImageItem(name) for name in ("a", "nan", "sum"))}
     assert "Image nan: The model returned 72 values of 72 that are NaN" in str(results["nan"])
-    assert "Image sum: Expected probabilities that sum to 1 over the classes" in str(results["sum"])
+    assert "sum.npy lie in [0, 1]" in str(results["sum"])
 
 
-def test_wrong_number_of_classes_ends_at_once_and_a_map_helps(tmp_path, probs):
+def test_a_file_of_other_classes_is_named_and_a_map_helps(tmp_path, probs):
     write(tmp_path / "a.npy", probs)
+    write(tmp_path / "b.npy", np.concatenate([probs, probs]) / 2)
     source = f"probabilities:{tmp_path}"
-    with pytest.raises(ModelMismatchError, match=r"of 2 classes, but .*a.npy has 3 channels; pass `channel_map"):
-        next(load_segmenter(source, num_classes=2).stream([ImageItem("a")]))
+    results = [result for _, result in load_segmenter(source).stream([ImageItem("a"), ImageItem("b")])]
+    assert results[0].shape == (3, 4, 6)
+    assert "Image b: Expected probabilities of 3 classes, but" in str(results[1])
     (found,) = load_segmenter(source, num_classes=2, channel_map=[0, 1, 1], device="cpu").predict([None], names=["a"])
     torch.testing.assert_close(found[0], torch.from_numpy(probs[0]))
+
+
+def test_each_file_tells_whether_it_holds_logits(tmp_path, probs):
+    write(tmp_path / "a.npy", np.log(probs))
+    write(tmp_path / "b.npy", probs)
+    names = [ImageItem("a"), ImageItem("b")]
+    first, second = (result for _, result in load_segmenter(f"probabilities:{tmp_path}", device="cpu").stream(names))
+    torch.testing.assert_close(first, second)
+    told = load_segmenter(f"probabilities:{tmp_path}", from_logits=True, device="cpu")
+    assert "Expected logits in" in str([result for _, result in told.stream(names)][1])
 
 
 def test_meaningless_options_and_missing_folders(tmp_path):

@@ -298,5 +298,5 @@ def test_labels_of_every_integer_type_give_the_same_regions(dtype):
     label = mask_of("...... .1x... .1x... ...... ...... x.....")
     label[label == 255] = ignored
     probs = probs_of(mask_of("...... ..2... ..2... ...... ...... ......"))
-    (region,) = quality.issue_regions([label.astype(dtype)], [probs], ignored)
+    (region,) = quality.issue_regions([label.astype(dtype)], [probs], ignore_index=ignored)
     assert (region.kind, region.given, region.bbox, region.area) == ("spurious", 1, (1, 1, 3, 2), 2)

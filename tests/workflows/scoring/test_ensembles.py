@@ -66,8 +66,8 @@ def test_a_failing_model_fails_the_image_and_shapes_are_named(dataset, tmp_path)
     sample.save()
     report = score(dataset, tmp_path / "run", probabilities=["probabilities", "second"])
     assert [path for _, path, _ in report.skipped] == [sample.filepath]
-    first = dataset.first()
-    np.save(first.second, np.full((5, 24, 32), 0.2, np.float32))
+    for path in dataset.exists("second").values("second"):
+        np.save(path, np.full((5, 24, 32), 0.2, np.float32))
     with pytest.raises(LabelQualityError, match=r"\(3, 24, 32\), \(5, 24, 32\)"):
         score(dataset, tmp_path / "other", key="other", probabilities=["probabilities", "second"])
     with pytest.raises(LabelQualityError, match="at least one entry in `probabilities`"):

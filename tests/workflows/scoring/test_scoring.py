@@ -235,13 +235,9 @@ def test_a_file_of_other_classes_is_named_and_read_again_once_repaired(dataset, 
     np.save(first.probabilities, np.concatenate([given, given]) / 2)
     ((_, path, reason),) = score(dataset, tmp_path / "run").skipped
     assert path == first.filepath
-    assert "3 classes as for the other images, but got 6" in reason
+    assert "Expected probabilities of 3 classes" in reason
     np.save(first.probabilities, given)
     assert score(dataset, tmp_path / "run", overwrite=True).skipped == []
-
-
-def _replace_first(change):
-    return lambda dataset: _replace(dataset.first(), change)
 
 
 def _replace_all(change):
@@ -253,13 +249,35 @@ def _replace(sample, change):
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: p * np.nan, "NaN"),
+        (lambda p: p * 0.5, "sum to"),
+        (lambda p: p[:, :5], "24 x 32 pixels"),
+        (lambda p: p.transpose(0, 2, 1), "24 x 32 pixels"),
+        (lambda p: p.astype(np.uint8), "floating-point"),
+    ],
+    ids=["NaN", "not normalised", "cut", "turned", "integers"],
+)
+def test_a_bad_file_is_skipped_by_name(dataset, tmp_path, change, message):
+    _replace(dataset.first(), change)
+    ((_, path, reason),) = score(dataset, tmp_path / "run", write_regions=False).skipped
+    assert path == dataset.first().filepath
+    assert message in reason
+
+
+@pytest.mark.parametrize("change", [np.log, lambda p: np.moveaxis(p, 0, -1), lambda p: p[:, None].astype(np.float16)])
+def test_files_of_other_forms_are_read_alike(dataset, tmp_path, change):
+    score(dataset, tmp_path / "run", write_regions=False)
+    _replace(dataset.first(), change)
+    score(dataset, tmp_path / "other", key="other", write_regions=False)
+    np.testing.assert_allclose(dataset.values("other"), dataset.values("label_quality"), atol=2e-3)
+
+
+@pytest.mark.parametrize(
     ("spoil", "arguments", "message"),
     [
-        (_replace_first(lambda p: p * np.nan), {}, "NaN"),
-        (_replace_first(lambda p: p * 2), {}, "sum|1"),
-        (_replace_first(lambda p: np.log(p)), {}, "from_logits"),
-        (_replace_first(lambda p: p[:, :5]), {}, r"24.*32|\(24, 32\)"),
-        (_replace_all(lambda p: p[:2]), {}, "3 classes.*2 channels.*tree"),
+        (_replace_all(lambda p: p[:2] / p[:2].sum(0)), {}, "3 classes.*2 channels.*tree"),
         (lambda ds: None, {"key": "1st"}, "identifier|letters"),
         (lambda ds: None, {"key": "filepath"}, r"\['filepath'\].*another `key`"),
         (lambda ds: None, {"methods": ["softmean"]}, r"softmin.*softmean"),
@@ -270,7 +288,7 @@ def _replace(sample, change):
         (lambda ds: None, {"probabilities": None, "model": "/no/such/model"}, "/no/such/model"),
     ],
     ids=[
-        "NaN", "not normalised", "logits", "other size", "too few channels", "bad key", "somebody's field",
+        "too few channels", "bad key", "somebody's field",
         "unknown method", "two sources", "no source", "no such folder", "unknown class", "no such model",
     ],
 )  # fmt: skip

@@ -1,0 +1,135 @@
+"""A job works on the images that a person means, and says what to pass where there are none."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import fiftyone as fo
+import numpy as np
+import pytest
+
+from fiftyone_plugin import (
+    LabelQualityError,
+    apply_corrections,
+    plan_correction_queries,
+    review_regions,
+    score_label_quality,
+    show_regions,
+    simulate_answers,
+)
+from fiftyone_plugin.dataset.door.instance_masks import instance_mask
+from fiftyone_plugin.dataset.door.slices import images_of, samples_behind
+
+
+@pytest.fixture
+def grouped(make_dataset):
+    """A dataset of four groups: the slice `left` is right everywhere, `right` has one wrong label, in image 2."""
+    dataset = fo.Dataset()
+    dataset.add_group_field("group", default="left")
+    groups = [fo.Group() for _ in range(4)]
+    for name, wrong in (("left", ()), ("right", (2,))):
+        for number, sample in enumerate(make_dataset(4, wrong=wrong).iter_samples()):
+            dataset.add_sample(
+                fo.Sample(
+                    sample.filepath,
+                    group=groups[number].element(name),
+                    ground_truth=fo.Segmentation(mask_path=sample.ground_truth.mask_path),
+                    truth=fo.Segmentation(mask_path=sample.ground_truth.mask_path),
+                    probabilities=sample.probabilities,
+                    number=number,
+                )
+            )
+    dataset.default_mask_targets = {1: "road", 2: "car", 3: "tree", 255: "void"}
+    yield dataset
+    dataset.delete()
+
+
+def quiet(*_):
+    """No bar."""
+
+
+def names(view):
+    return {sample.group.name for sample in view}
+
+
+def test_a_slice_is_scored_reviewed_and_corrected_by_itself(grouped):
+    right = grouped.select_group_slices("right")
+    report = score_label_quality(right, probabilities="probabilities", progress=quiet)
+    assert report.num_scored == 4
+    worst = grouped.load_saved_view("label_quality worst")
+    assert names(worst) == {"right"}
+    assert worst.first().number == 2
+    assert grouped.select_group_slices("left").count("label_quality") == 0
+    found = show_regions(grouped)
+    assert len(found) == len(show_regions(right)) == report.num_regions > 0
+    assert review_regions(found.limit(1), "accepted").by_status["accepted"] == 1
+
+    plan_correction_queries(right, probabilities="probabilities", budget=5, progress=quiet)
+    simulate_answers(right, "ground_truth", "truth", progress=quiet)
+    corrected = apply_corrections(grouped, progress=quiet)
+    assert (corrected.num_images, sum(corrected.by_status.values())) == (4, 5)
+
+
+def test_the_active_slice_stands_for_a_grouped_dataset(grouped):
+    assert names(images_of(grouped)) == {"left"}
+    grouped.group_slice = "right"
+    assert names(images_of(grouped)) == {"right"}
+    assert names(samples_behind(grouped.limit(1))) == {"left", "right"}
+
+
+def test_dynamic_groups_are_taken_as_their_members(make_dataset):
+    dataset = make_dataset(4)
+    dataset.set_values("scene", ["a", "a", "b", "b"])
+    view = dataset.group_by("scene")
+    assert score_label_quality(view, probabilities="probabilities", progress=quiet).num_scored == 4
+
+
+def video(tmp_path):
+    path = tmp_path / "v.mp4"
+    path.touch()
+    sample = fo.Sample(str(path))
+    truth = np.ones((24, 32), np.uint8)
+    truth[8:16, 8:24] = 2
+    for number in (1, 2, 3):
+        given = truth if number < 3 else np.ones_like(truth)
+        predictions = fo.Segmentation(mask=truth) if number > 1 else None
+        sample.frames[number] = fo.Frame(ground_truth=fo.Segmentation(mask=given), predictions=predictions)
+    dataset = fo.Dataset()
+    dataset.media_type = "video"
+    dataset.add_sample(sample)
+    return dataset
+
+
+def test_labels_of_frames_are_compared_frame_by_frame(tmp_path):
+    from fiftyone_plugin.workflows.scoring.evaluation import label_agreement
+
+    dataset = video(tmp_path)
+    found = label_agreement(dataset, "frames.ground_truth", "frames.predictions", eval_key="ev")
+    assert found.num_images == 2
+    (scores,) = dataset.values("frames.ev_label_softmin")
+    assert scores[0] is None
+    assert scores[1] > scores[2]
+    assert dataset.first().ev_label_regions == 0.5
+    dataset.delete()
+
+
+def test_what_cannot_be_worked_on_says_what_to_pass(make_dataset, tmp_path):
+    dataset = make_dataset(2)
+    box = {"label": "a", "bounding_box": [0, 0, 1, 1]}
+    dataset.set_values("objects", [fo.Detections(detections=[fo.Detection(**box)]) for _ in range(2)])
+    videos = video(tmp_path)
+    clips = videos.to_clips([[(1, 2)]])
+    for samples, way_out in (
+        (dataset.to_patches("objects"), r"dataset\.select\(patches\.values\('sample_id'\)\)"),
+        (videos, r"got videos.*samples\.to_frames\(sample_frames=True\)\.clone\(\)"),
+        (clips, r"got clips of videos.*samples\.to_frames\(sample_frames=True\)\.clone\(\)"),
+    ):
+        with pytest.raises(LabelQualityError, match=way_out):
+            images_of(samples)
+    videos.delete()
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (0, 0), (0, 4)])
+def test_an_object_without_pixels_paints_nothing(shape):
+    nothing = SimpleNamespace(mask=np.zeros(shape, bool), mask_path=None, bounding_box=[0.5, 0.25, 0, 0.5])
+    assert not instance_mask(nothing, (8, 8)).any()

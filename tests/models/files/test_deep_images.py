@@ -1,0 +1,80 @@
+"""Images of more than 8 bits get one scale, the same for nearly equal images; images of any size end no job."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fiftyone_plugin.errors import LabelQualityError
+from fiftyone_plugin.models import ImageItem
+from fiftyone_plugin.models.files import images
+from fiftyone_plugin.models.files.images import ScaledPath, image_size, read_image, read_mask, scaled_paths
+from fiftyone_plugin.models.segmenters import segmenter
+
+
+def write(path, values):
+    Image.fromarray(values).save(path)
+    return str(path)
+
+
+def ramp(low, high, dtype):
+    return np.linspace(low, high, 1024).reshape(32, 32).astype(dtype)
+
+
+def test_no_jump_between_nearly_equal_images_that_stand_alone(tmp_path):
+    tops = [
+        int(read_image(write(tmp_path / "a.png", ramp(0, white, np.uint16))).max()) for white in range(200, 9000, 50)
+    ]
+    assert max(np.abs(np.diff(tops))) <= 6
+    assert tops[-1] == 255
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype", "suffix", "window"),
+    [
+        (0, 4000, np.uint16, "png", (0, 4000)),
+        (0, 250, np.uint16, "png", (0, 250)),
+        (-1000, 3000, np.int32, "tif", (-1000, 3000)),
+        (0, 1, np.float32, "tif", (0, 1)),
+        (-2.5, 2.5, np.float32, "tif", (-2.5, 2.5)),
+    ],
+)
+def test_a_dataset_has_one_scale(tmp_path, low, high, dtype, suffix, window):
+    dark = write(tmp_path / f"dark.{suffix}", ramp(low, low + (high - low) / 4, dtype))
+    bright = write(tmp_path / f"bright.{suffix}", ramp(low, high, dtype))
+    grey = write(tmp_path / "grey.png", np.full((4, 4), 7, np.uint8))
+    first, second, third = scaled_paths([dark, bright, grey])
+    assert first.window == second.window == pytest.approx(window, rel=0.01, abs=0.02 * (high - low))
+    assert type(third) is str
+    assert read_image(first).max() == pytest.approx(64, abs=3)
+    assert read_image(second).max() == 255
+    assert pickle.loads(pickle.dumps(first)).window == first.window
+
+
+def test_a_declared_bit_depth_is_the_scale(tmp_path):
+    path = write(tmp_path / "a.png", ramp(0, 1000, np.uint16))
+    assert scaled_paths([path], bit_depth=12)[0].window == (0, 4095)
+    assert read_image(ScaledPath(path, (0, 1000))).max() == 255
+
+
+def test_large_images_are_looked_at_and_refused_by_name(tmp_path, monkeypatch):
+    path = write(tmp_path / "large.png", np.zeros((40, 50), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert image_size(path) == (40, 50)
+    assert read_image(path).shape == (40, 50, 3)
+    assert Image.MAX_IMAGE_PIXELS == 10
+    monkeypatch.setattr(images, "MAX_PIXELS", 1999)
+    for read in (read_image, read_mask):
+        with pytest.raises(LabelQualityError, match=r"at most 1,999 pixels, but .*large.png has 50 x 40; cut it"):
+            read(path)
+
+
+def test_probabilities_that_memory_cannot_hold_are_refused_by_name(tmp_path, monkeypatch):
+    path = write(tmp_path / "large.png", np.zeros((40, 50), np.uint8))
+    monkeypatch.setattr(segmenter, "_BYTES_PER_CHANNEL", 10**12)
+    assert "large.png has 50 x 40 pixels, whose 21 classes need about" in str(
+        segmenter.read_item(ImageItem("a", path=path), channels=21)
+    )
