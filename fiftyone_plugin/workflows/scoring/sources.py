@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 import numpy as np
@@ -38,7 +38,9 @@ from ...dataset.door.scan import (
 from ...dataset.door.zoo import zoo_segmenter
 from ...errors import LabelQualityError
 from ...models.segmenters.class_names import are_names, plain_name
-from ...models.segmenters.outputs import FromLogits
+
+if TYPE_CHECKING:
+    from ...models.segmenters.outputs import FromLogits
 
 
 class ProbabilitySource(Protocol):
