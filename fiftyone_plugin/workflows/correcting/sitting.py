@@ -28,7 +28,7 @@ from ...dataset.journals.answers import Answer
 from ...dataset.runs import files
 from ...errors import LabelQualityError
 from ..starting.sam_embeddings import known_embeddings
-from .corrected_labels import Scribe
+from .corrected_labels import Scribe, reconcile
 from .correction_run import LABELS_PLANNED, CorrectionRun, LabelShelf, open_correction, planned_fields
 from .question_views import ImageShelf, Question, cut, enlarge, scale_of, window_around
 from .refinement import refiner_of, warm_up
@@ -142,6 +142,7 @@ class Sitting:
         self._digests: dict[str, str] = {}
         self._stamp: tuple[int, ...] | None = None
         self._aside: set[str] = set()
+        self._settled: set[str] = set()
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="next-question")
         self._ahead.submit(warm_up)
         self._guard = threading.RLock()
@@ -529,6 +530,9 @@ class Sitting:
                 self._queue = queries.pending_queries(self._run.dataset, name, self._sample_id)
             while self._queue:
                 sample_id, query_id = self._queue.pop(0)
+                if self._settle(sample_id):
+                    self._queue = queries.pending_queries(self._run.dataset, name, self._sample_id)
+                    continue
                 if query_id in self._aside:
                     continue
                 taken = queries.claim(self._run.dataset, name, sample_id, query_id, self._id)
@@ -536,6 +540,13 @@ class Sitting:
                     return taken
             self._queue = None
         return None
+
+    def _settle(self, sample_id: str) -> bool:
+        """Let questions that a crash kept open follow their answers, once per image; whether any did."""
+        if sample_id in self._settled:
+            return False
+        self._settled.add(sample_id)
+        return reconcile(self._run, sample_id) > 0
 
     def _set_aside(self, query: StoredQuery, reason: str) -> None:
         """A question that cannot be asked now, because its image is gone, for instance, stays pending for later."""

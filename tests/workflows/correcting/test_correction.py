@@ -282,6 +282,17 @@ def test_a_crash_after_the_record_loses_nothing(planned, sitting, monkeypatch):
     assert statuses(planned) == {"pending": 19, "corrected": 1}
 
 
+def test_a_question_that_was_answered_before_a_crash_is_not_asked_again(planned, sitting, monkeypatch):
+    question = sitting.question
+    monkeypatch.setattr(queries, "set_query_status", lambda *args, **kwargs: (_ for _ in ()).throw(SystemError("cut")))
+    with pytest.raises(SystemError):
+        sitting.correct("tree")
+    monkeypatch.undo()
+    again = open_sitting(planned, FIELD, sitting_id="after the crash")
+    assert again.question.query_id != question.query_id
+    assert statuses(planned) == {"pending": 19, "corrected": 1}
+
+
 def test_a_crash_between_writing_and_naming_leaves_the_old_file(planned, sitting, monkeypatch):
     from fiftyone_plugin.workflows.correcting import corrected_labels
 
