@@ -253,7 +253,7 @@ def _replace(sample, change):
     [
         (lambda p: p * np.nan, "NaN"),
         (lambda p: p * 0.5, "sum to"),
-        (lambda p: p[:, :5], "24 x 32 pixels"),
+        (lambda p: p[:, :7], "24 x 32 pixels"),
         (lambda p: p.transpose(0, 2, 1), "24 x 32 pixels"),
         (lambda p: p.astype(np.uint8), "floating-point"),
     ],
