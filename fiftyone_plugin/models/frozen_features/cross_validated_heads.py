@@ -142,8 +142,9 @@ def _seeded_encoder(options: FrozenFeatureOptions, seed: int, device: torch.devi
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derived_seed(seed, "encoder"))  # matters for random weights only
         return load_encoder_network(
-            options.encoder, options.weights, device, stride=options.stride or 4, max_pixels=options.max_pixels
-        )
+            options.encoder, options.weights, device, stride=options.stride or 4, max_pixels=options.max_pixels,
+            enlarge=options.enlarge,
+        )  # fmt: skip
 
 
 def _new_record(
@@ -214,7 +215,8 @@ class _Run:
             )
         scenes = Scenes(self.data, self.store)
         heads = []
-        cells = self.options.batch_size * ((self.options.crop_size or 0) // (self.options.stride or 1)) ** 2
+        crops = self.options.batch_size * ((self.options.crop_size or 0) // (self.options.stride or 1)) ** 2
+        cells = crops if self.options.blocks else self.options.cells
         with torch.random.fork_rng(devices=[]), few_threads(self.store.encoder.device, cells):
             for number in range(self.options.heads):
                 place = fold * self.options.heads + number

@@ -58,6 +58,7 @@ class FrozenEncoder:
         device: where it computes
         stride: finer levels are averaged to so many pixels per cell
         max_pixels: larger images are shrunk to about so many
+        enlarge: how many times it sees an image larger, up to `max_pixels`
 
     Example:
         >>> encoder = load_encoder_network("test_efficientnet", None, torch.device("cpu"), stride=4)
@@ -66,13 +67,20 @@ class FrozenEncoder:
     """
 
     def __init__(
-        self, network: torch.nn.Module, about: EncoderFormat, device: torch.device, stride: int, max_pixels: int
+        self,
+        network: torch.nn.Module,
+        about: EncoderFormat,
+        device: torch.device,
+        stride: int,
+        max_pixels: int,
+        enlarge: int = 1,
     ) -> None:
         self.network = network.to(device).eval().requires_grad_(requires_grad=False)
         self.about = about
         self.device = device
         self.stride = stride
         self.max_pixels = max_pixels
+        self.enlarge = enlarge
         self._limit = BatchLimit(1 if device.type == "cpu" else 8)  # a CPU is fastest with one image at a time
         self._mean, self._std = (torch.tensor(v, device=device).reshape(3, 1, 1) for v in (about.mean, about.std))
 
@@ -101,9 +109,7 @@ class FrozenEncoder:
         Args:
             size: height and width of the image
         """
-        scale = math.sqrt(self.max_pixels / (size[0] * size[1]))
-        if scale >= 1:
-            return size
+        scale = min(self.enlarge, math.sqrt(self.max_pixels / (size[0] * size[1])))
         return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
     def features(self, images: Sequence[np.ndarray]) -> list[Features]:
@@ -165,6 +171,7 @@ def load_encoder_network(
     *,
     stride: int = 4,
     max_pixels: int = 1 << 20,
+    enlarge: int = 1,
 ) -> FrozenEncoder:
     """Load an encoder of timm, or the one whose weights are installed.
 
@@ -174,6 +181,7 @@ def load_encoder_network(
         device: where it computes
         stride: of the grid
         max_pixels: larger images are shrunk to so many
+        enlarge: how many times it sees an image larger
 
     Returns:
         the encoder
@@ -187,11 +195,17 @@ def load_encoder_network(
     """
     chosen = auto_encoder() if name == AUTO else name
     network, said = _with_weights(chosen, weights)
-    return _encoder(network, chosen, said, device, stride, max_pixels)
+    return _encoder(network, chosen, said, device, stride, max_pixels, enlarge)
 
 
 def read_encoder(
-    name: str, state: Mapping[str, torch.Tensor], device: torch.device, *, stride: int, max_pixels: int
+    name: str,
+    state: Mapping[str, torch.Tensor],
+    device: torch.device,
+    *,
+    stride: int,
+    max_pixels: int,
+    enlarge: int = 1,
 ) -> FrozenEncoder:
     """Make an encoder with weights that a folder holds.
 
@@ -201,11 +215,12 @@ def read_encoder(
         device: where it computes
         stride: of the grid
         max_pixels: larger images are shrunk to so many
+        enlarge: how many times it sees an image larger
     """
     network = _build(name)
     require_match(state, network.state_dict(), name)
     network.load_state_dict(dict(state))
-    return _encoder(network, name, "kept weights", device, stride, max_pixels)
+    return _encoder(network, name, "kept weights", device, stride, max_pixels, enlarge)
 
 
 def auto_encoder() -> str:
@@ -219,7 +234,7 @@ def auto_encoder() -> str:
 
 
 def _encoder(
-    network: torch.nn.Module, name: str, said: str, device: torch.device, stride: int, max_pixels: int
+    network: torch.nn.Module, name: str, said: str, device: torch.device, stride: int, max_pixels: int, enlarge: int
 ) -> FrozenEncoder:
     from timm.models import get_pretrained_cfg
 
@@ -238,7 +253,7 @@ def _encoder(
         raise LabelQualityError(
             f"Expected an encoder of images with 3 channels, but {name} takes {len(about.mean)}; choose another one."
         )
-    return FrozenEncoder(network, about, device, stride, max_pixels)
+    return FrozenEncoder(network, about, device, stride, max_pixels, enlarge)
 
 
 def _digest(network: torch.nn.Module) -> str:

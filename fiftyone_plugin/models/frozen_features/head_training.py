@@ -1,4 +1,4 @@
-"""Training of one head on crops of kept features, and its temperature."""
+"""Training of one head on crops or single cells of kept features, and its temperature."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from .store import FeatureStore
 _STATISTICS_IMAGES = 64
 _TEMPERATURES = np.geomspace(0.4, 4.0, 25)
 _CALIBRATION_PIXELS = 2000  # of an image
+_POOL = 100_000  # cells to draw from, of all images
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def train_head(
     device: torch.device,
     report: Callable[[int, float], None],
 ) -> FeatureHead:
-    """Train a head by cross entropy on crops, mirrored at random.
+    """Train a head by cross entropy: on crops, mirrored at random, or on single cells where it has no blocks.
 
     Args:
         scenes: all images
@@ -126,11 +127,12 @@ def train_head(
     head = FeatureHead(about.channels, classes, options.width, options.blocks, mean, std).to(device)
     optimiser = torch.optim.AdamW(head.parameters(), lr=options.lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.lr, total_steps=options.steps, pct_start=0.1)
-    crops = _crops(scenes, indices, options, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    batches = _batches(scenes, indices, options, rng) if options.blocks else _cells(scenes, indices, options, rng)
     for step in range(options.steps):
-        parts = [next(crops) for _ in range(options.batch_size)]
-        levels = [torch.stack(maps).to(device) for maps in zip(*(part.levels for part in parts), strict=True)]
-        place, label = (torch.stack([getattr(p, name) for p in parts]).to(device) for name in ("place", "label"))
+        batch = next(batches)
+        levels = [level.to(device) for level in batch.levels]
+        place, label = batch.place.to(device), batch.label.to(device)
         scores = functional.interpolate(
             head(levels, place), (label.shape[1], label.shape[2]), mode="bilinear", align_corners=False
         )
@@ -147,6 +149,50 @@ def train_head(
         schedule.step()
         report(step + 1, float(loss.detach()))
     return head.cpu().eval().requires_grad_(requires_grad=False)
+
+
+def _batches(
+    scenes: Scenes, indices: Sequence[int], options: FrozenFeatureOptions, rng: np.random.Generator
+) -> Iterator[Scene]:
+    """Yield crops one upon the other: (N, ...) of all maps."""
+    crops = _crops(scenes, indices, options, rng)
+    while True:
+        parts = [next(crops) for _ in range(options.batch_size)]
+        levels = [torch.stack(maps) for maps in zip(*(part.levels for part in parts), strict=True)]
+        yield Scene(levels, torch.stack([p.place for p in parts]), torch.stack([p.label for p in parts]))
+
+
+def _cells(
+    scenes: Scenes, indices: Sequence[int], options: FrozenFeatureOptions, rng: np.random.Generator
+) -> Iterator[Scene]:
+    """Yield single cells as images of one cell, drawn from a sample of all images."""
+    chosen = rng.permutation(list(indices))[:_POOL]
+    parts = [_sampled(scenes[int(index)], scenes, max(1, _POOL // len(chosen)), rng) for index in chosen]
+    levels = [torch.cat(maps) for maps in zip(*(part.levels for part in parts), strict=True)]
+    place, label = torch.cat([part.place for part in parts]), torch.cat([part.label for part in parts])
+    while True:
+        drawn = torch.from_numpy(rng.integers(0, len(label), options.cells))
+        yield Scene([level[drawn] for level in levels], place[drawn], label[drawn])
+
+
+def _sampled(scene: Scene, scenes: Scenes, count: int, rng: np.random.Generator) -> Scene:
+    """Take labelled cells of an image, at most `count`; a single ignored one where there are none."""
+    stride = scenes.store.encoder.stride
+    label = scene.label[stride // 2 :: stride, stride // 2 :: stride].flatten()
+    labelled = np.flatnonzero(label.numpy() != scenes.data.labels.ignored)
+    some = torch.from_numpy(rng.permutation(labelled)[:count]) if len(labelled) else torch.zeros(1, dtype=torch.long)
+    rows, columns = scene.place.shape[1:]
+    right, down = (some % columns + 0.5) / columns * 2 - 1, (some // columns + 0.5) / rows * 2 - 1
+    where = torch.stack([right, down], -1).float()[None, None]
+    levels = [
+        functional.grid_sample(level.float()[None], where, padding_mode="border", align_corners=False)[0, :, 0].T.half()
+        for level in scene.levels
+    ]
+    return Scene(
+        [level[:, :, None, None] for level in levels],
+        scene.place.flatten(1)[:, some].T[:, :, None, None],
+        label[some][:, None, None],
+    )
 
 
 def _crops(

@@ -30,12 +30,16 @@ class FrozenFeatureOptions:
         stride: pixels of the grid on which a head predicts, 2 sees smaller objects at four times the cost; None = 4, or
             2 where images have fewer than 90,000 pixels
         width: channels inside a head
-        blocks: residual blocks of a head, each of which looks 2 grid cells further
+        blocks: residual blocks of a head, each of which looks 2 grid cells further; 0 = a head that judges each cell by
+            its own features, trained on cells drawn from all images in place of crops: quicker, for small datasets
         steps: gradient steps per head
         batch_size: crops per step
+        cells: drawn cells per step, of a head with 0 `blocks`
         crop_size: side of the crops in pixels, rounded to the encoder's stride; None = 48 cells of the grid
         lr: highest learning rate
         heads: heads of different seeds per fold, whose probabilities are averaged
+        enlarge: how many times the encoder sees an image larger, up to `max_pixels`; with a `stride` of the same number
+            a head predicts every pixel of a small image
         max_pixels: larger images are shrunk to so many pixels for the encoder; probabilities are enlarged again
         disk_limit: bytes of features that may be kept; beyond, images are not trained on, and seen by the encoder
             again when they are predicted
@@ -58,15 +62,19 @@ class FrozenFeatureOptions:
     crop_size: int | None = None
     lr: float = 3e-3
     heads: int = 1
+    cells: int = 512
+    enlarge: int = 1
     max_pixels: int = 1 << 20
     disk_limit: int = 8 << 30
 
     def __post_init__(self) -> None:
         if self.stride not in (None, *STRIDES):
             raise LabelQualityError(f"Expected a `stride` among {STRIDES}, but got {self.stride}.")
-        for name in ("width", "steps", "batch_size", "crop_size", "heads"):
+        for name in ("width", "steps", "batch_size", "crop_size", "heads", "cells", "enlarge"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise LabelQualityError(f"Expected `{name}` of at least 1, but got {getattr(self, name)}.")
+        if self.blocks < 0:
+            raise LabelQualityError(f"Expected `blocks` of at least 0, but got {self.blocks}.")
         if self.max_pixels < 1 << 10:
             raise LabelQualityError(f"Expected `max_pixels` of at least 1024, but got {self.max_pixels}.")
         if self.lr <= 0:

@@ -229,5 +229,10 @@ def kept_encoder(folder: Path, config: Mapping[str, Any], device: str | torch.de
             f"The encoder in {folder} cannot be read ({one_line(error)}); train again with `resume=False`."
         ) from error
     return read_encoder(
-        config["encoder"], state, choose_device(device), stride=config["stride"], max_pixels=config["max_pixels"]
+        config["encoder"],
+        state,
+        choose_device(device),
+        stride=config["stride"],
+        max_pixels=config["max_pixels"],
+        enlarge=config.get("enlarge", 1),
     )

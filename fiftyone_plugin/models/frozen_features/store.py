@@ -55,7 +55,7 @@ class FeatureStore:
         about = self.encoder.about
         own = {
             "format": _FORMAT, "encoder": about.name, "weights": about.digest, "stride": self.encoder.stride,
-            "max_pixels": self.encoder.max_pixels,
+            "max_pixels": self.encoder.max_pixels, "enlarge": self.encoder.enlarge,
         }  # fmt: skip
         path = folder / _RECORD
         if path.is_file():

@@ -95,6 +95,21 @@ def test_the_folder_is_a_model_like_any_cross_validation(finished):
     assert merged.predict([EXAMPLES[0].image], names=["street_0"])[0].shape == (2, 40, 52)
 
 
+def test_heads_without_blocks_learn_single_cells_of_enlarged_images(tmp_path):
+    options = replace(TINY, blocks=0, enlarge=2, stride=2, steps=100, cells=64)
+    unlabelled = replace(EXAMPLES[0], key="void", mask=np.full((40, 52), 255, np.uint8))
+    result = cross_validate_frozen_features([*EXAMPLES, unlabelled], tmp_path, **{**SETTINGS, "options": options})
+    assert result.pixel_accuracy > 0.9
+    probs = load_segmenter(tmp_path, device="cpu").predict([EXAMPLES[0].image], names=["street_0"])[0]
+    assert probs.shape == (3, 40, 52)
+
+
+def test_encoders_see_small_images_enlarged_and_large_ones_not_beyond_the_limit():
+    encoder = load_encoder_network("test_efficientnet", None, CPU, stride=2, max_pixels=4096, enlarge=3)
+    assert [encoder.seen_size(size) for size in ((10, 20), (32, 64), (128, 128))] == [(30, 60), (45, 91), (64, 64)]
+    assert encoder.grid((20, 20)) == (32, 32)  # 60 pixels padded to 64
+
+
 def test_an_interrupted_run_ends_with_the_same_heads_and_no_second_pass(finished, tmp_path, monkeypatch):
     folder, _ = finished
 
