@@ -106,7 +106,9 @@ class ScoringReport:
         worst = [ScoredImage(**row) for row in content["worst"]]
         pairs = [(given, predicted, pixels) for given, predicted, pixels in content["pairs"]]
         skipped = [(sample_id, path, reason) for sample_id, path, reason in content["skipped"]]
-        return cls(**{**content, "worst": worst, "pairs": pairs, "skipped": skipped})
+        between = content.get("wrong_share_range")
+        restored = {"worst": worst, "pairs": pairs, "skipped": skipped, "wrong_share_range": between and tuple(between)}
+        return cls(**{**content, **restored})
 
     def markdown(self) -> str:
         """The report as a person reads it, in the App and in a terminal."""
