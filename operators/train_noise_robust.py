@@ -8,6 +8,7 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.training import noise_robust
+from ..fiftyone_plugin.workflows.training.noise_robust_options import NoiseRobustOptions
 from . import forms
 from .job import Job
 from .train_cross_validated import model_input, none_as_word, training_input, weights_param
@@ -70,19 +71,7 @@ class TrainNoiseRobust(Job):
 
 
 def _method_input(inputs: types.Object) -> None:
-    inputs.bool(
-        "correction",
-        default=True,
-        label="Correct labels",
-        description="From the moment a class begins to be memorised, from confident predictions. The given labels are "
-        "never written.",
-    )
-    inputs.bool(
-        "consistency",
-        default=True,
-        label="Consistency between scales",
-        description="Predictions at several scales have to agree. Takes about four times as long.",
-    )
+    forms.option_inputs(inputs, NoiseRobustOptions, ("correction", "consistency"))
 
 
 def _rule_input(inputs: types.Object) -> None:
@@ -90,33 +79,8 @@ def _rule_input(inputs: types.Object) -> None:
     for name, title in VARIANTS.items():
         view.add_choice(name, label=title)
     inputs.enum("variant", list(VARIANTS), default=OURS, required=False, label="Variant", view=view)
-    inputs.bool("per_class", default=True, label="A moment of its own for each class")
-    inputs.float(
-        "threshold",
-        required=False,
-        label="Confidence",
-        description="How probable a prediction must be to replace a label. Empty: 0.8, or the variant's.",
-    )
-    inputs.float(
-        "relative_change",
-        required=False,
-        min=0,
-        max=1,
-        label="Change of the curve's slope",
-        description="Share of its first slope that the training IoU of a class must have lost before the class is "
-        "corrected. Empty: 0.9, as published.",
-    )
-    gates = types.DropdownView()
-    gates.add_choice("image", label="Images with a confident pixel (as published)")
-    gates.add_choice("pixel", label="Confident pixels")
-    inputs.enum("gate", ["image", "pixel"], required=False, label="Scales have to agree in", view=gates)
-    inputs.int(
-        "latest_epoch",
-        required=False,
-        min=1,
-        label="Latest epoch",
-        description="Every class is corrected after so many epochs at the latest. Empty: none is forced.",
-    )
+    rule = ("per_class", "threshold", "relative_change", "gate", "latest_epoch")
+    forms.option_inputs(inputs, NoiseRobustOptions, rule)
     inputs.str(
         "background",
         default="auto",

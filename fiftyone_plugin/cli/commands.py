@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import LabelQualityError
 from ..workflows.scoring.plan import ScoringOptions
+from ..workflows.training.noise_robust_options import NoiseRobustOptions
 from .arguments import chosen_options, dataset_arguments, open_samples, option_arguments, parse_ignore_index, plain
 from .checking import add_checking_commands
 from .correction import add_correction_commands
@@ -134,31 +135,24 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+_ROBUST = (
+    "variant", "correction", "consistency", "per_class", "threshold", "relative_change", "latest_epoch", "gate",
+    "background", "out_of_fold",
+)  # fmt: skip
+
+
 def _noise_robust_parser(commands: Any) -> None:
     train = commands.add_parser("train-noise-robust", help="train on noisy labels and propose corrected ones")
     _training_arguments(train, key="noise_robust")
-    train.add_argument("--variant", choices=["voc", "segthor"], help="options of a published experiment")
-    train.add_argument("--no-correction", dest="correction", action="store_false", help="leave the labels alone")
-    train.add_argument("--no-consistency", dest="consistency", action="store_false", help="scales need not agree")
-    train.add_argument("--one-trigger", dest="per_class", action="store_false", help="for all classes together")
-    train.add_argument("--threshold", type=float, help="how probable a prediction must be to replace a label")
-    train.add_argument("--latest-epoch", type=int, help="correct every class after so many epochs at the latest")
-    train.add_argument("--background", default="auto", help="name or mask value, or none (default: %(default)s)")
-    train.add_argument("--out-of-fold", action="store_true", help="models to score the labels with, too")
+    option_arguments(train, NoiseRobustOptions, _ROBUST)
     train.set_defaults(run=_train_noise_robust)
 
 
 def _train_noise_robust(options: argparse.Namespace) -> int:
     from ..workflows.training.noise_robust import train_noise_robust
 
-    own = ("variant", "correction", "consistency", "per_class", "threshold", "latest_epoch", "out_of_fold")
-    report = train_noise_robust(
-        open_samples(options),
-        options.label_field,
-        background=None if options.background == "none" else options.background,
-        **{name: getattr(options, name) for name in own},
-        **_training_options(options),
-    )
+    own = chosen_options(options, _ROBUST)
+    report = train_noise_robust(open_samples(options), options.label_field, **own, **_training_options(options))
     print(plain(report.markdown()))
     return 0
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ... import models, quality
+from ... import models
 from ...dataset.door.backgrounds import background_class
 from ...dataset.door.classes import IGNORED, ClassMap, classes_of_field
 from ...dataset.door.scan import LabelScan, mask_targets_of, require_label_field, scan_labels
@@ -23,11 +23,13 @@ from ...dataset.fields.schema import ScoreFields
 from ...dataset.runs import files, run_records
 from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
+from ...options import split, takes
 from ...progress import Progress, terminal_bar
 from ..checking.first_look import first_look
 from ..scoring.issue_regions import check_region_options
 from .cross_validated import fold_numbers, left_out, training_examples, training_fingerprint
 from .label_proposals import Proposals, ProposalStage, propose
+from .noise_robust_options import NoiseRobustOptions
 
 if TYPE_CHECKING:
     from ...models import LearningCurves, NoiseRobust
@@ -38,6 +40,10 @@ _WHOLE, _FOLDS = Path("model") / "all", Path("model") / "folds"
 _BYTES_PER_MODEL = 250_000_000
 _IMAGES_AT_ONCE = 200
 _THRESHOLD = 0.8
+_METHOD_OPTIONS = (
+    "variant", "correction", "consistency", "per_class", "threshold", "relative_change", "latest_epoch", "gate",
+    "background",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -143,35 +149,9 @@ class NoiseRobustReport:
         return "\n".join(lines)
 
 
+@takes(NoiseRobustOptions)
 def train_noise_robust(
-    samples: Any,
-    label_field: str = "ground_truth",
-    *,
-    key: str = "noise_robust",
-    architecture: str = "unet",
-    encoder: str = "resnet18",
-    weights: str | None = "imagenet",
-    epochs: int = 20,
-    variant: Variant | None = None,
-    correction: bool = True,
-    consistency: bool = True,
-    per_class: bool = True,
-    threshold: float | Mapping[str, float] | None = None,
-    relative_change: float | None = None,
-    latest_epoch: int | None = None,
-    gate: Literal["image", "pixel"] | None = None,
-    background: int | str | None = "auto",
-    out_of_fold: bool = False,
-    folds: int = 4,
-    group_field: str | None = None,
-    ignore_index: int | str | Sequence[int | str] | None = "auto",
-    min_region_area: int | None = None,
-    max_regions_per_image: int = quality.MAX_PER_IMAGE,
-    output_dir: str | None = None,
-    overwrite: bool = False,
-    resume: bool = True,
-    progress: Progress | None = None,
-    **training_options: Any,
+    samples: Any, label_field: str = "ground_truth", *, progress: Progress | None = None, **keywords: Any
 ) -> NoiseRobustReport:
     """Train a segmenter that does not memorise wrong labels, and propose corrected labels.
 
@@ -181,33 +161,9 @@ def train_noise_robust(
     Args:
         samples: a `fiftyone` dataset or view of images
         label_field: its `Segmentation` field; read, never written
-        key: name of the run and prefix of its fields
-        architecture: of segmentation-models-pytorch: unet, fpn, deeplabv3plus, ...
-        encoder: of segmentation-models-pytorch: resnet18, mobilenet_v2, ...
-        weights: of the encoder: "imagenet", a file with a state dict, or None for random ones
-        epochs: passes over the images
-        variant: options of a published experiment instead of ours: "voc" or "segthor"; what follows changes them
-        correction: whether labels are corrected; without it no field is written
-        consistency: whether predictions at several scales have to agree
-        per_class: each class is corrected from its own moment on; otherwise all from that of their mean IoU
-        threshold: how probable a prediction must be to replace a label; one number, or numbers by class name (0.8 for
-            the others); None = the variant's
-        relative_change: share of its first slope that a class' curve must have lost to fire; None = 0.9
-        latest_epoch: fires every class after so many epochs at the latest; None = none is forced
-        gate: what has to be confident for consistency to count, the "image" or the "pixel"; None = the variant's
-        background: class that stands for none of the others, by name or mask value; None = there is none;
-            "auto" = mask value 0 if it is called background or the like, otherwise none
-        out_of_fold: whether to train further models, each without a fold, for scoring labels
-        folds: how many of those
-        group_field: images with equal values of this field stay in one fold
-        ignore_index: as in `score_label_quality`
-        min_region_area: pixels of the smallest region; a 20,000th of the image if None
-        max_regions_per_image: regions to keep of each image
-        output_dir: folder for models and masks; beside FiftyOne's dataset files if None
-        overwrite: whether to replace a run under the same key
-        resume: whether to go on with an interrupted training
         progress: told how far the job is; a bar in the terminal if None
-        training_options: further options of `models.train_noise_robust`: batch_size, crop_size, lr, seed, device, ...
+        options: those of `NoiseRobustOptions`
+        keywords: further options of `models.train_noise_robust`: batch_size, crop_size, lr, seed, device, ...
 
     Returns:
         when each class fired, and what would change
@@ -220,48 +176,56 @@ def train_noise_robust(
         >>> train_noise_robust(dataset, "ground_truth")                            # doctest: +SKIP
         >>> dataset.load_saved_view("noise_robust regions")                        # doctest: +SKIP
     """
+    chosen, training_options = split(NoiseRobustOptions, keywords)
     samples = require_label_field(samples, label_field)
-    check_region_options(min_region_area, max_regions_per_image)
-    dataset, names = samples._dataset, NoiseRobustFields(key)
-    written = [names.labels, names.regions, names.num_regions, names.changed] if correction else []
-    written += [names.fold] if out_of_fold else []
-    run_records.require_free_key(dataset, key, written, overwrite=overwrite, method=run_records.NOISE_ROBUST)
-    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset, key)
-    num_models = 1 + folds * out_of_fold
+    check_region_options(chosen.min_region_area, chosen.max_regions_per_image)
+    dataset, names = samples._dataset, NoiseRobustFields(chosen.key)
+    written = [names.labels, names.regions, names.num_regions, names.changed] if chosen.correction else []
+    written += [names.fold] if chosen.out_of_fold else []
+    kind = run_records.NOISE_ROBUST
+    run_records.require_free_key(dataset, chosen.key, written, overwrite=chosen.overwrite, method=kind)
+    base = Path(chosen.output_dir).expanduser() if chosen.output_dir else files.default_output_dir(dataset, chosen.key)
+    num_models = 1 + chosen.folds * chosen.out_of_fold
     files.require_writable(base.parent if not base.exists() else base, num_models * _BYTES_PER_MODEL)
-    options = {"arch": architecture, "encoder": encoder, "weights": weights, "epochs": epochs, **training_options}
+    options = {
+        "arch": chosen.architecture,
+        "encoder": chosen.encoder,
+        "weights": chosen.weights,
+        "epochs": chosen.epochs,
+        **training_options,
+    }
 
     def run(report: Progress) -> NoiseRobustReport:
         scan = scan_labels(samples, label_field, progress=report)
-        faults = first_look(samples, label_field, scan, ignore_index)
-        classes = classes_of_field(mask_targets_of(samples, label_field), scan.values, ignore_index, label_field)
-        method = training_method(
-            classes, variant=variant, correction=correction, consistency=consistency, per_class=per_class,
-            threshold=threshold, relative_change=relative_change, latest_epoch=latest_epoch, gate=gate,
-            background=background,
-        )  # fmt: skip
-        examples = training_examples(samples, label_field, classes, scan.images, group_field)
-        if out_of_fold:  # fewer images than folds are noticed before anything is trained
+        faults = first_look(samples, label_field, scan, chosen.ignore_index)
+        classes = classes_of_field(mask_targets_of(samples, label_field), scan.values, chosen.ignore_index, label_field)
+        method = training_method(classes, **{name: getattr(chosen, name) for name in _METHOD_OPTIONS})
+        examples = training_examples(samples, label_field, classes, scan.images, chosen.group_field)
+        if chosen.out_of_fold:  # fewer images than folds are noticed before anything is trained
             seed = options.get("seed", 0)
-            models.assign_folds([e.key for e in examples], folds, seed, [e.group for e in examples])
+            models.assign_folds([e.key for e in examples], chosen.folds, seed, [e.group for e in examples])
         parameters = {
-            **options, "method": method.config, "out_of_fold": folds if out_of_fold else None,
-            "regions": [min_region_area, max_regions_per_image],
+            **options, "method": method.config, "out_of_fold": chosen.folds if chosen.out_of_fold else None,
+            "regions": [chosen.min_region_area, chosen.max_regions_per_image],
         }  # fmt: skip
-        planned = run_records.RunRecord(key, run_records.NOISE_ROBUST, label_field, {}, written)
+        planned = run_records.RunRecord(chosen.key, kind, label_field, {}, written)
         fingerprint = training_fingerprint(label_field, classes, scan.images, parameters)
-        given = _TrainingInput(samples, label_field, classes, scan, examples, options, resume, faults)
-        with write_run(dataset, planned, base, fingerprint, overwrite=overwrite, resume=resume) as writing:
+        given = _TrainingInput(samples, label_field, classes, scan, examples, options, chosen.resume, faults)
+        with write_run(
+            dataset, planned, base, fingerprint, overwrite=chosen.overwrite, resume=chosen.resume
+        ) as writing:
             return train(given, method, parameters, writing, writing.watched(report))
 
     def train(
         given: _TrainingInput, method: NoiseRobust, parameters: dict[str, Any], folder: RunWriting, report: Progress
     ) -> NoiseRobustReport:
-        found = _train(given, folder.folder, method, folds if out_of_fold else None, report)
+        found = _train(given, folder.folder, method, chosen.folds if chosen.out_of_fold else None, report)
         scan, classes = given.scan, given.classes
-        stage = ProposalStage(folder.path, classes, min_region_area, max_regions_per_image)
-        proposals = propose(samples, label_field, scan, found.whole, stage, report) if correction else Proposals()
-        result = _report(key, given, found, proposals, folder.path)
+        stage = ProposalStage(folder.path, classes, chosen.min_region_area, chosen.max_regions_per_image)
+        proposals = (
+            propose(samples, label_field, scan, found.whole, stage, report) if chosen.correction else Proposals()
+        )
+        result = _report(chosen.key, given, found, proposals, folder.path)
         folder.replace_results(_view_names(names, proposals))
         views = _write_fields(given, names, found, proposals, stage) if written else []
         folder.finish(_record(result, label_field, written, views, folder.path, parameters))
