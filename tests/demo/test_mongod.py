@@ -167,7 +167,7 @@ class TestRunningDatabase:
 
     def test_it_ends_when_its_user_is_killed(self, tmp_path):
         code = (
-            "import os, signal, sys; from fiftyone_plugin import mongod\n"
+            "import os, signal, sys; from demo import mongod\n"
             f"with mongod.running_database({{'FIFTYONE_DATABASE_DIR': {str(tmp_path)!r}}}) as environment:\n"
             "    print(environment['FIFTYONE_DATABASE_URI'].rpartition(':')[2], flush=True)\n"
             "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -136,7 +136,7 @@ MEMORY_SCRIPT = textwrap.dedent(
         probs = (probs for _, probs in images(count))
         return sum(int(flags.sum()) for flags in quality.iter_label_issues(labels, probs))
 
-    import fiftyone_plugin.quality.spool as spool
+    import fiftyone_plugin.quality.records.spool as spool
     spool.MEMORY_BUDGET = 2**22
     run(1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -86,12 +86,12 @@ def test_what_changed_is_installed_with_all_that_was_there(clone):
     call(clone, "demo")
     asked(clone)
     call(clone, "test", "--version")
-    assert [line.split()[-2] for line in asked(clone)] == [".[dev]"]
+    assert [line.split()[-2] for line in asked(clone)] == [".[dev,offline]"]
     call(clone, "demo")
     assert asked(clone) == []
     (clone / "pyproject.toml").write_text("[project]\nname = 'y'\n")
     call(clone, "demo")
-    assert [line.split()[-2] for line in asked(clone)] == [".[dev]"]
+    assert [line.split()[-2] for line in asked(clone)] == [".[dev,offline]"]
 
 
 def test_a_clone_that_was_moved_is_installed_again(clone):

@@ -73,7 +73,7 @@ def acquisition_values(
             or `beliefs`
 
     Example:
-        >>> from fiftyone_plugin.correction.candidates import find_candidates
+        >>> from .candidates import find_candidates
         >>> probs = np.array([[[0.9, 0.9, 0.2, 0.3]], [[0.1, 0.1, 0.8, 0.7]]])
         >>> found = find_candidates([[0, 0, 0, 1]], probs, [[1, 1, 2, 3]])
         >>> acquisition_values([found], "sim", asked=[{0}])[0].round(2)
@@ -324,7 +324,7 @@ def choose_queries(
         LabelQualityError: if the budget is negative, `audits` no share, or arrays do not fit
 
     Example:
-        >>> from fiftyone_plugin.correction.candidates import find_candidates
+        >>> from .candidates import find_candidates
         >>> found = find_candidates([[0, 0]], np.full((2, 1, 2), 0.5), [[1, 2]])
         >>> choose_queries([found], [[0.1, 0.7]], 1)
         [Chosen(image=0, row=1, value=0.7, audit=False)]

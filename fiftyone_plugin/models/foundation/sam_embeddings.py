@@ -189,6 +189,7 @@ def file_fingerprint(path: Path) -> str:
         OSError: the file cannot be read
 
     Example:
+        >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "empty"
         >>> path.touch()
         >>> file_fingerprint(path)

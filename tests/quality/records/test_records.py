@@ -70,9 +70,9 @@ def test_failed_saving_leaves_the_old_file(record, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_folder_must_exist(record, tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        record.save(tmp_path / "nowhere" / "image.npz")
+def test_a_missing_folder_is_made(record, tmp_path):
+    record.save(tmp_path / "new" / "image.npz")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["image.npz"]
 
 
 def truncated(data):

@@ -219,7 +219,7 @@ def test_the_last_decision_counts(dataset):
         ("maybe", None, r"\['pending', 'accepted', 'rejected'\], but got 'maybe'"),
         ("accepted", ["000000000000000000000000"], "1 ids of which none exists"),
         ("accepted", [], "none"),
-        ("accepted", ["nonsense"], "none exists"),
+        ("accepted", ["nonsense"], "24 digits and letters a to f, but got 'nonsense'"),
     ],
 )
 def test_reviews_that_cannot_be_are_refused(dataset, decision, label_ids, message):

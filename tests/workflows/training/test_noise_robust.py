@@ -287,8 +287,7 @@ def test_a_foreign_checkpoint_is_not_overwritten(make_dataset, tmp_path):
     dataset = make_dataset(4)
     (tmp_path / "run" / "model").mkdir(parents=True)
     (tmp_path / "run" / "model" / "last.ckpt").write_bytes(b"somebody's")
-    with pytest.raises(LabelQualityError, match="holds other files"):
-        train(dataset, tmp_path / "run")
+    train(dataset, tmp_path / "run", epochs=1)  # into a folder of its own name
     assert (tmp_path / "run" / "model" / "last.ckpt").read_bytes() == b"somebody's"
 
 
