@@ -85,11 +85,14 @@ class Person:
         self.page.get_by_text(label, exact=True).first.click()
         return self.page.locator("[data-cy=operators-prompt-modal]")
 
-    def execute(self, label: str, answers: Mapping[str, Any], said: str) -> None:
-        """Fill in an operator's form, press Execute, wait until it has said something, and press Done."""
+    def execute(self, label: str, answers: Mapping[str, Any], said: str, *, choose: str | None = None) -> None:
+        """Choose and fill in an operator's form, press Execute, wait until it has said something, and press Done."""
         from playwright.sync_api import expect
 
         form = self.open_form(label)
+        if choose is not None:
+            form.get_by_text(choose, exact=False).first.click()
+            form.get_by_text("Architecture", exact=True).first.wait_for()
         for question, answer in answers.items():
             box = form.locator(f"input:below(:text-is('{question}'))").first
             box.fill(str(answer))

@@ -9,6 +9,7 @@ from fiftyone_plugin.workflows.starting.sam_embeddings import known_embeddings
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
+NETWORK = "A whole network per fold"
 TINY = {"Encoder": "tu-mobilenetv3_small_050", "Encoder weights": "none", "Epochs": 1}
 WRITTEN = (
     "cross_validation_fold", "label_quality", "superpixels.id", "pseudo_labels.id", "noise_robust_labels.id",
@@ -22,14 +23,16 @@ def test_from_training_to_the_next_round(person, make_dataset, tmp_path):
     sam = save_random_sam(tmp_path / "sam.pth")
     named = {"Classes": "road, car, tree", "Detector": detector, "SAM checkpoint": sam, "Box threshold": 0.05}
     person.open(dataset)
-    person.execute("Train with cross-validation", {**TINY, "Folds": 2}, "2 models trained on 10 images")
+    person.execute("Train with cross-validation", {**TINY, "Folds": 2}, "2 models trained on 10 images", choose=NETWORK)
     person.execute("Score label quality", {}, "10 images scored")
     person.execute("Train on noisy labels", TINY, "Trained for 1 epochs on 10 images")
     person.execute("Compute superpixels", {"Size": 60}, "10 images have superpixels")
     person.execute("Generate pseudo labels", named, "10 images have pseudo labels")
     person.execute("Precompute SAM embeddings", {"Checkpoint": sam}, "10 images have a SAM embedding")
     person.execute("Plan correction queries", {"Questions": 8}, "Round 1: 8 questions")
-    person.execute("Start the next correction round", {**TINY, "Questions": 8, "Folds": 2}, "Round 2: 8 questions")
+    person.execute(
+        "Start the next correction round", {**TINY, "Questions": 8, "Folds": 2}, "Round 2: 8 questions", choose=NETWORK
+    )
     dataset.reload()
     assert {name: dataset.count(name) for name in WRITTEN} == dict.fromkeys(WRITTEN, 10)
     assert dataset.count("ground_truth_queries.detections") == 8
