@@ -16,7 +16,8 @@ from demo.isolation import isolated_environment
 from demo.mongod import SERVER_VARIABLE, running_database
 
 _OPEN = ExitStack()
-if SERVER_VARIABLE not in os.environ:  # not started by bootstrap.py, which does the same
+if SERVER_VARIABLE not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:  # one each for tests side by side
+    os.environ.pop(SERVER_VARIABLE, None)
     _folder = _OPEN.enter_context(tempfile.TemporaryDirectory(prefix="label-quality-", ignore_cleanup_errors=True))
     _environment = _OPEN.enter_context(running_database(isolated_environment(_folder)))
     os.environ.clear()

@@ -166,9 +166,9 @@ def require_size(path: str | Path, image: Image.Image) -> None:
 
 def _deep_grey(image: Image.Image, window: tuple[float, float] | None) -> np.ndarray:
     """Bring a 16-bit, signed or floating-point grey image to 8 bits."""
-    values = np.asarray(image).astype(np.float32)
+    values = np.asarray(image)
     low, high = window or _own_window(values)
-    grey = np.clip((values - low) * (255.0 / (high - low)), 0, 255).round().astype(np.uint8)
+    grey = np.clip((values.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255).round().astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
 
 
@@ -183,20 +183,19 @@ def _own_window(values: np.ndarray) -> tuple[float, float]:
 
 
 def image_is_unit(values: np.ndarray) -> bool:
-    """Whether values lie in [0, 1], as those of floating-point images mostly do.
+    """Whether values are shares of one, as those of floating-point images mostly are.
 
     Args:
         values: of any shape, finite
 
     Returns:
-        whether all do, and some lie between
+        whether they are of a floating-point type and all lie in [0, 1]
 
     Example:
         >>> image_is_unit(np.array([0.0, 0.5, 1.0])), image_is_unit(np.array([0.0, 1.0, 250.0]))
         (True, False)
     """
-    low, high = float(values.min()), float(values.max())
-    return low >= 0 and high <= 1 and bool((np.mod(values, 1) != 0).any())
+    return np.issubdtype(values.dtype, np.floating) and bool(values.min() >= 0 and values.max() <= 1)
 
 
 class ScaledPath(str):
@@ -257,7 +256,7 @@ def dataset_window(paths: Sequence[str], bit_depth: int | None = None) -> tuple[
         try:
             with open_image(path) as image:
                 require_size(path, image)
-                values = np.asarray(image).astype(np.float32).ravel()
+                values = np.asarray(image).ravel()
         except (OSError, ValueError, SyntaxError):
             continue
         found.append(values[np.isfinite(values)][:: max(values.size // 100_000, 1)])
