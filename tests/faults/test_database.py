@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 from demo.mongod import program_path
 from fiftyone_plugin.dataset.journals.append_log import store_documents
 
-KILLS = 4
+KILLS = 2
 
 
 def start(folder: Path) -> tuple[subprocess.Popen, int]:
