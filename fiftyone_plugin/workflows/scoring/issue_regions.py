@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ from ...progress import Progress
 
 _IMAGES_AT_ONCE = 200
 _REGIONS_AT_ONCE = 2_000
+_WRITERS = 4  # files whose way to the disk is waited for at the same time
 SCORER = Path("records") / "scorer.json"
 """In a run's folder: how the regions were scored, before any review."""
 
@@ -129,23 +132,23 @@ class RegionStage:
         kinds: Counter[str] = Counter()
         per_image: dict[str, int] = {}
         remembered: dict[str, dict[int, Review]] = {}
-        for start in range(0, len(sample_ids), _IMAGES_AT_ONCE):
-            chunk = sample_ids[start : start + _IMAGES_AT_ONCE]
-            reviews = memory.of_samples(chunk)
-            for done, sample_id in enumerate(chunk, start=start + 1):
-                found = self._load(sample_id, lesson.scorer)
-                known = self._recognise(found, reviews.get(sample_id, []))
-                kept = [row for row in range(len(found)) if not _is_rejected(known.get(row))]
-                for row in kept:
-                    files.write_png(self.mask_path(sample_id, row), draw_mask(found.regions[row].mask))
-                kinds.update(found.regions[row].kind for row in kept)
-                counts.update(dropped=found.dropped, capped=int(found.dropped > 0), left_out=len(found) - len(kept))
-                counts.update(likely=sum(found.regions[row].score >= quality.LIKELY for row in kept))
-                counts.update(accepted=sum(review.decision == "accepted" for review in known.values()))
-                per_image[sample_id] = len(kept)
-                if known:
-                    remembered[sample_id] = known
-                progress(done, len(sample_ids), "drawing regions")
+        with ThreadPoolExecutor(_WRITERS) as writers:
+            for start in range(0, len(sample_ids), _IMAGES_AT_ONCE):
+                chunk = sample_ids[start : start + _IMAGES_AT_ONCE]
+                reviews = memory.of_samples(chunk)
+                for done, sample_id in enumerate(chunk, start=start + 1):
+                    found = self._load(sample_id, lesson.scorer)
+                    known = self._recognise(found, reviews.get(sample_id, []))
+                    kept = [row for row in range(len(found)) if not _is_rejected(known.get(row))]
+                    list(writers.map(partial(self._draw, sample_id, found), kept))
+                    kinds.update(found.regions[row].kind for row in kept)
+                    counts.update(dropped=found.dropped, capped=int(found.dropped > 0), left_out=len(found) - len(kept))
+                    counts.update(likely=sum(found.regions[row].score >= quality.LIKELY for row in kept))
+                    counts.update(accepted=sum(review.decision == "accepted" for review in known.values()))
+                    per_image[sample_id] = len(kept)
+                    if known:
+                        remembered[sample_id] = known
+                    progress(done, len(sample_ids), "drawing regions")
         return RegionFindings(
             per_image,
             {kind: kinds[kind] for kind in quality.KINDS if kinds[kind]},
@@ -157,6 +160,9 @@ class RegionStage:
             counts["likely"],
             remembered,
         )
+
+    def _draw(self, sample_id: str, found: quality.ImageRegions, row: int) -> None:
+        files.write_png(self.mask_path(sample_id, row), draw_mask(found.regions[row].mask))
 
     def _load(self, sample_id: str, scorer: quality.RegionScorer) -> quality.ImageRegions:
         found = quality.load_regions(self.path(sample_id))
