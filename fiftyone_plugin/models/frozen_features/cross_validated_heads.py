@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,11 +104,11 @@ def cross_validate_frozen_features(
     _require_classes(num_classes, names)
     where = writable_folder(Path(folder))
     assign_folds([e.key for e in examples] or [""], folds, seed, [e.group for e in examples] or None)
-    _seeded_encoder(options.for_sizes([(1, 1)]), seed, choose_device(device))  # names that are wrong show here
+    encoder = _seeded_encoder(options, seed, choose_device(device))  # names that are wrong show here
     reports = _Reports(progress, len(examples), folds * options.heads * options.steps)
     data = check_examples(examples, LabelSpace(num_classes, ignore_index), memory_budget, reports.read)
     options = options.for_sizes(data.sizes)
-    encoder = _seeded_encoder(options, seed, choose_device(device))
+    encoder.stride = options.stride or encoder.stride
     record = _new_record(data, options, encoder, folds, seed, names)
     if resume:
         record = kept_record(where, record)
@@ -224,22 +224,29 @@ class _Run:
                 report = self.reports.of_head(place, f"fold {fold + 1}/{record.num_folds}", self.options.steps)
                 heads.append(train_head(scenes, chosen, self.options, seed, self.store.encoder.device, report))
         segmenter = FrozenFeatureSegmenter(self.store, heads, 1.0, num_classes=record.num_classes)
-        segmenter.temperature = self._temperature(segmenter, fold, record)
-        save_heads(fold_folder(self.folder, fold), heads, segmenter.temperature)
-        return finished_fold(self.folder, record, measure_fold(segmenter, fold, self.data, record, started))
+        some: list[tuple[torch.Tensor, torch.Tensor]] = []
+        compared = self._compared(segmenter, fold, record, some)
+        metrics = measure_fold(compared, fold, self.data.labels.ignored, record, started)
+        # One number, and of images that the heads have not seen, so that they stay out of sample.
+        temperature = fit_temperature(*(torch.cat(parts) for parts in zip(*some, strict=True))) if some else 1.0
+        save_heads(fold_folder(self.folder, fold), heads, temperature)
+        return finished_fold(self.folder, record, metrics)
 
-    def _temperature(self, segmenter: FrozenFeatureSegmenter, fold: int, record: FoldRecord) -> float:
-        """Calibrate on held-out images: one number, so that they stay out of sample."""
+    def _compared(
+        self,
+        segmenter: FrozenFeatureSegmenter,
+        fold: int,
+        record: FoldRecord,
+        some: list[tuple[torch.Tensor, torch.Tensor]],
+    ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """Yield given and predicted classes of the held-out images; scores of some pixels go into `some`."""
         rng = np.random.default_rng(derived_seed(self.seed, fold, "calibration"))
-        held_out = [index for index, key in enumerate(self.data.keys) if record.fold_of[key] == fold]
-        logits, labels = [], []
-        for index in rng.permutation(held_out)[:_CALIBRATION_IMAGES]:
+        for index in rng.permutation([i for i, key in enumerate(self.data.keys) if record.fold_of[key] == fold]):
             image, mask = self.data.pair(int(index))
             scores = segmenter.logits(self.store.get([image])[0], image).cpu()
-            some = calibration_pixels(scores, mask, self.data.labels.ignored, rng)
-            logits.append(some[0])
-            labels.append(some[1])
-        return fit_temperature(torch.cat(logits), torch.cat(labels))
+            if len(some) < _CALIBRATION_IMAGES:
+                some.append(calibration_pixels(scores, mask, self.data.labels.ignored, rng))
+            yield mask, scores.argmax(0)
 
 
 def _notes(data: TrainingData, record: FoldRecord, kept: Sequence[int]) -> tuple[str, ...]:

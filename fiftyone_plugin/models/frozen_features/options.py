@@ -38,6 +38,7 @@ class FrozenFeatureOptions:
         crop_size: side of the crops in pixels, rounded to the encoder's stride; None = 48 cells of the grid
         lr: highest learning rate
         heads: heads of different seeds per fold, whose probabilities are averaged
+        mirrored: whether each image is predicted as the mean of what is seen in it and in its mirror image
         enlarge: how many times the encoder sees an image larger, up to `max_pixels`; with a `stride` of the same number
             a head predicts every pixel of a small image
         max_pixels: larger images are shrunk to so many pixels for the encoder; probabilities are enlarged again
@@ -63,6 +64,7 @@ class FrozenFeatureOptions:
     lr: float = 3e-3
     heads: int = 1
     cells: int = 512
+    mirrored: bool = True
     enlarge: int = 1
     max_pixels: int = 1 << 20
     disk_limit: int = 8 << 30

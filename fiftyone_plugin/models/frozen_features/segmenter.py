@@ -20,7 +20,7 @@ from ..segmenters.channels import ChannelMap, ChannelMapping
 from ..segmenters.network import resize
 from ..segmenters.segmenter import Prediction, Segmenter, image_error
 from ..training.cross_validation import CrossValidatedSegmenter, fold_folder
-from .encoders import FrozenEncoder, read_encoder
+from .encoders import Features, FrozenEncoder, read_encoder
 from .head import FeatureHead, place_map
 from .store import FOLDER, FeatureStore
 
@@ -42,6 +42,7 @@ class FrozenFeatureSegmenter(Segmenter):
         class_names: names of the K classes
         description: one line for records
         channel_map: class of each trained class (see `ChannelMap`); None = they are the classes
+        mirrored: whether each image is seen mirrored, too, and both scores are averaged
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class FrozenFeatureSegmenter(Segmenter):
         class_names: Sequence[str] | None = None,
         description: str = METHOD,
         channel_map: ChannelMapping | None = None,
+        mirrored: bool = False,
     ) -> None:
         device = store.encoder.device
         super().__init__(num_classes=num_classes, class_names=class_names, description=description, device=device)
         self._store = store
         self._heads = [head.to(device) for head in heads]
-        self.temperature = temperature
+        self._temperature = temperature
+        self._mirrored = mirrored
         self._channels = None
         if channel_map is not None:
             if num_classes is None:
@@ -68,8 +71,10 @@ class FrozenFeatureSegmenter(Segmenter):
 
     def _results(self, batch: Sequence[ImageItem]) -> Iterator[tuple[int, Prediction]]:
         images = [np.asarray(item.image) for item in batch]
+        flipped = [np.ascontiguousarray(image[:, ::-1]) for image in images] if self._mirrored else []
         try:
             features = self._store.get(images)
+            mirrored: list[Features | None] = [*self._store.encoder.features(flipped)] or [None] * len(images)
         except Exception as error:  # one by one, to find the culprit
             if len(batch) == 1:
                 yield 0, image_error(batch[0], error)
@@ -77,16 +82,19 @@ class FrozenFeatureSegmenter(Segmenter):
             for index, item in enumerate(batch):
                 yield from ((index, result) for _, result in self._results([item]))
             return
-        for index, (item, levels) in enumerate(zip(batch, features, strict=True)):
+        for index, (item, seen, turned) in enumerate(zip(batch, features, mirrored, strict=True)):
             try:
-                yield index, self._probabilities(levels, images[index], item.size)
+                yield index, self._probabilities(seen, turned, images[index], item.size)
             except RuntimeError as error:
                 yield index, image_error(item, error)
 
     def _probabilities(
-        self, levels: Sequence[torch.Tensor], image: np.ndarray, size: tuple[int, int] | None
+        self, levels: Features, mirrored: Features | None, image: np.ndarray, size: tuple[int, int] | None
     ) -> torch.Tensor:
-        probabilities = (self.logits(levels, image) / self.temperature).softmax(0)
+        scores = self.logits(levels, image)
+        if mirrored is not None:
+            scores = (scores + self.logits(mirrored, image).flip(2)) / 2
+        probabilities = (scores / self._temperature).softmax(0)
         if self._channels is not None:
             probabilities = self._channels(probabilities[None])[0]
         return resize(probabilities, size or image.shape[:2])
@@ -194,7 +202,8 @@ def load_heads(
         raise LabelQualityError(
             f"The heads in {folder} cannot be read ({one_line(error)}); train again with `resume=False`."
         ) from error
-    return FrozenFeatureSegmenter(store, heads, float(about["temperature"]), **options)
+    mirrored = bool(config.get("mirrored", False))
+    return FrozenFeatureSegmenter(store, heads, float(about["temperature"]), mirrored=mirrored, **options)
 
 
 def keep_encoder(folder: Path, encoder: FrozenEncoder) -> None:

@@ -599,7 +599,18 @@ def _finish_fold(
     own = fold_folder(folder, fold)
     train_model(fold, own, data, settings, record, reports, method)
     segmenter = _fold_segmenter(own, record, settings.device, None, None, record.num_classes)
-    return finished_fold(folder, record, measure_fold(segmenter, fold, data, record, started))
+    compared = _compared(segmenter, fold, data, record)
+    return finished_fold(folder, record, measure_fold(compared, fold, data.labels.ignored, record, started))
+
+
+def _compared(
+    segmenter: Segmenter, fold: int, data: TrainingData, record: FoldRecord
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Yield the given and the predicted classes of each image that a fold holds out."""
+    for index, key in enumerate(data.keys):
+        if record.fold_of[key] == fold:
+            image, mask = data.pair(index)
+            yield mask, segmenter.predict([image], names=[key])[0].argmax(0)
 
 
 def finished_fold(folder: Path, record: FoldRecord, metrics: FoldMetrics) -> FoldRecord:
@@ -678,41 +689,34 @@ def seeded_model(settings: TrainingSettings, fold: int) -> tuple[torch.nn.Module
 
 
 def measure_fold(
-    segmenter: Segmenter, fold: int, data: TrainingData, record: FoldRecord, started: float
+    compared: Iterable[tuple[np.ndarray, torch.Tensor]], fold: int, ignored: int, record: FoldRecord, started: float
 ) -> FoldMetrics:
     """Compare the fold's model with the given labels of the images that it has not seen.
 
     Args:
-        segmenter: the fold's model
+        compared: (H, W) given and predicted classes of each of them
         fold: which fold
-        data: all examples
-        record: who belongs to which fold
+        ignored: value of pixels without a label
+        record: number of classes
         started: when the fold's training began, of the monotonic clock
 
     Returns:
         how well it does
     """
-    from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
-
-    kind: dict[str, Any] = {"num_classes": record.num_classes, "ignore_index": data.labels.ignored}
-    overlap = MulticlassJaccardIndex(average="none", validate_args=False, **kind).to(segmenter.device)
-    accuracy = MulticlassAccuracy(average="micro", validate_args=False, **kind).to(segmenter.device)
-    held_out = [index for index, key in enumerate(data.keys) if record.fold_of[key] == fold]
-    seen = torch.zeros(record.num_classes, dtype=torch.long)
-    for index in held_out:
-        image, mask = data.pair(index)
-        predicted = segmenter.predict([image], names=[data.keys[index]])[0].argmax(0)[None]
-        target = torch.from_numpy(mask.astype(np.int64)).to(segmenter.device)[None]
-        overlap.update(predicted, target)
-        accuracy.update(predicted, target)
-        labelled = target != data.labels.ignored
-        for values in (predicted[labelled], target[labelled]):
-            seen += torch.bincount(values, minlength=record.num_classes).cpu()
-    per_class = [float(value) if count else None for value, count in zip(overlap.compute(), seen, strict=True)]
+    count = record.num_classes
+    table = np.zeros((count, count), np.int64)
+    images = 0
+    for given, predicted in compared:
+        labelled = given != ignored
+        pairs = given[labelled].astype(np.int64) * count + predicted.cpu().numpy()[labelled]
+        table += np.bincount(pairs, minlength=count * count).reshape(count, count)
+        images += 1
+    both, right = table.sum(0) + table.sum(1), table.diagonal()
+    per_class = [float(hit / (total - hit)) if total else None for hit, total in zip(right, both, strict=True)]
     present = [value for value in per_class if value is not None]
     mean_iou = sum(present) / len(present) if present else 0.0
-    seconds = round(time.monotonic() - started, 1)
-    return FoldMetrics(fold, len(held_out), mean_iou, float(accuracy.compute()), tuple(per_class), seconds)
+    accuracy = float(right.sum() / max(table.sum(), 1))
+    return FoldMetrics(fold, images, mean_iou, accuracy, tuple(per_class), round(time.monotonic() - started, 1))
 
 
 def _fold_segmenter(

@@ -23,6 +23,7 @@ from fiftyone_plugin.models import (
 from fiftyone_plugin.models.files import offline_weights
 from fiftyone_plugin.models.frozen_features import encoders
 from fiftyone_plugin.models.frozen_features.encoders import FrozenEncoder, load_encoder_network
+from fiftyone_plugin.models.frozen_features.head import FeatureHead, place_map
 from fiftyone_plugin.models.frozen_features.store import FeatureStore
 
 CPU = torch.device("cpu")
@@ -93,6 +94,23 @@ def test_the_folder_is_a_model_like_any_cross_validation(finished):
         load_segmenter(folder, flips=True)
     merged = load_segmenter(folder, num_classes=2, channel_map=[0, 1, 1], device="cpu")
     assert merged.predict([EXAMPLES[0].image], names=["street_0"])[0].shape == (2, 40, 52)
+
+
+def test_an_image_and_its_mirror_image_are_judged_alike(finished):
+    segmenter = load_segmenter(finished[0], device="cpu")
+    image = EXAMPLES[0].image
+    seen, turned = segmenter.predict([image, np.ascontiguousarray(image[:, ::-1])], names=["street_0", "street_0"])
+    assert torch.allclose(seen, turned.flip(2), atol=1e-5)
+
+
+def test_the_normalisation_of_features_is_part_of_the_weights():
+    mean, std = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 4.0, 0.5])
+    head = FeatureHead([3], 2, width=8, blocks=1, mean=mean, std=std)
+    plain = FeatureHead([3], 2, width=8, blocks=1)
+    plain.load_state_dict({**head.state_dict(), "mean": torch.zeros(3), "std": torch.ones(3)})
+    level = torch.randn(1, 3, 4, 5)
+    scaled = (level - mean[:, None, None]) / std[:, None, None]
+    assert torch.allclose(head([level], place_map(4, 5)[None]), plain([scaled], place_map(4, 5)[None]), atol=1e-5)
 
 
 def test_heads_without_blocks_learn_single_cells_of_enlarged_images(tmp_path):
