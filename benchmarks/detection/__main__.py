@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=list(SCENARIOS))
     parser.add_argument("--images", type=int, default=150, help="CamVid images to rank")
     parser.add_argument("--datasets", nargs="+", default=["camvid", "voc"])
+    parser.add_argument("--cleanlab", action=argparse.BooleanOptionalAction, default=True, help="compare with it")
     parser.add_argument("--json", type=Path, help="write the figures here, and go on from those that are there")
     options = parser.parse_args()
     if not (options.data / "camvid").is_dir():
@@ -83,7 +84,7 @@ def measure_camvid(options: argparse.Namespace, rows: dict) -> None:
             noisy = [row[0] for row in predictions.corrupted(collection, "mixture", seed)]
             weights = options.data / "weights" / "mobilenet_v2_imagenet.pth"
             probs = predictions.predictions_of(
-                collection, noisy, options.folder, "camvid", architecture, seed, weights=weights
+                collection, noisy, options.folder, "camvid", architecture, seed, weights=weights, wanted=ranked
             )
             for scenario in options.scenarios:
                 cases = predictions.corrupted(ranked, SCENARIOS[scenario], 1000 + seed)
@@ -91,7 +92,7 @@ def measure_camvid(options: argparse.Namespace, rows: dict) -> None:
                 changed = [np.zeros(case[0].shape, bool) if case[1] is None else case[1] for case in cases]
                 wrong = np.array([case[2] is not None for case in cases])
                 key = f"camvid/{scenario}/{architecture}/{seed}"
-                measure(options, rows, key, ranked, labels, changed, wrong, probs, with_cleanlab=True)
+                measure(options, rows, key, ranked, labels, changed, wrong, probs, with_cleanlab=options.cleanlab)
 
 
 def measure_voc(options: argparse.Namespace, rows: dict) -> None:
@@ -108,7 +109,7 @@ def measure_voc(options: argparse.Namespace, rows: dict) -> None:
     for architecture in options.architectures:
         models[architecture] = predictions.predictions_of(
             collection, labels, options.folder, "voc", architecture, 0,
-            weights=weights / "mobilenet_v2_imagenet.pth", epochs=8,
+            weights=weights / "mobilenet_v2_imagenet.pth", epochs=8, wanted=collection,
         )  # fmt: skip
     for name, probs in models.items():
         wrong = np.array(shares) > WRONG_SHARE
@@ -197,17 +198,27 @@ def print_tables(rows: dict) -> None:
     """Means and ranges over seeds and architectures."""
     console = Console(width=150)
     console.print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {len(rows)} runs")
+    models = defaultdict(dict)
+    for key, row in rows.items():
+        dataset, _, model, _ = key.split("/")
+        models[model if dataset == "camvid" else "VOC"][key] = row
+    for model, found in models.items():
+        print_model(console, model, found)
+
+
+def print_model(console: Console, title: str, rows: dict) -> None:
+    """The tables of one model, by scenario; those of VOC by model."""
     groups: dict[str, list[dict]] = defaultdict(list)
     for key, row in rows.items():
         dataset, scenario, model, _ = key.split("/")
-        groups[scenario if dataset == "camvid" else f"VOC, {model}"].append(row)
+        groups[scenario if dataset == "camvid" else model].append(row)
     for kind, measure_names in (
         ("images", ("AUPRC", "AUROC", "Lift@T")),
         ("regions", ("AP", "precision@50", "precision@100", "recall")),
         ("model", ("mean IoU", "wrong share, estimated", "wrong share, true", "rehearsed AUROC")),
     ):
         for name in measure_names:
-            table = Table(title=f"{kind}: {name}, mean (lowest to highest) over models and seeds")
+            table = Table(title=f"{title}: {kind}, {name}, mean (lowest to highest) over seeds")
             table.add_column("")
             for group in groups:
                 table.add_column(group, justify="right")

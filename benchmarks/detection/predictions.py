@@ -158,7 +158,7 @@ def predictions_of(
     seed: int,
     **given: object,
 ) -> Predictions | MeanPredictions:
-    """Predictions of one architecture, or the mean of several that are joined by a plus."""
+    """Predictions of one architecture, or the mean of several that are joined by a plus; as `trained_predictions`."""
     parts = tuple(
         trained_predictions(
             collection, labels, folder / f"{prefix}-{name}-{seed}", architecture=name, seed=seed, **given
@@ -173,12 +173,13 @@ def trained_predictions(
     labels: list[Mask],
     folder: Path,
     *,
+    wanted: Collection,
     architecture: str,
     weights: Path,
     seed: int,
     **training: object,
 ) -> Predictions:
-    """Cross-validate a model on noisy labels and keep its predictions of the images that it has not seen."""
+    """Cross-validate a model on noisy labels and keep what it says of `wanted`, each seen by the model blind to it."""
     done = folder / "predictions.json"
     if not done.exists():
         started = time.monotonic()
@@ -197,7 +198,7 @@ def trained_predictions(
             )
         segmenter = load_segmenter(folder / "models")
         (folder / "maps").mkdir(exist_ok=True)
-        for name, probs in track(_predict(segmenter, collection), architecture, len(collection.pictures)):
+        for name, probs in track(_predict(segmenter, wanted), architecture, len(wanted.pictures)):
             np.save(folder / "maps" / f"{name}.npy", probs.astype(np.float16))
         about = {"mean_iou": result.mean_iou, "accuracy": result.pixel_accuracy, "seconds": time.monotonic() - started}
         done.write_text(json.dumps({**about, **settings}))
