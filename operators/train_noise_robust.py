@@ -85,7 +85,7 @@ def _rule_input(inputs: types.Object) -> None:
         "background",
         default="auto",
         label="Background",
-        description="Class that stands for none of the others, by name or mask value. 'auto': mask value 0 if it is "
+        description="Class that stands for none of the others, by name or mask value. 'auto': the one that is "
         "called background or the like. 'none': there is none.",
     )
 

@@ -3,13 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
 
 from ...models.segmenters.class_names import MATCHED_BY
-from .classes import ClassMap
+from .classes import ClassMap, classes_of_field, list_classes
+from .scan import mask_targets_of
 
 ROWS_SHOWN: Final = 40
+
+
+def account_of(
+    samples: Any,
+    label_field: str,
+    seen: Mapping[int, int],
+    ignore_index: Any = "auto",
+    *,
+    targets: Mapping[int | str, str] | None = None,
+    otherwise: Mapping[int | str, str] | None = None,
+) -> ClassMap:
+    """The account of a label field, from which every job takes its classes.
+
+    Args:
+        samples: the dataset or view
+        label_field: its Segmentation field
+        seen: mask values that occur, each with the number of images it occurs in
+        ignore_index: as in `classes_of_field`
+        targets: instead of the field's own `mask_targets`; values that they do not name are ignored, but 0 is the
+            background
+        otherwise: names to use where the field has none
+
+    Returns:
+        the classes, still without channels
+
+    Raises:
+        LabelQualityError: if values occur that are no class, or fewer than two classes are left
+    """
+    if targets is None:
+        named = mask_targets_of(samples, label_field) or otherwise
+        return classes_of_field(named, seen, ignore_index, label_field)
+    known = {0, *list_classes(targets, {}, None).values}
+    seen = {value: count for value, count in seen.items() if value in known}
+    return replace(classes_of_field(targets, seen, ignore_index, label_field), only_listed=True)
+
+
+def own_channels(classes: ClassMap) -> ClassMap:
+    """The account of a model that is trained on these labels: each class has the channel of its place.
+
+    Args:
+        classes: of the label field
+
+    Returns:
+        the same with channels
+
+    Example:
+        >>> [row.channel for row in class_rows(own_channels(ClassMap((3, 7), ("sky", "car"), frozenset())))]
+        ['0', '1']
+    """
+    places = tuple((index,) for index in range(len(classes)))
+    return replace(classes, channels=places, how=("trained",) * len(classes))
 
 
 @dataclass(frozen=True)
@@ -64,11 +116,23 @@ def _channels(classes: ClassMap, index: int) -> str:
     return ", ".join(f"{channel} {names[channel]}" if names else str(channel) for channel in classes.channels[index])
 
 
-def class_table(rows: Sequence[ClassRow]) -> list[str]:
+def recorded_rows(classes: ClassMap) -> list[dict[str, str]]:
+    """The account as a run keeps it, in plain values.
+
+    Args:
+        classes: with or without channels
+
+    Returns:
+        the rows of `class_rows`
+    """
+    return [asdict(row) for row in class_rows(classes)]
+
+
+def class_table(rows: Sequence[ClassRow | Mapping[str, str]]) -> list[str]:
     """The account in markdown, as reports and forms show it.
 
     Args:
-        rows: of `class_rows`
+        rows: of `class_rows`, or as a run keeps them
 
     Returns:
         lines; none if there are no rows
@@ -76,15 +140,26 @@ def class_table(rows: Sequence[ClassRow]) -> list[str]:
     Example:
         >>> class_table([ClassRow("1", "car", "7 car", "equal names")])[-1]
         '| 1 | car | 7 car | equal names |'
+        >>> class_table([{"value": "1", "name": "car", "channel": "", "found": ""}])[1:]
+        ['| mask value | class |', '|---|---|', '| 1 | car |']
     """
-    if not rows:
+    found = [row if isinstance(row, ClassRow) else ClassRow(**row) for row in rows]
+    if not found:
         return []
-    judged, free = [row for row in rows if row.value], [row for row in rows if not row.value]
-    head = ["", "| mask value | class | channel | how |", "|---|---|---|---|"]
-    lines = [f"| {row.value} | {row.name} | {row.channel} | {row.found} |" for row in judged[:ROWS_SHOWN]]
-    more = [f"| ... | and {len(judged) - ROWS_SHOWN} more | | |"] if len(judged) > ROWS_SHOWN else []
+    judged, free = [row for row in found if row.value], [row for row in found if not row.value]
+    wanted = [True, True, any(row.channel for row in found), any(row.found for row in found)]
+    lines = [["mask value", "class", "channel", "how"], ["---"] * 4]
+    lines += [[row.value, row.name, row.channel, row.found] for row in judged[:ROWS_SHOWN]]
+    lines += [["...", f"and {len(judged) - ROWS_SHOWN} more", "", ""]] if len(judged) > ROWS_SHOWN else []
+    table = [_table_line([cell for cell, shown in zip(line, wanted, strict=True) if shown]) for line in lines]
     others = ", ".join(row.channel or row.name for row in free[:ROWS_SHOWN])
-    return [*head, *lines, *more, *(["", f"Channels without a class in the labels: {others}"] if others else [])]
+    return ["", *table, *(["", f"Channels without a class in the labels: {others}"] if others else [])]
+
+
+def _table_line(cells: Sequence[str]) -> str:
+    if cells[0] == "---":
+        return f"|{'|'.join(cells)}|"
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
 def corrected_mapping(classes: ClassMap, moved: Mapping[int, int]) -> dict[int | str, str]:

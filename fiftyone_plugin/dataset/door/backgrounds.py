@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...errors import LabelQualityError
+from ...models.segmenters.class_names import concept, plain_name
 from .classes import ClassMap
 
-BACKGROUND_NAMES = frozenset({"background", "_background_", "bg", "none", "nothing", "unlabeled", "unlabelled"})
-"""Names of mask value 0 that mean "none of the classes": always correctable, and guarded from taking over."""
+NOTHING: Final = frozenset({"none", "nothing"})
+"""Further names, as `plain_name` writes them, of a class that stands for none of the others."""
 
 
 def background_class(classes: ClassMap, background: int | str | None = "auto") -> int | None:
@@ -14,8 +17,8 @@ def background_class(classes: ClassMap, background: int | str | None = "auto") -
 
     Args:
         classes: of the label field
-        background: its name or mask value; None = there is none; "auto" = mask value 0 if its name is one of
-            `BACKGROUND_NAMES`
+        background: its name or mask value; None = there is none; "auto" = the class that is called
+            background, none or the like, mask value 0 first
 
     Returns:
         class index, or None
@@ -26,14 +29,14 @@ def background_class(classes: ClassMap, background: int | str | None = "auto") -
     Example:
         >>> background_class(ClassMap((0, 1), ("sky", "car"), frozenset())) is None
         True
-        >>> background_class(ClassMap((0, 1), ("Background", "car"), frozenset()))
+        >>> background_class(ClassMap((0, 1), ("__Background__", "car"), frozenset()))
         0
     """
     if background is None:
         return None
     if background == "auto":
-        is_background = 0 in classes.values and classes.names[classes.values.index(0)].lower() in BACKGROUND_NAMES
-        return classes.values.index(0) if is_background else None
+        called = [value for value, name in classes.value_names.items() if _is_nothing(name)]
+        return classes.values.index(min(called)) if called else None
     if background in classes.names:
         return classes.names.index(str(background))
     value = int(background) if str(background).lstrip("-").isdigit() else None
@@ -43,3 +46,7 @@ def background_class(classes: ClassMap, background: int | str | None = "auto") -
             f"{classes.value_list()}, but got {background!r}"
         )
     return classes.values.index(value)
+
+
+def _is_nothing(name: str) -> bool:
+    return concept(name) == concept("background") or plain_name(name) in NOTHING

@@ -134,6 +134,25 @@ class ClassMap:
             for value, name in zip(self.values, self.names, strict=True)
         )
 
+    @property
+    def value_names(self) -> dict[int, str]:
+        """Mask value to name, of the classes that the labels have."""
+        return {value: name for value, name in zip(self.values, self.names, strict=True) if value is not None}
+
+    @property
+    def targets(self) -> dict[int | str, str]:
+        """The classes as `mask_targets` of FiftyOne, with ignored ones that have a name: value or hex colour to name.
+
+        Example:
+            >>> ClassMap((0, 0xFF0000), ("background", "car"), frozenset(), rgb=True).targets
+            {'#000000': 'background', '#ff0000': 'car'}
+        """
+        named = zip(self.values, self.listed_names, strict=True)
+        own = {value: name for value, name in named if value is not None}
+        own |= {value: self.listed_names[index] for value, index in self.further}
+        own |= {value: name for value, name, _ in self.reasons if name and value not in own}
+        return {_format(value, True) if self.rgb else value: name for value, name in own.items()}
+
     def format_values(self, values: Sequence[int]) -> str:
         """Write mask values as the user knows them: integers, or hex colours."""
         return ", ".join(_format(value, self.rgb) for value in values)
@@ -275,15 +294,17 @@ def _ignored_values(
         binary = not named and 255 in seen and set(seen) <= {0, 255}
         return void if rgb or 255 in named or binary else void | {255: "255 without a name"}
     entries = [ignore_index] if isinstance(ignore_index, int | str) else list(ignore_index)
-    return {_ignored_value(entry, named): "`ignore_index`" for entry in entries}
+    return {value: "`ignore_index`" for entry in entries for value in _values_meant(entry, named)}
 
 
-def _ignored_value(entry: int | str, named: Mapping[int, str]) -> int:
-    for value, name in named.items():
-        if str(entry) == name:
-            return value
+def _values_meant(entry: int | str, named: Mapping[int, str]) -> list[int]:
+    """The mask values that a number or a name stands for; a number is never a name."""
+    if isinstance(entry, str):
+        for spelt in (str, plain_name):
+            if found := [value for value, name in named.items() if spelt(name) == spelt(entry)]:
+                return found
     try:
-        return _as_value(entry)
+        return [_as_value(entry)]
     except ValueError:
         raise LabelQualityError(
             f"Expected `ignore_index` to be a mask value or one of the classes {sorted(named.values())}, "

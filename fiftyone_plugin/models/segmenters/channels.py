@@ -88,13 +88,12 @@ class ChannelMap:
         return torch.where(mass > 1e-6, summed / mass.clamp(min=1e-6), equal)
 
 
-def sum_channels(probabilities: Any, channels: Sequence[Sequence[int]], *, from_logits: bool = False) -> Any:
+def sum_channels(probabilities: Any, channels: Sequence[Sequence[int]]) -> Any:
     """Give the probabilities of classes that several channels predict.
 
     Args:
         probabilities: (C, H, W) array or tensor of channels
         channels: those of each class
-        from_logits: whether it holds logits, whose sum is that of the probabilities that they stand for
 
     Returns:
         (K, H, W) of the classes, of the same kind
@@ -105,5 +104,5 @@ def sum_channels(probabilities: Any, channels: Sequence[Sequence[int]], *, from_
     """
     given = probabilities if isinstance(probabilities, torch.Tensor) else torch.from_numpy(np.asarray(probabilities))
     parts = [given[list(one)] for one in channels]
-    summed = torch.stack([part.logsumexp(0) if from_logits else part.sum(0) for part in parts])
+    summed = torch.stack([part.sum(0) for part in parts])
     return summed if isinstance(probabilities, torch.Tensor) else summed.numpy()

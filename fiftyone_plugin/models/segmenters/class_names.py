@@ -46,6 +46,7 @@ MATCHED_BY: Final = {
     "value": "the channel is named after the mask value",
     "order": "as many channels as classes, in the order of the mask values",
     "number": "channel number = mask value",
+    "trained": "the model is trained on these labels",
     "": "no channel",
 }
 """How a class found its channel."""

@@ -203,8 +203,7 @@ def _code_of(answer: Answer) -> str:
 
 
 def _answers(run: CorrectionRun, sample_id: str, found: Sequence[check_up.Repair], digest: str) -> dict[str, Answer]:
-    classes = run.classes()
-    name_of = {value: name for value, name in zip(classes.values, classes.names, strict=True) if value is not None}
+    name_of = run.classes().value_names
     rows = {}
     for repair in found:
         bbox, mask = tight(repair.mask)

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ...dataset.door.classes import ClassMap, classes_of_field
+from ...dataset.door.account import account_of
+from ...dataset.door.classes import ClassMap
 from ...dataset.door.masks import MaskReading, mask_digest, read_mask, read_mask_file, reading_of
 from ...dataset.door.scan import file_stamp, mask_targets_of
 from ...dataset.fields.queries import CorrectionFields, StoredQuery
@@ -52,9 +53,9 @@ class CorrectionRun:
         summary = self.record.summary
         planned = {int(value): name for value, name in zip(summary["values"], summary["classes"], strict=True)}
         ignored = [int(value) for value in summary["ignored"]]
-        targets = mask_targets_of(self.dataset, self.label_field)
-        named: Mapping[int | str, str] = targets or dict(planned.items())
-        return classes_of_field(named, dict.fromkeys(planned, 1), ignored or None, self.label_field)
+        seen: dict[int, int] = dict.fromkeys(planned, 1)
+        otherwise: dict[int | str, str] = dict(planned.items())
+        return account_of(self.dataset, self.label_field, seen, ignored or None, otherwise=otherwise)
 
     def as_named_now(self, query: StoredQuery) -> StoredQuery:
         """A query with the names that its classes have now, also where they got others since it was planned."""
@@ -63,8 +64,7 @@ class CorrectionRun:
             planned = dict(zip(summary["classes"], summary["values"], strict=True))
             names = (query.given, query.suggested, *query.alternatives)
             query = replace(query, values=tuple(planned.get(name) for name in names))
-        named = zip(classes.values, classes.names, strict=True)
-        return query.named({value: name for value, name in named if value is not None})
+        return query.named(classes.value_names)
 
     @property
     def reading(self) -> MaskReading:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...dataset.door.classes import ClassMap, classes_of_field
-from ...dataset.door.scan import LabelledImage, LabelScan, mask_targets_of, require_label_field, scan_labels
+from ...dataset.door.account import account_of, recorded_rows
+from ...dataset.door.classes import ClassMap
+from ...dataset.door.scan import LabelledImage, LabelScan, require_label_field, scan_labels
 from ...dataset.fields import appearance, queries, schema
 from ...dataset.fields.queries import CorrectionFields
 from ...dataset.journals import answers as answer_log
@@ -57,7 +58,7 @@ def begin_correction(
     with claim(dataset, names.run) as held:
         watched = held.watched(progress)
         scan = scan_labels(samples, label_field, progress=watched)
-        classes = classes_of_field(mask_targets_of(samples, label_field), scan.values, ignore_index, label_field)
+        classes = account_of(samples, label_field, scan.values, ignore_index)
         run = begin(dataset, label_field, scan, classes, output_dir=output_dir, on_edited=on_edited)
         keep(run)
         write_all(run, scan.images, watched)
@@ -136,9 +137,12 @@ def begin(
         kept, parameters = {"round": max((answer.round for answer in found), default=0)}, {}
     ignored = {int(value) for value in classes.ignored}
     before = {value: name for value, name in _named(kept).items() if value not in ignored}
-    named = before | {int(v): name for v, name in zip(classes.values, classes.names, strict=True) if v is not None}
+    named = before | {int(value): name for value, name in classes.value_names.items()}
     ignored |= _written(named, ignored, classes.rgb)
-    summary = kept | {"classes": list(named.values()), "values": list(named), "ignored": sorted(ignored)}
+    summary = kept | {
+        "classes": list(named.values()), "values": list(named), "ignored": sorted(ignored),
+        "class_rows": recorded_rows(classes),
+    }  # fmt: skip
     record = run_records.RunRecord(
         names.run, run_records.CORRECTION, label_field, parameters, [names.queries, names.corrected],
         output_dir=str(folder), summary=summary, finished=begun,
@@ -221,14 +225,12 @@ def write_all(run: CorrectionRun, images: Sequence[LabelledImage], progress: Pro
         images: which
         progress: told how many are done
     """
-    targets = mask_targets_of(run.dataset, run.label_field)
+    classes = run.classes()
     text = f"`{run.label_field}` with the answers to correction queries painted onto it"
     queries.declare_queries(run.dataset, run.fields.queries)
-    schema.declare_segmentation(run.dataset, run.fields.corrected, text, targets)
+    schema.declare_segmentation(run.dataset, run.fields.corrected, text, classes.targets)
     for done, image in enumerate(images, start=1):
         derive(run, image.sample_id, image.digest)
         progress(done, len(images), "writing corrected labels")
-    classes = run.classes()
-    values = {value: name for value, name in zip(classes.values, classes.names, strict=True) if value is not None}
     if not classes.rgb:
-        appearance.color_classes(run.dataset, [run.label_field, run.fields.corrected], values)
+        appearance.color_classes(run.dataset, [run.label_field, run.fields.corrected], classes.value_names)

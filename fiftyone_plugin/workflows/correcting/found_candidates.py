@@ -21,14 +21,19 @@ class Found:
         candidates: of each image
         asked: (n,) bool of each image
         answers: answers that people gave, by sample id
-        labelled: pixels that have a class
+        confusion: (K, K) pixels that have a class, given x predicted
     """
 
     images: list[LabelledImage]
     candidates: list[Candidates]
     asked: list[np.ndarray]
     answers: dict[str, list[Answer]]
-    labelled: int
+    confusion: np.ndarray
+
+    @property
+    def labelled(self) -> int:
+        """Pixels that have a class."""
+        return int(self.confusion.sum())
 
     @property
     def num_answered(self) -> int:

@@ -260,7 +260,7 @@ def _objects(run: CorrectionRun, classes: ClassMap, sample_id: str, values: np.n
     from scipy.ndimage import find_objects
 
     height, width = values.shape
-    name_of = {value: name for value, name in zip(classes.values, classes.names, strict=True) if value}
+    name_of = {value: name for value, name in classes.value_names.items() if value}
     ignored = ~np.isin(values, list(name_of))
     parts = connected_parts(np.ones(values.shape, np.int32), values.astype(np.int64))
     parts = np.where(ignored, 0, parts)
@@ -386,7 +386,7 @@ def _edits(
             f"{now.shape} now; run `begin_hand_edits` again"
         )
     raw = run.read_label(sample_id)
-    name_of = {value: name for value, name in zip(classes.values, classes.names, strict=True) if value is not None}
+    name_of = classes.value_names
     rows = []
     for value in np.unique(drawn[drawn != values]).tolist():
         changed = (drawn == value) & (drawn != values)

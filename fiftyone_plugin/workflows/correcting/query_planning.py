@@ -18,6 +18,7 @@ from ...correction.questions.acquisition import ACQUISITIONS, acquisition_values
 from ...correction.questions.candidates import Candidates, find_candidates
 from ...correction.questions.expansion import expand
 from ...correction.superpixels.methods import add_missed_objects, fill_gaps, image_superpixels, split_by_label
+from ...dataset.door.account import class_table, recorded_rows
 from ...dataset.door.classes import ClassMap
 from ...dataset.door.masks import read_mask_file, resize_nearest
 from ...dataset.door.scan import LabelledImage, require_label_field, scan_labels
@@ -36,6 +37,7 @@ from ...progress import Progress, terminal_bar
 from ...quality.records.arrays_file import write_arrays
 from ...written_files import is_whole
 from ..checking.first_look import first_look
+from ..scoring.scoring_warnings import swapped_table
 from ..scoring.sources import ProbabilitySource, open_source, settle_classes
 from .correction_run import CorrectionRun
 from .correction_start import begin, keep, next_round, require_correctable, write_all
@@ -67,6 +69,7 @@ class PlanReport:
         skipped: (sample id, file, reason) of images that cannot be asked about
         seconds: time taken
         warnings: what the user should know
+        class_rows: the account of classes: mask value, name, channel and how it was found
     """
 
     label_field: str
@@ -83,6 +86,7 @@ class PlanReport:
     skipped: list[tuple[str, str, str]]
     seconds: float
     warnings: list[str] = field(default_factory=list)
+    class_rows: list[dict[str, str]] = field(default_factory=list)
 
     def markdown(self) -> str:
         """The report as a person reads it."""
@@ -103,6 +107,7 @@ class PlanReport:
         if self.skipped:
             _, filepath, reason = self.skipped[0]
             lines.append(f"- **{len(self.skipped):,} images were left out**, for instance {filepath}: {reason}")
+        lines += class_table(self.class_rows)
         return "\n".join(lines)
 
 
@@ -225,16 +230,23 @@ def _run(samples: Any, plan: QueryPlan, source: ProbabilitySource, progress: Pro
         acquisition=ACQUISITIONS[plan.acquisition],
         skipped=skipped,
         seconds=round(time.monotonic() - started, 2),
-        warnings=[*_warnings(source, images, chosen, plan), *faults],
+        warnings=[*_warnings(source, images, chosen, plan, found.confusion, classes), *faults],
+        class_rows=recorded_rows(classes),
     )
     _finish(run, plan, source, report, found)
     return report
 
 
 def _warnings(
-    source: ProbabilitySource, images: Sequence[LabelledImage], chosen: Sequence[Any], plan: QueryPlan
+    source: ProbabilitySource,
+    images: Sequence[LabelledImage],
+    chosen: Sequence[Any],
+    plan: QueryPlan,
+    confusion: np.ndarray,
+    classes: ClassMap,
 ) -> list[str]:
-    found = []
+    swapped = swapped_table(confusion, classes, "plan again")
+    found = [swapped] if swapped else []
     trained = source.seen_in_training(images)
     if trained:
         found.append(
@@ -269,7 +281,7 @@ def _finish(run: CorrectionRun, plan: QueryPlan, source: ProbabilitySource, repo
         {"source": source.description, "budget": plan.budget, "seed": plan.seed,
          **{name: getattr(plan, name) for name in REMEMBERED}},
         run.record.fields, output_dir=str(run.folder),
-        summary=summary | {"rounds": history, "report": report.markdown()},
+        summary=summary | {"rounds": history, "class_rows": report.class_rows, "report": report.markdown()},
     )  # fmt: skip
     run_records.register_run(run.dataset, record)
 
@@ -284,7 +296,9 @@ class _Stage:
         self._run, self._plan, self._classes = run, plan, classes
         cut = (plan.superpixels, plan.superpixel_method, plan.superpixel_size)
         self._source_state = source.state
-        self._how = repr((source.description, *cut, plan.expansion, plan.similarity, plan.missed_objects, classes))
+        self._how = repr(
+            (source.description, *cut, plan.expansion, plan.similarity, plan.missed_objects, classes, "pairs")
+        )
         self._answers: dict[str, list[Answer]] = defaultdict(list)
         counting = answer_log.answers_that_count(answer_log.read_answers(run.dataset, run.label_field))
         for answer in counting:
@@ -314,9 +328,10 @@ class _Stage:
         path = self._path(image)
         return is_whole(path) and is_whole(path.with_suffix(".segments.npz"))
 
-    def _num_labelled(self, image: LabelledImage) -> int:
+    def _pairs(self, image: LabelledImage) -> np.ndarray:
+        """(n, 3) given class, predicted class, pixels."""
         with np.load(self._path(image).with_suffix(".segments.npz")) as arrays:
-            return int(arrays["labelled"])
+            return arrays["pairs"]
 
     def labels(self, image: LabelledImage) -> np.ndarray:
         """Class indices of the label as people have corrected it."""
@@ -351,7 +366,7 @@ class _Stage:
         for old in path.parent.glob(f"{image.sample_id}-*"):
             old.unlink(missing_ok=True)
         parts = self._parts(labels, probabilities, segments, found)
-        arrays = {"segments": segments, "part": parts, "labelled": np.array((labels >= 0).sum())}
+        arrays = {"segments": segments, "part": parts, "pairs": _given_and_predicted(labels, probabilities)}
         write_arrays(path.with_suffix(".segments.npz"), arrays)
         found.save(path)
 
@@ -393,7 +408,8 @@ class _Stage:
 
     def load(self, images: Sequence[LabelledImage]) -> Found:
         """Read the candidates of all images."""
-        candidates, asked, labelled = [], [], 0
+        candidates, asked = [], []
+        confusion = np.zeros((len(self._classes),) * 2, np.int64)
         people: dict[str, list[Answer]] = {}
         for image in images:
             one = Candidates.load(self._path(image))
@@ -401,8 +417,9 @@ class _Stage:
             people[image.sample_id] = given
             candidates.append(one)
             asked.append(_asked(one, self.segments(image), given) if given else np.zeros(len(one), bool))
-            labelled += self._num_labelled(image)
-        return Found(list(images), candidates, asked, people, labelled)
+            given_class, predicted, pixels = self._pairs(image).T
+            np.add.at(confusion, (given_class, predicted), pixels)
+        return Found(list(images), candidates, asked, people, confusion)
 
     def write(self, images: Sequence[LabelledImage], found: Found, chosen: Sequence[Any], progress: Progress) -> int:
         """Write the chosen questions, and take the old pending ones away.
@@ -456,6 +473,19 @@ class _Stage:
             round_number=round_number,
             value_of=dict(zip(self._classes.names, self._classes.values, strict=True)),
         )
+
+
+def _given_and_predicted(labels: np.ndarray, probabilities: Any) -> np.ndarray:
+    """(n, 3) given class, predicted class and pixels; a prediction of nothing, as hard masks have, counts as given."""
+    valid, size = labels >= 0, len(probabilities)
+    predicted, first = (
+        np.asarray(one.cpu() if hasattr(one, "cpu") else one)[valid]
+        for one in (probabilities.argmax(0), probabilities[0])
+    )
+    given = labels[valid].astype(np.int64)
+    counts = np.bincount(given * size + np.where(np.isnan(first), given, predicted), minlength=size**2)
+    pairs = np.flatnonzero(counts)
+    return np.stack([pairs // size, pairs % size, counts[pairs]], axis=1)
 
 
 def _change_time(path: str | None) -> int:

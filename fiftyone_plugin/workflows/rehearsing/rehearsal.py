@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...dataset.door.account import account_of, class_table, recorded_rows
 from ...dataset.door.backgrounds import background_class
-from ...dataset.door.classes import ClassMap, classes_of_field
+from ...dataset.door.classes import ClassMap
 from ...dataset.door.mask_forms import encode_mask
-from ...dataset.door.scan import LabelScan, mask_reader, mask_targets_of, require_label_field, scan_labels
+from ...dataset.door.scan import LabelScan, mask_reader, require_label_field, scan_labels
 from ...dataset.fields import appearance
 from ...dataset.fields import schema as sample_fields
 from ...dataset.runs import files, run_records
@@ -35,6 +36,7 @@ class InjectionReport:
         num_images: images in the new field
         kinds: error kind to number of images
         skipped: (sample id, file, reason) of samples that are not in the new field
+        class_rows: the account of classes: mask value, name, what is left out and why
     """
 
     key: str
@@ -43,6 +45,7 @@ class InjectionReport:
     num_images: int
     kinds: dict[str, int]
     skipped: list[tuple[str, str, str]]
+    class_rows: list[dict[str, str]] = field(default_factory=list)
 
     def markdown(self) -> str:
         """The report as a person reads it."""
@@ -52,6 +55,7 @@ class InjectionReport:
             f"**{total} of {self.num_images} images** have one known error now, in `{self.into}` ({listed}); "
             f"the kind is in `{self.error_field}`. The given labels are as they were.",
             f"- next: train and score on `{self.into}`, then see whether these images come out on top",
+            *class_table(self.class_rows),
         ]
         return "\n".join(lines)
 
@@ -86,7 +90,7 @@ def inject_label_errors(
             latter with a `fraction` of 1 are the noise of ADELE's SegTHOR experiment
         seed: decides which images, which errors and where
         background: class that objects stand on, for outline kinds, by name or mask value; None = the classes that fill
-            a tenth of an image and more; "auto" = mask value 0 if it is called background or the like, otherwise None
+            a tenth of an image and more; "auto" = the class that is called background or the like
         outline_steps: numbers of erosions or dilations to choose from, for outline kinds
         outline_area: pixels that a class has at the scale at which it is eroded or dilated
         key: name of the run
@@ -117,16 +121,13 @@ def inject_label_errors(
 
     def run(report: Progress) -> InjectionReport:
         scan = scan_labels(samples, label_field, progress=report)
-        targets = mask_targets_of(samples, label_field)
-        classes = classes_of_field(targets, scan.values, ignore_index, label_field)
+        classes = account_of(samples, label_field, scan.values, ignore_index)
         planned = run_records.RunRecord(key, run_records.REHEARSAL, label_field, parameters, [into, error_field])
         fingerprint = {"label_field": label_field, **parameters}
         with write_run(dataset, planned, base, fingerprint, overwrite=overwrite) as writing:
-            return inject(scan, targets, classes, writing, writing.watched(report))
+            return inject(scan, classes, writing, writing.watched(report))
 
-    def inject(
-        scan: LabelScan, targets: Mapping[Any, str], classes: ClassMap, writing: RunWriting, report: Progress
-    ) -> InjectionReport:
+    def inject(scan: LabelScan, classes: ClassMap, writing: RunWriting, report: Progress) -> InjectionReport:
         read = mask_reader(samples, label_field)
         plan = _plan(len(scan.images), fraction, wanted, seed)
         index = background_class(classes, background)
@@ -147,17 +148,14 @@ def inject_label_errors(
             paths[image.sample_id] = str(path)
             report(number, len(scan.images), "injecting errors")
         writing.replace_results([])
-        names: dict[Any, str] = dict(targets or zip(classes.values, classes.names, strict=True))
         text = f"`{label_field}` with known errors, for a rehearsal"
-        sample_fields.write_segmentations(dataset, into, paths, text, names)
+        sample_fields.write_segmentations(dataset, into, paths, text, classes.targets)
         sample_fields.write_strings(dataset, error_field, errors, "Kind of the injected error; empty = label as it was")
         if not classes.rgb:
-            values = {
-                value: name for value, name in zip(classes.values, classes.names, strict=True) if value is not None
-            }
-            appearance.color_classes(dataset, [label_field, into], values)
+            appearance.color_classes(dataset, [label_field, into], classes.value_names)
         skipped = [(skip.sample_id, skip.filepath, skip.reason) for skip in scan.skipped]
-        result = InjectionReport(key, into, error_field, len(paths), dict(Counter(errors.values())), skipped)
+        rows = recorded_rows(classes)
+        result = InjectionReport(key, into, error_field, len(paths), dict(Counter(errors.values())), skipped, rows)
         writing.finish(
             run_records.RunRecord(
                 key=key,
@@ -166,7 +164,7 @@ def inject_label_errors(
                 parameters=parameters,
                 fields=[into, error_field],
                 output_dir=str(writing.path),
-                summary={"kinds": result.kinds, "num_images": result.num_images},
+                summary={"kinds": result.kinds, "num_images": result.num_images, "class_rows": rows},
             ),
         )
         return result

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ... import quality
-from ...dataset.door.classes import IGNORED, classes_of_field
+from ...dataset.door.account import account_of
+from ...dataset.door.classes import IGNORED
 from ...dataset.door.masks import is_rgb, read_mask, reading_of
 from ...dataset.door.scan import mask_reader, mask_targets_of, mask_values_in, require_label_field, scan_labels
 from ...dataset.fields import schema
@@ -157,9 +158,9 @@ def _agreement_of_frames(
             labels.update(mask_values_in(masks[0], targets[0]))
             others.update(mask_values_in(masks[1], targets[1]))
     source = MaskSource(lambda sample_id: np.empty((0, 0), np.uint8), f"masks:{predictions}", own, dict(others))
-    seen = {} if mask_targets is not None else dict(labels) if of_labels else source.values_beside(labels)
-    classes = classes_of_field(of_labels, seen, ignore_index, label_field)
-    classes = source.settle(replace(classes, only_listed=mask_targets is not None), None, "error")
+    seen = dict(labels) if of_labels else source.values_beside(labels)
+    classes = account_of(samples, label_field, seen, ignore_index, targets=mask_targets)
+    classes = source.settle(classes, None, "error")
     second = source.classes or classes
     rows: dict[str, list[tuple[float | None, int | None, float | None]]] = defaultdict(list)
     for sample_id, _, masks in _frame_masks(samples, label_field, predictions, targets):

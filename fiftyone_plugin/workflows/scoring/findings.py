@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ... import quality
-from ...dataset.door.account import class_rows
+from ...dataset.door.account import recorded_rows
 from ...dataset.door.classes import ClassMap
 from ...dataset.door.scan import LabelledImage, SkippedSample
 from .issue_regions import RegionFindings
@@ -136,7 +136,7 @@ def report_findings(
         seconds=0.0,
         class_pixels=findings.class_pixels(classes),
         num_pixels=int(findings.totals.num_valid),
-        class_rows=[asdict(row) for row in class_rows(classes)],
+        class_rows=recorded_rows(classes),
     )
     return report if regions is None else _with_judgement(_with_regions(report, regions), findings.judge)
 

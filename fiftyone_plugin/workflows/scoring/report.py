@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ...dataset.door.account import ClassRow, class_table
+from ...dataset.door.account import class_table
 from ...dataset.runs import run_records
 from ...errors import LabelQualityError
 
@@ -137,7 +137,7 @@ class ScoringReport:
             first = "; ".join(f"{path}: {reason}" for _, path, reason in self.skipped[:3])
             lines.append(f"- {len(self.skipped):,} samples were left out: {first}")
         lines.append(f"- sort or filter by `{self.key}` (low = probably wrong); worst images: view `{self.views[0]}`")
-        lines += class_table([ClassRow(**row) for row in self.class_rows])
+        lines += class_table(self.class_rows)
         return "\n".join(lines)
 
     def _wrong_share_line(self, share: float) -> str:

@@ -122,8 +122,7 @@ def _versions() -> dict[str, str]:
 def _show(dataset: Any, plan: ScoringPlan, classes: ClassMap, report: ScoringReport, sample_ids: Sequence[str]) -> None:
     names = plan.fields
     if not classes.rgb:
-        values = {value: name for value, name in zip(classes.values, classes.names, strict=True) if value is not None}
-        appearance.color_classes(dataset, [plan.label_field], values)
+        appearance.color_classes(dataset, [plan.label_field], classes.value_names)
     appearance.color_issues(dataset, names.issues, names.map)
     appearance.color_regions(dataset, names.regions)
     # The photo under the flagged pixels says more than the label, which would cover both.

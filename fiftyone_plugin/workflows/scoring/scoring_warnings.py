@@ -41,7 +41,7 @@ def finding_warnings(
             f"The model was trained on {seen} of these {len(images)} images, so their scores are too good; "
             "pass the folder of the whole cross-validation instead of one fold's"
         )
-    if swapped := _swapped(findings, classes):
+    if swapped := swapped_table(findings.confusion, classes, "score again", ", overwrite=True"):
         warnings.append(swapped)
     if findings.suspicion:
         warnings.append(findings.suspicion)
@@ -61,17 +61,32 @@ def finding_warnings(
     return warnings
 
 
-def _swapped(findings: Findings, classes: ClassMap) -> str | None:
-    """Whether the channels of some classes seem to be those of others, and what to pass instead."""
+def swapped_table(confusion: np.ndarray, classes: ClassMap, call: str, further: str = "") -> str | None:
+    """Whether the channels of some classes seem to be those of others, and what to pass instead.
+
+    Args:
+        confusion: (K, K) labelled pixels, given x predicted
+        classes: with their channels
+        call: what to do then, such as "score again"
+        further: more arguments of that call
+
+    Returns:
+        a sentence; None where the table of classes seems right
+
+    Example:
+        >>> classes = ClassMap((0, 1), ("a", "b"), frozenset(), channels=((0,), (1,)), how=("order", "order"))
+        >>> swapped_table(np.array([[9, 991], [995, 5]]), classes, "plan again")[-31:]
+        "class_mapping={1: 'a', 0: 'b'}`"
+    """
     by_number = {index for index, how in enumerate(classes.how) if how in ("order", "number")}
     unused = {index for index, value in enumerate(classes.values) if value is None} if by_number else set()
-    moved = quality.swapped_classes(findings.confusion, unused)
+    moved = quality.swapped_classes(confusion, unused)
     if not moved:
         return None
     names = [f"{classes.names[given]} as {classes.names[predicted]}" for given, predicted in moved.items()]
     return (
         f"The table of classes seems to be shifted or swapped: the model predicts {', '.join(names[:8])}; if the "
-        f"labels are right, score again with `class_mapping={corrected_mapping(classes, moved)}` and `overwrite=True`"
+        f"labels are right, {call} with `class_mapping={corrected_mapping(classes, moved)}{further}`"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
@@ -13,11 +13,11 @@ from uuid import uuid4
 import numpy as np
 
 from ... import models, quality
+from ...dataset.door.account import account_of
 from ...dataset.door.classes import (
     IGNORED,
     ClassMap,
     background_value,
-    classes_of_field,
     list_classes,
     match_channels,
     parse_mapping,
@@ -558,13 +558,11 @@ class ClassSource:
         source: of the probabilities of the channels
         classes: with the channels of each
         num_channels: of the source
-        from_logits: whether the source gives logits
     """
 
     source: ProbabilitySource
     classes: ClassMap
     num_channels: int
-    from_logits: bool = False
 
     @property
     def description(self) -> str:
@@ -582,7 +580,7 @@ class ClassSource:
             yield image, result if isinstance(result, Exception) else self._of_classes(image, result)
 
     def _of_classes(self, image: LabelledImage, result: Any) -> Any:
-        found = with_background(result, self.from_logits)
+        found = with_background(result)
         if found.shape[0] != self.num_channels:
             return LabelQualityError(
                 f"Expected {self.num_channels} classes as for the other images, but got {int(found.shape[0])} for "
@@ -590,7 +588,7 @@ class ClassSource:
             )
         if self.classes.channels == tuple((channel,) for channel in range(self.num_channels)):
             return found
-        return models.sum_channels(found, self.classes.channels, from_logits=self.from_logits)
+        return models.sum_channels(found, self.classes.channels)
 
     def state(self, image: LabelledImage) -> str:
         """As the source says."""
@@ -615,7 +613,6 @@ def settle_classes(
     ignore_index: Any = "auto",
     class_mapping: Mapping[int | str, int | str] | None = None,
     unmatched: str = "error",
-    from_logits: bool = False,
 ) -> tuple[ClassMap, ProbabilitySource]:
     """Settle once which mask value is which class, and which channel of the source predicts it.
 
@@ -628,7 +625,6 @@ def settle_classes(
         ignore_index: mask value(s) or class name(s) that count for nothing
         class_mapping: channel number or name to mask value or class name
         unmatched: what to do about classes without a channel: "error", or "ignore" their pixels
-        from_logits: whether the source gives logits
 
     Returns:
         the classes in the order of their channels, and the source of their probabilities
@@ -639,20 +635,17 @@ def settle_classes(
     class_mapping = parse_mapping(class_mapping)
     named = mask_targets_of(samples, label_field) if targets is None else targets
     seen = source.values_beside(scan.values) if isinstance(source, MaskSource) and not named else scan.values
-    if targets is not None:
-        known = list_classes(targets, {}, None).values
-        seen = {value: count for value, count in seen.items() if value in known}
-    classes = replace(classes_of_field(named, seen, ignore_index, label_field), only_listed=targets is not None)
+    classes = account_of(samples, label_field, seen, ignore_index, targets=targets)
     if isinstance(source, MaskSource):
         classes = source.settle(classes, class_mapping, unmatched)
-        _channels_of(source, scan.images, from_logits)
+        _channels_of(source, scan.images)
         return classes, source
-    num_channels = _channels_of(source, scan.images, from_logits)
+    num_channels = _channels_of(source, scan.images)
     classes = match_channels(classes, num_channels, source.class_names, class_mapping, unmatched)
-    return classes, ClassSource(source, classes, num_channels, from_logits)
+    return classes, ClassSource(source, classes, num_channels)
 
 
-def _channels_of(source: ProbabilitySource, images: Sequence[LabelledImage], from_logits: bool) -> int:
+def _channels_of(source: ProbabilitySource, images: Sequence[LabelledImage]) -> int:
     """How many channels most of the first images have; a model has one number and is asked once."""
     channels: list[int] = []
     failure: Exception | None = None
@@ -664,7 +657,7 @@ def _channels_of(source: ProbabilitySource, images: Sequence[LabelledImage], fro
             raise LabelQualityError(
                 f"Expected probabilities of shape (K, H, W), but got {tuple(result.shape)} for {image.filepath}"
             )
-        channels.append(int(with_background(result, from_logits).shape[0]))
+        channels.append(int(with_background(result).shape[0]))
         if not isinstance(source, FileSource):
             break
     if channels:
@@ -674,12 +667,11 @@ def _channels_of(source: ProbabilitySource, images: Sequence[LabelledImage], fro
     raise LabelQualityError(f"The first {min(_PROBES, len(images))} images gave no probabilities: {failure}")
 
 
-def with_background(probabilities: Any, from_logits: bool = False) -> Any:
+def with_background(probabilities: Any) -> Any:
     """Two classes for the single channel of a binary model: what is left, and what the channel says.
 
     Args:
         probabilities: (K, H, W) array or tensor
-        from_logits: whether it holds logits
 
     Returns:
         (2, H, W) if K is 1, otherwise the same array
@@ -691,4 +683,4 @@ def with_background(probabilities: Any, from_logits: bool = False) -> Any:
     if probabilities.shape[0] != 1:
         return probabilities
     single = np.asarray(probabilities.detach().cpu() if hasattr(probabilities, "detach") else probabilities)
-    return np.concatenate([np.zeros_like(single) if from_logits else 1 - single, single])
+    return np.concatenate([1 - single, single])

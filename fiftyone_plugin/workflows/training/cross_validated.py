@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ... import models
-from ...dataset.door.classes import IGNORED, ClassMap, classes_of_field
+from ...dataset.door.account import account_of, class_table, own_channels, recorded_rows
+from ...dataset.door.classes import IGNORED, ClassMap
 from ...dataset.door.scan import (
     LabelledImage,
     LabelScan,
     mask_reader,
-    mask_targets_of,
     require_label_field,
     scan_labels,
 )
@@ -40,6 +40,7 @@ class TrainingReport:
         metrics: per fold, on the images it has not seen, against the given labels
         classes: class names
         notes: what a person should know of the result, one sentence each
+        class_rows: the account of classes: mask value, name, channel of the models, what is left out and why
     """
 
     key: str
@@ -50,6 +51,7 @@ class TrainingReport:
     metrics: list[dict[str, float]]
     classes: list[str]
     notes: list[str] = field(default_factory=list)
+    class_rows: list[dict[str, str]] = field(default_factory=list)
 
     def markdown(self) -> str:
         """The report as a person reads it."""
@@ -65,6 +67,7 @@ class TrainingReport:
             lines.append(f"- {len(self.skipped):,} samples were left out: {self.skipped[0][1]}: {self.skipped[0][2]}")
         lines += [f"- {note}" for note in self.notes]
         lines.append(f"- next: score the labels with `{self.key}` as the model")
+        lines += class_table(self.class_rows)
         return "\n".join(lines)
 
 
@@ -135,7 +138,7 @@ def train_cross_validated(
     def run(report: Progress) -> TrainingReport:
         scan = scan_labels(samples, label_field, progress=report)
         faults = first_look(samples, label_field, scan, ignore_index)
-        classes = classes_of_field(mask_targets_of(samples, label_field), scan.values, ignore_index, label_field)
+        classes = own_channels(account_of(samples, label_field, scan.values, ignore_index))
         planned = run_records.RunRecord(key, run_records.TRAINING, label_field, {}, [fold_field])
         fingerprint = training_fingerprint(label_field, classes, scan.images, chosen.said)
         with write_run(dataset, planned, base, fingerprint, overwrite=overwrite, resume=resume) as writing:
@@ -169,6 +172,7 @@ def train_cross_validated(
             metrics=[fold_numbers(row) for row in trained.metrics],
             classes=list(classes.names),
             notes=[*trained.notes, *faults],
+            class_rows=recorded_rows(classes),
         )
         writing.finish(_record(result, label_field, writing.path, chosen))
         return result
@@ -263,5 +267,10 @@ def _record(report: TrainingReport, label_field: str, folder: Path, method: Trai
         parameters={**plain, "model_folder": report.model_folder},
         fields=[report.fold_field],
         output_dir=str(folder),
-        summary={"metrics": report.metrics, "classes": report.classes, "num_trained": report.num_trained},
+        summary={
+            "metrics": report.metrics,
+            "classes": report.classes,
+            "class_rows": report.class_rows,
+            "num_trained": report.num_trained,
+        },
     )

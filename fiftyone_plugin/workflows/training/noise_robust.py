@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ... import models
+from ...dataset.door.account import account_of, class_table, own_channels, recorded_rows
 from ...dataset.door.backgrounds import background_class
-from ...dataset.door.classes import IGNORED, ClassMap, classes_of_field
-from ...dataset.door.scan import LabelScan, mask_targets_of, require_label_field, scan_labels
+from ...dataset.door.classes import IGNORED, ClassMap
+from ...dataset.door.scan import LabelScan, require_label_field, scan_labels
 from ...dataset.door.slices import every_slice
 from ...dataset.fields import appearance
 from ...dataset.fields import schema as sample_fields
@@ -105,6 +106,7 @@ class NoiseRobustReport:
         left_out: proposals that a reviewer has rejected earlier; the proposed label is the given one there
         metrics: per fold, of out-of-fold models on unseen images, against the given labels
         notes: what a person should know of the labels, one sentence each
+        class_rows: the account of classes: mask value, name, channel of the model, what is left out and why
     """
 
     key: str
@@ -123,6 +125,7 @@ class NoiseRobustReport:
     left_out: int
     metrics: list[dict[str, float]]
     notes: list[str] = field(default_factory=list)
+    class_rows: list[dict[str, str]] = field(default_factory=list)
 
     def markdown(self) -> str:
         """The report as a person reads it."""
@@ -146,6 +149,7 @@ class NoiseRobustReport:
         lines += [f"- {note}" for note in self.notes]
         if self.skipped:
             lines.append(f"- {len(self.skipped):,} samples were left out: {self.skipped[0][1]}: {self.skipped[0][2]}")
+        lines += class_table(self.class_rows)
         return "\n".join(lines)
 
 
@@ -198,7 +202,7 @@ def train_noise_robust(
     def run(report: Progress) -> NoiseRobustReport:
         scan = scan_labels(samples, label_field, progress=report)
         faults = first_look(samples, label_field, scan, chosen.ignore_index)
-        classes = classes_of_field(mask_targets_of(samples, label_field), scan.values, chosen.ignore_index, label_field)
+        classes = own_channels(account_of(samples, label_field, scan.values, chosen.ignore_index))
         method = training_method(classes, **{name: getattr(chosen, name) for name in _METHOD_OPTIONS})
         examples = training_examples(samples, label_field, classes, scan.images, chosen.group_field)
         if chosen.out_of_fold:  # fewer images than folds are noticed before anything is trained
@@ -351,17 +355,13 @@ def _write_fields(
         sample_fields.write_numbers(dataset, names.fold, fold_of, text, integer=True)
     if not proposals.masks:
         return []
-    targets: dict[Any, str] = dict(
-        mask_targets_of(given.samples, given.label_field) or zip(classes.values, classes.names, strict=True)
-    )
     text = f"`{given.label_field}` as noise-robust training would correct it"
-    sample_fields.write_segmentations(dataset, names.labels, proposals.masks, text, targets)
+    sample_fields.write_segmentations(dataset, names.labels, proposals.masks, text, classes.targets)
     text = "Share of the labelled pixels that would change"
     sample_fields.write_numbers(dataset, names.changed, proposals.shares, text)
     _write_regions(dataset, names, proposals, stage)
     if not classes.rgb:
-        values = {value: name for value, name in zip(classes.values, classes.names, strict=True) if value is not None}
-        appearance.color_classes(dataset, [given.label_field, names.labels], values)
+        appearance.color_classes(dataset, [given.label_field, names.labels], classes.value_names)
     appearance.color_regions(dataset, names.regions)
     appearance.show_fields(dataset, [names.regions, names.changed])
     views = _view_names(names, proposals)
@@ -417,6 +417,7 @@ def _report(key: str, given: _TrainingInput, found: _Trained, proposals: Proposa
         left_out=proposals.left_out,
         metrics=[fold_numbers(row) for row in metrics],
         notes=given.notes,
+        class_rows=recorded_rows(given.classes),
     )
 
 
@@ -447,6 +448,7 @@ def _record(
         output_dir=str(folder),
         summary={
             "classes": report.classes,
+            "class_rows": report.class_rows,
             "epochs": report.epochs,
             "fired": _plain(report.fired),
             "num_trained": report.num_trained,

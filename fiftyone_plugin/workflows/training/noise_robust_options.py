@@ -68,8 +68,8 @@ class NoiseRobustOptions:
     )
     background: int | str | None = option(
         "auto",
-        "class that stands for none of the others, by name or mask value; None = there is none; `auto` = mask value 0 "
-        "if it is called background or the like, otherwise none",
+        "class that stands for none of the others, by name or mask value; None = there is none; `auto` = the "
+        "class that is called background or the like",
     )
     out_of_fold: bool = option(
         False,
