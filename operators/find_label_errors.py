@@ -28,8 +28,10 @@ class FindLabelErrors(Job):
 
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
-        if forms.label_field_input(ctx, inputs) is None:
+        label_field = forms.label_field_input(ctx, inputs)
+        if label_field is None:
             return
+        forms.classes_view(ctx, inputs, label_field)
         view = types.AutocompleteView(allow_user_input=True)
         for run in run_records.list_runs(ctx.dataset):
             if "model_folder" in run.parameters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.options import about, default_of
 from ..fiftyone_plugin.workflows.reviewing import review
+from ..fiftyone_plugin.workflows.scoring.class_preview import preview_labels
 
 
 def label_field_input(ctx: Any, inputs: types.Object) -> str | None:
@@ -42,6 +44,26 @@ def label_field_input(ctx: Any, inputs: types.Object) -> str | None:
         view=view,
     )
     return ctx.params.get("label_field") or choices[0]
+
+
+def classes_view(ctx: Any, inputs: types.Object, label_field: str) -> None:
+    """Show the account of classes of a label field, for a job without predictions."""
+    account_view(inputs, *preview_labels(ctx.dataset, label_field, ignore_index_param(ctx.params)))
+
+
+def account_view(inputs: types.Object, lines: Sequence[str], refused: str | None) -> None:
+    """Show an account of classes, and why the job would refuse it.
+
+    Args:
+        inputs: of the form
+        lines: the account in markdown
+        refused: what does not fit; None if all does
+    """
+    text = "\n".join(lines)
+    name = f"class_account_{zlib.crc32(text.encode()):x}"  # a name of its own, or the App keeps the first text
+    inputs.str(name, default=text, label="Classes", view=types.MarkdownView(read_only=True))
+    if refused:
+        inputs.view("classes_refused", types.Warning(label="The classes do not fit", description=refused))
 
 
 def first_label_field(ctx: Any) -> str | None:

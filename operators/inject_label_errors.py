@@ -27,6 +27,7 @@ class InjectLabelErrors(Job):
         """Fill the form."""
         field = forms.label_field_input(ctx, inputs)
         if field is not None:
+            forms.classes_view(ctx, inputs, field)
             inputs.str(
                 "into",
                 default=f"{field}_with_errors",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import fiftyone.operators.types as types
@@ -65,11 +64,7 @@ def _classes_preview(ctx: Any, default: str, trained: list[str], inputs: types.O
         unmatched=ctx.params.get("unmatched") or "error",
         ignore_index=forms.ignore_index_param(ctx.params),
     )
-    text = "\n".join(lines)
-    name = f"class_account_{zlib.crc32(text.encode()):x}"  # a name of its own, or the App keeps the first text
-    inputs.str(name, default=text, label="Classes", view=types.MarkdownView(read_only=True))
-    if refused:
-        inputs.view("classes_refused", types.Warning(label="The classes do not fit", description=refused))
+    forms.account_view(inputs, lines, refused)
     if refused or ctx.params.get("more") or ctx.params.get("class_mapping"):
         inputs.str(
             "class_mapping",

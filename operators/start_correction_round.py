@@ -26,8 +26,10 @@ class StartCorrectionRound(Job):
 
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
-        if not corrected_field_input(ctx, inputs, planned_fields(ctx.dataset)):
+        fields = planned_fields(ctx.dataset)
+        if not corrected_field_input(ctx, inputs, fields):
             return
+        forms.classes_view(ctx, inputs, ctx.params.get("label_field") or fields[0])
         forms.option_inputs(inputs, PlanOptions, ["budget"])
         inputs.bool("score", default=True, label="Score the corrected labels, too")
         method_input(ctx, inputs)

@@ -57,7 +57,8 @@ class TrainCrossValidated(Job):
 
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
-        if forms.label_field_input(ctx, inputs) is not None:
+        if (label_field := forms.label_field_input(ctx, inputs)) is not None:
+            forms.classes_view(ctx, inputs, label_field)
             method = method_input(ctx, inputs)
             inputs.int(
                 "folds", default=4, min=2, label="Folds", description="How many models; each image is left out of one."

@@ -44,7 +44,8 @@ class TrainNoiseRobust(Job):
 
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
-        if forms.label_field_input(ctx, inputs) is not None:
+        if (label_field := forms.label_field_input(ctx, inputs)) is not None:
+            forms.classes_view(ctx, inputs, label_field)
             model_input(inputs)
             _method_input(inputs)
             inputs.bool(

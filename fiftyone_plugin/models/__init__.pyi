@@ -25,6 +25,7 @@ from .noise_robust.robust_training import read_noise_robust as read_noise_robust
 from .noise_robust.robust_training import train_noise_robust as train_noise_robust
 from .segmenters.channels import sum_channels as sum_channels
 from .segmenters.class_names import match_class_names as match_class_names
+from .segmenters.known_names import known_class_names as known_class_names
 from .segmenters.model_states import UnknownStateError as UnknownStateError
 from .segmenters.model_states import model_state as model_state
 from .segmenters.network import NetworkSegmenter as NetworkSegmenter
