@@ -19,6 +19,8 @@ from .workflows.correcting.sitting import open_sitting as open_sitting
 from .workflows.finding.label_errors import find_label_errors as find_label_errors
 from .workflows.housekeeping import delete_label_quality_run as delete_label_quality_run
 from .workflows.housekeeping import list_label_quality_runs as list_label_quality_runs
+from .workflows.objects.object_marks import mark_objects as mark_objects
+from .workflows.objects.object_masks import objects_to_masks as objects_to_masks
 from .workflows.rehearsing.rehearsal import inject_label_errors as inject_label_errors
 from .workflows.reviewing.review import changed_labels as changed_labels
 from .workflows.reviewing.review import rescore_regions as rescore_regions

@@ -26,7 +26,7 @@ HALLS = {
     "correction": ["superpixels", "questions", "answers"],
     "dataset": ["door", "fields", "journals", "runs"],
     "workflows": [
-        "checking", "scoring", "rehearsing", "reviewing", "training", "starting", "correcting", "finding",
+        "checking", "objects", "scoring", "rehearsing", "reviewing", "training", "starting", "correcting", "finding",
         "housekeeping",
     ],
 }  # fmt: skip

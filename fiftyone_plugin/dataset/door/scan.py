@@ -16,6 +16,7 @@ from ...errors import LabelQualityError
 from ...models.files.images import image_size, scaled_paths
 from ...progress import Progress, silent
 from .masks import MaskReading, mask_digest, pack_rgb, read_mask, read_mask_file, reading_of
+from .objects import object_list
 from .slices import images_of
 
 _CHUNK = 64
@@ -91,9 +92,15 @@ def require_label_field(samples: Any, label_field: str) -> Any:
         found = samples.get_field(label_field)
         kind = getattr(getattr(found, "document_type", None), "__name__", type(found).__name__)
         got = "no such field" if found is None else f"a field of type {kind}"
+        way = ""
+        if object_list(samples, label_field) is not None:
+            way = (
+                f"; make masks of its objects first: `objects_to_masks(dataset, {label_field!r})`, then pass "
+                f"{label_field + '_masks'!r}"
+            )
         raise LabelQualityError(
             f"Expected `label_field` to be one of the Segmentation fields {choices}, "
-            f"but {label_field!r} is {got} of dataset {samples._dataset.name!r}"
+            f"but {label_field!r} is {got} of dataset {samples._dataset.name!r}{way}"
         )
     # Counted, since `len` of a dataset is an estimate that a crash of the database makes wrong.
     if not isinstance(samples, fo.Dataset | fo.DatasetView) or samples.count("id") == 0:

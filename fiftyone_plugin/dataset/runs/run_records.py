@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ...errors import LabelQualityError
+from ..fields.object_findings import forget_findings
 from .claims import claim
 from .files import remove_run_files, require_removable
 from .shared_files import named_elsewhere
@@ -21,10 +22,11 @@ SUPERPIXELS = "segmentation_superpixels"
 PSEUDO_LABELS = "segmentation_pseudo_labels"
 SAM_EMBEDDINGS = "segmentation_sam_embeddings"
 CHECK_UP = "segmentation_label_check"
+OBJECT_MASKS = "segmentation_object_masks"
 REVIEWABLE = (SCORING, NOISE_ROBUST)
 """Methods whose runs may have regions to accept or reject."""
 
-DERIVED = (*REVIEWABLE, CORRECTION, SUPERPIXELS)
+DERIVED = (*REVIEWABLE, CORRECTION, SUPERPIXELS, OBJECT_MASKS)
 """Methods whose fields follow from labels and are none themselves."""
 
 _METHODS = (
@@ -37,6 +39,7 @@ _METHODS = (
     PSEUDO_LABELS,
     SAM_EMBEDDINGS,
     CHECK_UP,
+    OBJECT_MASKS,
 )
 
 
@@ -47,7 +50,7 @@ class RunRecord:
     Attributes:
         key: the run's key
         method: one of `SCORING`, `TRAINING`, `REHEARSAL`, `NOISE_ROBUST`, `CORRECTION`, `SUPERPIXELS`,
-            `PSEUDO_LABELS`, `SAM_EMBEDDINGS`, `CHECK_UP`
+            `PSEUDO_LABELS`, `SAM_EMBEDDINGS`, `CHECK_UP`, `OBJECT_MASKS`
         label_field: the field that was looked at
         parameters: everything needed to run it again, and the versions that ran
         fields: sample fields that the run wrote
@@ -258,9 +261,11 @@ def remove_results(dataset: Any, record: RunRecord, *, keep: Path | None = None)
     for index, found in samples.index_information().items():
         if any(path.partition(".")[0] in paths for path, _ in found["key"]):
             samples.drop_index(index)
+    forget_findings(dataset, record.key, record.fields)
     if present:
         dataset.delete_sample_fields(present)
     if paths:  # what a killed call has left of fields that are declared no more
+        paths = {name for name in paths if "." not in name}  # those inside of objects are gone
         there = {"$or": [{name: {"$exists": True}} for name in paths]}
         samples.update_many(there, {"$unset": dict.fromkeys(paths, "")})
     for folder, files in shared.items():

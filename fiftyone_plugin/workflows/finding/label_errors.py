@@ -12,6 +12,7 @@ from ...dataset.runs import run_records
 from ...progress import Progress, terminal_bar
 from ..checking.check_labels import check_labels
 from ..checking.report import CheckReport
+from ..objects.object_masks import masks_of
 from ..scoring.report import ScoringReport
 from ..scoring.scoring import score_label_quality
 from ..training.cross_validated import TrainingReport, train_cross_validated
@@ -73,7 +74,8 @@ def find_label_errors(
 
     Args:
         samples: a `fiftyone` dataset or view of images
-        label_field: its `Segmentation` field whose masks are in question; it is never written
+        label_field: its `Segmentation` field whose masks are in question; it is never written. Or a field of Detections
+            or Polylines: see `score_label_quality`
         model: anything that `score_label_quality` takes, not trained on these labels. None = heads on the features of
             a frozen encoder, trained by cross-validation under the key `{key}_model`
         key: name of the scoring run and prefix of its fields
@@ -95,6 +97,7 @@ def find_label_errors(
         >>> report = find_label_errors(dataset, "ground_truth")                 # doctest: +SKIP
         >>> session = fo.launch_app(dataset.load_saved_view(report.scoring.views[0]))  # doctest: +SKIP
     """
+    label_field = masks_of(samples, label_field, progress)
     require_label_field(samples, label_field)
     run_records.require_free_key(samples._dataset, key, [key], overwrite=overwrite, method=run_records.SCORING)
     if progress is None:

@@ -62,6 +62,7 @@ class ScoringReport:
         wrong_share_range: lowest and highest share that the dataset speaks for; None if it was not estimated
         num_rehearsed: labels that an error was put into, in memory only, to learn what errors look like here
         rehearsed_found: share of those that would be among the worst fifth of the images; chance is 0.2
+        objects: what was found about the objects that the masks were made of, in lines of markdown
     """
 
     dataset: str
@@ -95,6 +96,7 @@ class ScoringReport:
     wrong_share_range: tuple[float, float] | None = None
     num_rehearsed: int = 0
     rehearsed_found: float | None = None
+    objects: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as kept with the run."""
@@ -128,6 +130,7 @@ class ScoringReport:
             listed = ", ".join(f"{given} → {predicted} ({pixels:,} px)" for given, predicted, pixels in self.pairs[:5])
             lines.append(f"- most common: {listed}")
         lines += self._region_lines()
+        lines += self.objects
         if self.class_scores:
             low = sorted(self.class_scores.items(), key=lambda item: item[1])[:3]
             lines.append("- least trusted classes: " + ", ".join(f"{name} ({score:.2f})" for name, score in low))

@@ -16,6 +16,8 @@ from ...errors import LabelQualityError
 from ...options import split, takes
 from ...progress import Progress, terminal_bar
 from ..checking.first_look import first_look
+from ..objects.object_marks import attributes_of, mark_objects, object_field_of
+from ..objects.object_masks import masks_of
 from .findings import Looked, report_findings
 from .plan import ScoringOptions, ScoringPlan, plan_scoring
 from .record_stage import RecordStage, source_states
@@ -43,7 +45,8 @@ def score_label_quality(
 
     Args:
         samples: a `fiftyone` dataset or view of images
-        label_field: its `Segmentation` field whose masks are in question
+        label_field: its `Segmentation` field whose masks are in question; or a field of Detections or Polylines, which
+            become masks in `{label_field}_masks`, and whose objects get a score, an issue and a tag, see `mark_objects`
         model: where probabilities come from: the key of a training run on the dataset, a
             segmentation-models-pytorch folder, a TorchScript or torch.export file, `"torchvision:<name>"`,
             `"transformers:<name>"`, `"zoo:<name>"`, a module or a callable; or a list of them, whose
@@ -67,9 +70,13 @@ def score_label_quality(
         >>> dataset.exists("label_quality").sort_by("label_quality").first()                # doctest: +SKIP
     """
     options, model_options = split(ScoringOptions, keywords)
+    label_field = masks_of(samples, label_field, progress)
     plan = plan_scoring(options, label_field, predicted_mask=predictions is not None)
     samples = require_label_field(samples, label_field)
     dataset = samples._dataset
+    objects = object_field_of(dataset, label_field)
+    if objects is not None:
+        attributes_of(dataset, plan.key, objects)  # taken ones are noticed before anything is computed
     run_records.require_free_key(
         dataset, plan.key, plan.field_names(), overwrite=plan.overwrite, method=run_records.SCORING
     )
@@ -87,9 +94,16 @@ def score_label_quality(
         **model_options,
     )
     if progress is not None:
-        return _run(samples, plan, source, base, progress)
+        return _with_objects(dataset, objects, _run(samples, plan, source, base, progress), progress)
     with terminal_bar("checking labels") as bar:
-        return _run(samples, plan, source, base, bar)
+        return _with_objects(dataset, objects, _run(samples, plan, source, base, bar), bar)
+
+
+def _with_objects(dataset: Any, objects: str | None, report: ScoringReport, progress: Progress) -> ScoringReport:
+    """Bring what was found back to the objects that the masks were made of."""
+    if objects is None:
+        return report
+    return replace(report, objects=mark_objects(dataset, report.key, progress=progress).lines())
 
 
 def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path, progress: Progress) -> ScoringReport:
