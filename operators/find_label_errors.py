@@ -28,7 +28,7 @@ class FindLabelErrors(Job):
 
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
-        label_field = forms.label_field_input(ctx, inputs)
+        label_field = forms.label_field_input(ctx, inputs, objects=True)
         if label_field is None:
             return
         forms.classes_view(ctx, inputs, label_field)

@@ -8,6 +8,7 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
+from ..fiftyone_plugin.dataset.door.objects import object_fields
 from ..fiftyone_plugin.dataset.door.scan import segmentation_fields
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.dataset.runs import run_records
@@ -16,19 +17,25 @@ from ..fiftyone_plugin.workflows.reviewing import review
 from ..fiftyone_plugin.workflows.scoring.class_preview import preview_labels
 
 
-def label_field_input(ctx: Any, inputs: types.Object) -> str | None:
-    """Ask which Segmentation field holds the labels.
+def label_field_input(ctx: Any, inputs: types.Object, *, objects: bool = False) -> str | None:
+    """Ask which field holds the labels.
+
+    Args:
+        ctx: of the operator
+        inputs: of the form
+        objects: whether fields of detections and polylines will do, too
 
     Returns:
         the chosen field, or None if the dataset has none, in which case the form says so and cannot be sent
     """
-    choices = _own_last(ctx, segmentation_fields(ctx.dataset))
+    choices = _label_fields(ctx, objects)
     if not choices:
         blocked(
             inputs,
             "no_field",
             "This dataset has no Segmentation field",
-            "Labels must be a field of type Segmentation with `mask` or `mask_path`.",
+            "Labels must be a field of type Segmentation with `mask` or `mask_path`; "
+            "'Find label errors' and 'Score label quality' take Detections and Polylines, too.",
         )
         return None
     view = types.DropdownView()
@@ -67,8 +74,16 @@ def account_view(inputs: types.Object, lines: Sequence[str], refused: str | None
 
 
 def first_label_field(ctx: Any) -> str | None:
-    """The field that a form offers first."""
-    return next(iter(_own_last(ctx, segmentation_fields(ctx.dataset))), None)
+    """The field that a form with objects offers first."""
+    return next(iter(_label_fields(ctx, True)), None)
+
+
+def _label_fields(ctx: Any, objects: bool) -> list[str]:
+    masks = _own_last(ctx, segmentation_fields(ctx.dataset))
+    if not objects:
+        return masks
+    own = {name for run in run_records.list_runs(ctx.dataset, unfinished=True) for name in run.fields}
+    return masks + [name for name in object_fields(ctx.dataset) if name not in own]
 
 
 def _own_last(ctx: Any, names: list[str]) -> list[str]:

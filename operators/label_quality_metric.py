@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import fiftyone.operators as foo
@@ -40,6 +41,8 @@ class LabelQualityMetric(foo.EvaluationMetric):
         config = results.config
         kwargs.setdefault("mask_targets", evaluation.targets_of_evaluation(samples, results))
         found = evaluation.label_agreement(samples, config.gt_field, config.pred_field, eval_key=results.key, **kwargs)
+        if found.warning:
+            warnings.warn(found.warning, stacklevel=2)
         further = {
             "label_regions": ("Label error regions per image", found.num_regions, True),
             "label_softmin": ("Label softmin", found.softmin, False),

@@ -76,7 +76,7 @@ class ScoreLabelQuality(foo.Operator):
     def resolve_input(self, ctx: Any) -> types.Property:
         """The form."""
         inputs = types.Object()
-        if forms.label_field_input(ctx, inputs) is not None:
+        if forms.label_field_input(ctx, inputs, objects=True) is not None:
             source_input(ctx, inputs)
             forms.option_inputs(inputs, ScoringOptions, _SCORES, score=quality.COMBINED)
             forms.key_input(ctx, inputs, "label_quality", "the score, `_softmin`, `_regions`, `_issues`, `_map`")

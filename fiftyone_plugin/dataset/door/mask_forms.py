@@ -66,11 +66,10 @@ def _in_form_of(image: Image.Image, original: Image.Image) -> tuple[Image.Image,
         return Image.fromarray(values > 0), {}
     if original.mode in _PALETTE and image.mode == "L":
         return _with_palette(image, original)
-    if original.mode in ("RGB", "RGBA", "LA", "PA") and image.mode in ("L", "RGB"):
+    if original.mode in ("RGB", "RGBA", "LA", *_PALETTE) and image.mode in ("L", "RGB"):
         image = image.convert("RGB")
-        if "A" in original.getbands():
-            image.putalpha(original.getchannel("A"))
-        return image, {}
+        if "A" in original.getbands() or "transparency" in original.info:
+            image.putalpha(original.convert("RGBA").getchannel("A"))
     return image, {}
 
 

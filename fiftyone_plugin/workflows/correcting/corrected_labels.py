@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,9 +15,10 @@ from typing import Any, Final
 import numpy as np
 
 from ...correction.answers.replay import replay
+from ...dataset.door.account import recorded_rows
 from ...dataset.door.classes import ClassMap
+from ...dataset.door.mask_forms import encode_mask
 from ...dataset.door.masks import mask_digest, read_mask_file
-from ...dataset.door.scan import mask_targets_of
 from ...dataset.door.slices import every_slice, samples_behind, slices_with
 from ...dataset.fields import queries
 from ...dataset.fields.regions import utc_now
@@ -33,6 +35,9 @@ from .correction_run import CorrectionRun, open_correction
 ON_EDITED: Final = ("refuse", "replay", "discard")
 """What to do with the answers about labels that were edited since: say so, paint them onto the edited label, or take
 them back."""
+
+CLASSES_FILE: Final = "classes.json"
+"""Beside exported PNGs: the account of classes, and `mask_targets` as FiftyOne takes them, keys as text."""
 
 _ATTEMPTS = 20
 _SAMPLES_AT_ONCE = 500
@@ -428,7 +433,7 @@ def export_corrected_labels(
     progress: Progress = silent,
     **options: Any,
 ) -> Path:
-    """Give the corrected labels away: as PNGs named like the images, or in a format of FiftyOne.
+    """Give the corrected labels away: as PNGs named like the images and `classes.json`, or in a format of FiftyOne.
 
     Args:
         samples: the `fiftyone` dataset or a view of it
@@ -472,6 +477,9 @@ def export_corrected_labels(
     names = _file_names([filepath for filepath, _ in pairs])
     for (_, mask_path), name in zip(pairs, names, strict=True):
         shutil.copyfile(mask_path, folder / name)
+    classes = run.classes()
+    targets = {str(value): name for value, name in classes.targets.items()}
+    files.write_json(folder / CLASSES_FILE, {"mask_targets": targets, "classes": recorded_rows(classes)})
     return folder
 
 
@@ -488,16 +496,34 @@ def _export_objects(
     from fiftyone.utils.labels import segmentations_to_detections
 
     name = f"{run.label_field}_objects"
+    classes = run.classes()
+    targets = {_key(value, classes): name for value, name in classes.value_names.items()}
     copy = labelled.select_fields(run.fields.corrected).clone()
-    try:
-        targets = mask_targets_of(copy, run.fields.corrected)
-        segmentations_to_detections(
-            copy, run.fields.corrected, name, mask_targets=targets or None, mask_types="thing", progress=False
-        )
-        copy.export(export_dir=str(folder), dataset_type=dataset_type, label_field=name, progress=False, **options)
-    finally:
-        copy.delete()
+    with tempfile.TemporaryDirectory() as plain:
+        try:
+            _read_alike(copy, run, classes, Path(plain))
+            segmentations_to_detections(
+                copy, run.fields.corrected, name, mask_targets=targets, mask_types="thing", progress=False
+            )
+            copy.export(export_dir=str(folder), dataset_type=dataset_type, label_field=name, progress=False, **options)
+        finally:
+            copy.delete()
     return folder
+
+
+def _key(value: int, classes: ClassMap) -> int | str:
+    return classes.format_values([value]) if classes.rgb else value
+
+
+def _read_alike(copy: Any, run: CorrectionRun, classes: ClassMap, folder: Path) -> None:
+    """Let FiftyOne read the values that the account knows: of palette and 1-bit files it may read others."""
+    ids, paths = copy.values(["id", f"{run.fields.corrected}.mask_path"])
+    plain = {}
+    for sample_id, path in zip(ids, paths, strict=True):
+        values = classes.mask_values(read_mask_file(path, run.reading))
+        plain[sample_id] = str(folder / f"{sample_id}.png")
+        Path(plain[sample_id]).write_bytes(encode_mask(values, rgb=classes.rgb))
+    copy.set_values(f"{run.fields.corrected}.mask_path", plain, key_field="id")
 
 
 def _file_names(filepaths: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from ... import models
 from ...dataset.door.account import account_of, class_rows, class_table, own_channels
 from ...dataset.door.classes import ClassMap, list_classes, match_channels, parse_mapping
 from ...dataset.door.masks import MaskReading, read_mask, read_mask_file, reading_of
+from ...dataset.door.objects import object_classes, object_list
 from ...dataset.door.scan import file_stamp, mask_targets_of, mask_values_in
 from ...dataset.runs.run_records import find_run
 from ...errors import LabelQualityError
@@ -78,7 +79,9 @@ def preview_classes(
 
 
 def _account(samples: Any, label_field: str, ignore_index: Any) -> ClassMap:
-    """As the first masks tell; where they do not, as `mask_targets` do."""
+    """As the first masks tell; where they do not, as `mask_targets` do; those of objects as they will be numbered."""
+    if object_list(samples, label_field) is not None:
+        return list_classes(dict(object_classes(samples, label_field)), {}, ignore_index)
     targets, seen = mask_targets_of(samples, label_field), _first_values(samples, label_field)
     if targets and len(seen) < 2:
         return list_classes(targets, seen, ignore_index)
@@ -86,7 +89,7 @@ def _account(samples: Any, label_field: str, ignore_index: Any) -> ClassMap:
 
 
 def _unnamed(samples: Any, label_field: str) -> list[str]:
-    if mask_targets_of(samples, label_field):
+    if mask_targets_of(samples, label_field) or object_list(samples, label_field) is not None:
         return []
     return ["", f"`{label_field}` names no classes: every value is one. These are the values of the first masks."]
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from ... import quality
 from ...dataset.door.account import account_of
-from ...dataset.door.classes import IGNORED
+from ...dataset.door.classes import IGNORED, ClassMap
 from ...dataset.door.masks import is_rgb, read_mask, reading_of
 from ...dataset.door.scan import mask_reader, mask_targets_of, mask_values_in, require_label_field, scan_labels
 from ...dataset.fields import schema
+from .scoring_warnings import swapped_table
 from .sources import MaskSource, ProbabilitySource, mask_probabilities, mask_source, settle_classes
 
 _FRAMES = "frames."
@@ -54,12 +55,14 @@ class LabelAgreement:
         num_regions: such regions per image
         softmin: image score of the labels, 0 (wrong) to 1 (fine)
         num_images: images that were compared
+        warning: why the numbers may mean little: a table of classes that is shifted or swapped; None if nothing does
     """
 
     error_share: float
     num_regions: float
     softmin: float
     num_images: int
+    warning: str | None = None
 
 
 def label_agreement(
@@ -101,17 +104,22 @@ def label_agreement(
     )
     read = mask_reader(samples, label_field, mask_targets)
     columns: list[dict[str, float | int | None]] = [{}, {}, {}]
+    confusion = np.zeros((len(classes),) * 2, np.int64)
     for image, result in source.stream(scan.images):
         if isinstance(result, Exception):
             continue
         label = np.where(np.isnan(result[0]), IGNORED, classes.indices(read(image.sample_id)))
-        row = _agreement_of(label, result, min_region_area)
+        row = _agreement_of(label, result, min_region_area, confusion)
         for column, value in zip(columns, row, strict=True):
             column[image.sample_id] = value
     if eval_key is not None:
         _write(samples._dataset, eval_key, columns)
     means = [_mean(column.values()) for column in columns]
-    return LabelAgreement(means[0], means[1], means[2], len(columns[0]))
+    return LabelAgreement(means[0], means[1], means[2], len(columns[0]), _swapped(confusion, classes))
+
+
+def _swapped(confusion: np.ndarray, classes: ClassMap) -> str | None:
+    return swapped_table(confusion, classes, "correct the `mask_targets` of the predictions, or score")
 
 
 def targets_of_evaluation(samples: Any, results: Any) -> Mapping[int | str, str] | None:
@@ -162,6 +170,7 @@ def _agreement_of_frames(
     classes = account_of(samples, label_field, seen, ignore_index, targets=mask_targets)
     classes = source.settle(classes, None, "error")
     second = source.classes or classes
+    confusion = np.zeros((len(classes),) * 2, np.int64)
     rows: dict[str, list[tuple[float | None, int | None, float | None]]] = defaultdict(list)
     for sample_id, _, masks in _frame_masks(samples, label_field, predictions, targets):
         if masks is None:
@@ -170,12 +179,12 @@ def _agreement_of_frames(
         label = classes.indices(masks[0])
         probabilities = mask_probabilities(second, masks[1], (label.shape[0], label.shape[1]))
         label = np.where(np.isnan(probabilities[0]), IGNORED, label)
-        rows[sample_id].append(_agreement_of(label, probabilities, min_area))
+        rows[sample_id].append(_agreement_of(label, probabilities, min_area, confusion))
     if eval_key is not None:
         _write_frames(samples, eval_key, rows)
     columns = list(zip(*(row for video in rows.values() for row in video if row != (None, None, None)), strict=True))
     means = [_mean(column) for column in columns] or [np.nan] * 3
-    return LabelAgreement(means[0], means[1], means[2], len(columns[0]) if columns else 0)
+    return LabelAgreement(means[0], means[1], means[2], len(columns[0]) if columns else 0, _swapped(confusion, classes))
 
 
 def _frame_masks(
@@ -206,11 +215,12 @@ def _write_frames(samples: Any, eval_key: str, rows: Mapping[str, list[tuple[Any
 
 
 def _agreement_of(
-    label: np.ndarray, probabilities: np.ndarray, min_area: int | None
+    label: np.ndarray, probabilities: np.ndarray, min_area: int | None, confusion: np.ndarray
 ) -> tuple[float | None, int, float | None]:
     record = quality.image_record(label, probabilities, ignore_index=IGNORED)
     if not record.num_valid:
         return None, 0, None
+    confusion += quality.class_confusion(record)
     most = label.size  # the metric is about all regions
     found = quality.image_regions(label, record, min_area=min_area, max_per_image=most)
     wrong = [region for region in found if region.kind != "boundary"]

@@ -26,6 +26,7 @@ from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...models.files.images import read_image
 from ...models.foundation.grounding_prompt import class_phrases
+from ...models.segmenters.class_names import concept, plain_name
 from ...progress import Progress, terminal_bar
 from .sam_embeddings import known_embeddings
 from .superpixels import write_superpixels
@@ -299,7 +300,7 @@ def _prompts(
         raise LabelQualityError("Expected `classes` to look for, but got none; pass a list of names")
     if classes is None:
         found = sorted(str(label) for label in samples.distinct(f"{name}.detections.label") if label)
-        classes = list({label.lower(): label for label in reversed(found)}.values())[::-1]  # however it is spelt
+        classes = list({plain_name(label): label for label in reversed(found)}.values())[::-1]  # however it is spelt
     if isinstance(classes, str):
         raise LabelQualityError(f"Expected `classes` to be a list of names, but got the text {classes!r}")
     if isinstance(classes, Mapping):
@@ -429,14 +430,10 @@ class _Stage:
 
     def _on_dataset(self, sample_id: str, shape: tuple[int, ...]) -> _Objects | Exception:
         label = self._dataset[sample_id][self._plan.source.name]
-        index_of = {
-            wording.lower(): index
-            for index, (name, wordings) in enumerate(self._plan.prompts.items())
-            for wording in (name, *wordings)
-        }
+        index_of = _index_of(self._plan.prompts)
         classes, scores, boxes, masks, unknown = [], [], [], [], Counter[str]()
         for detection in label.detections if label is not None else []:
-            index = index_of.get(str(detection.label).lower())
+            index = index_of.get(plain_name(str(detection.label)), index_of.get(concept(str(detection.label))))
             score = 1.0 if detection.confidence is None else float(detection.confidence)
             if index is None:
                 unknown[str(detection.label)] += 1
@@ -499,6 +496,19 @@ class _Stage:
             "unknown": dict(objects.unknown),
         }
         files.write_json(self._folder / "records" / f"{sample_id}.json", notes)
+
+
+def _index_of(prompts: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Name of a class to its place, however it is spelt; names of one thing count where no name is equal.
+
+    Example:
+        >>> _index_of({"tv": ["television set"], "car": []})
+        {'tv': 0, 'televisionset': 0, 'car': 1}
+    """
+    named = [(word, index) for index, (name, words) in enumerate(prompts.items()) for word in (name, *words)]
+    equal = {plain_name(word): index for word, index in reversed(named)}
+    alike = {concept(word): index for word, index in reversed(named)}
+    return {**dict(reversed(alike.items())), **dict(reversed(equal.items()))}
 
 
 def _report(

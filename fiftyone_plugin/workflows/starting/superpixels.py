@@ -17,8 +17,10 @@ from ...correction.superpixels.methods import (
     superpixels_from_labels,
     superpixels_from_masks,
 )
+from ...dataset.door.account import account_of
 from ...dataset.door.instance_masks import instance_mask
-from ...dataset.door.masks import read_mask, read_mask_file, resize_nearest
+from ...dataset.door.masks import pack_rgb, read_mask, read_mask_file, resize_nearest
+from ...dataset.door.scan import mask_reader, require_label_field, scan_labels
 from ...dataset.door.slices import images_of
 from ...dataset.fields import schema
 from ...dataset.runs import files, run_records
@@ -174,13 +176,31 @@ def _cutter(
         )
     if method == "sam":
         return _sam_cutter(str(checkpoint), device, options)
+    if method == "labels":
+        return _label_cutter(samples, str(source_field))
     dataset = samples._root_dataset
-    make = superpixels_from_labels if method == "labels" else superpixels_from_instances
 
     def cut(sample_id: str, image: np.ndarray) -> np.ndarray:
-        return make(resize_nearest(_ids_of(dataset[sample_id][source_field], image.shape[:2]), image.shape[:2]))
+        ids = _ids_of(dataset[sample_id][source_field], image.shape[:2])
+        return superpixels_from_instances(resize_nearest(ids, image.shape[:2]))
 
     return _Cutter(cut, {"method": method, "field": source_field})
+
+
+def _label_cutter(samples: Any, source_field: str) -> _Cutter:
+    """Connected parts of each class, as the account of classes understands the masks."""
+    images = require_label_field(samples, source_field)
+    classes = account_of(images, source_field, scan_labels(images, source_field).values)
+    read = mask_reader(images, source_field)
+
+    def cut(sample_id: str, image: np.ndarray) -> np.ndarray:
+        try:
+            indices = classes.indices(read(sample_id))
+        except LabelQualityError:  # no label: all of it is a gap
+            return np.zeros(image.shape[:2], np.int32)
+        return superpixels_from_labels(resize_nearest(indices, image.shape[:2]), ignore_index=None)
+
+    return _Cutter(cut, {"method": "labels", "field": source_field, "ignored": sorted(classes.ignored)})
 
 
 def _sam_cutter(checkpoint: str, device: Any, options: dict[str, Any]) -> _Cutter:
@@ -203,7 +223,8 @@ def _ids_of(label: Any, shape: tuple[int, ...]) -> np.ndarray:
     if label is None:
         return np.zeros(shape[:2], np.int32)
     if isinstance(label, fo.Segmentation):
-        return read_mask(label)
+        ids = read_mask(label)
+        return ids if ids.ndim == 2 else pack_rgb(ids)
     size = (int(shape[0]), int(shape[1]))
     masks = (instance_mask(detection, size) for detection in label.detections)
     return superpixels_from_masks((mask for mask in masks if mask is not None), size)

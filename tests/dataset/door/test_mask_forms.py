@@ -37,6 +37,7 @@ FORMS = {
     "palette of indices": (palette(VALUES), NAMED),
     "palette of colours": (palette(VALUES), HEX),
     "see-through palette": (palette(VALUES, transparency=0), NAMED),
+    "see-through palette of colours": (palette(VALUES, transparency=0), HEX),
     "RGB": (Image.fromarray(COLOURS[VALUES]), HEX),
     "grey as RGB": (Image.fromarray(np.stack([VALUES] * 3, -1)), NAMED),
     "RGBA": (Image.fromarray(COLOURS[VALUES]).convert("RGBA"), HEX),
