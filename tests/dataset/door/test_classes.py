@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fiftyone_plugin.dataset.door.backgrounds import background_class
 from fiftyone_plugin.dataset.door.classes import IGNORED, ClassMap, classes_of_field, match_channels, parse_mapping
 from fiftyone_plugin.errors import LabelQualityError
 
@@ -20,12 +21,41 @@ TARGETS = {0: "sky", 1: "road", 2: "car", 11: "Void"}
         ("car", ("sky", "road", "Void"), {2}),
         ([0, "Void"], ("road", "car"), {0, 11}),
         ("11", ("sky", "road", "car"), {11}),
+        ("VOID", ("sky", "road", "car"), {11}),
     ],
 )
 def test_ignored_values(ignore_index, names, ignored):
     classes = classes_of_field(TARGETS, {0: 1, 1: 1, 2: 1}, ignore_index)
     assert classes.names == names
     assert classes.ignored == ignored
+
+
+def test_a_name_stands_for_all_its_values_and_a_number_for_itself():
+    targets = {0: "bg", 1: "2", 2: "1", 3: "Traffic Light", 4: "traffic_light"}
+    assert classes_of_field(targets, {0: 1, 1: 1}, [2, "traffic light"]).ignored == {2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    ("targets", "seen"),
+    [
+        ({0: "bg", 1: "car", 3: "void"}, {0: 1, 1: 1}),
+        ({1: "pet", 2: "pet"}, {0: 1, 1: 1}),
+        ({"#800000": "cat", "#000000": "bg"}, {0: 1}),
+    ],
+)
+def test_targets_of_a_copy_mean_the_same(targets, seen):
+    classes = classes_of_field(targets, seen)
+    again = classes_of_field(classes.targets, seen)
+    assert (again.values, again.names, again.ignored) == (classes.values, classes.names, classes.ignored)
+    assert targets.items() <= classes.targets.items()
+
+
+@pytest.mark.parametrize(
+    ("names", "index"),
+    [(("__background__", "car"), 0), (("car", "BG"), 1), (("car", "none"), 1), (("sky", "car"), None)],
+)
+def test_the_class_that_stands_for_nothing_is_known_by_its_name(names, index):
+    assert background_class(ClassMap((0, 1), names, frozenset())) == index
 
 
 def test_without_targets_every_value_that_occurs_is_a_class():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 
 import fiftyone as fo
@@ -11,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from fiftyone_plugin import load_report, plan_correction_queries, score_label_quality
+from fiftyone_plugin import export_corrected_labels, load_report, plan_correction_queries, score_label_quality
 from fiftyone_plugin.progress import silent
+from fiftyone_plugin.workflows.scoring.evaluation import label_agreement
 
 SIZE, NUM, WRONG = (24, 32), 4, 2
 COLOURS = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)
@@ -162,3 +164,26 @@ def test_a_swapped_table_is_noticed_and_the_mapping_to_use_is_told(build, tmp_pa
     )  # fmt: skip
     assert worst(dataset) == WRONG
     assert not [one for one in report.warnings if "shifted" in one]
+    plan = {"model": model_of([0, 1, 2]), "class_names": names, "device": "cpu", "budget": 2, "progress": silent}
+    asked = plan_correction_queries(dataset, "ground_truth", output_dir=str(tmp_path / "plan"), **plan)
+    assert "plan again with `class_mapping={'background': 'background', 'tram': 'car'" in asked.warnings[0]
+    assert "| 1 | tram | 2 tram | equal names |" in asked.markdown()
+    assert asked.class_rows == dict(dataset.get_run_info("ground_truth_correction").config.summary)["class_rows"]
+    seen = label_agreement(dataset, "ground_truth", "second")
+    assert seen.warning is None
+    dataset.mask_targets = {**dataset.mask_targets, "second": {0: "background", 1: "car", 2: "tram"}}
+    assert "shifted or swapped" in label_agreement(dataset, "ground_truth", "second").warning
+
+
+def test_exported_labels_say_what_their_values_mean(build, tmp_path):
+    dataset = build(3, palette, {0: "bg", 1: "cat", 2: "dog"})
+    plan_correction_queries(
+        dataset, "ground_truth", probabilities="probabilities", budget=2, output_dir=tmp_path / "plan", progress=silent
+    )
+    export_corrected_labels(dataset, tmp_path / "masks")
+    told = json.loads((tmp_path / "masks" / "classes.json").read_text())
+    assert told["mask_targets"] == {"0": "bg", "1": "cat", "2": "dog"}
+    assert [row["name"] for row in told["classes"]] == ["bg", "cat", "dog", ""]
+    export_corrected_labels(dataset, tmp_path / "coco", dataset_type=fo.types.COCODetectionDataset)
+    coco = json.loads((tmp_path / "coco" / "labels.json").read_text())
+    assert {row["name"] for row in coco["categories"]} == {"cat", "dog"}

@@ -41,4 +41,6 @@ def test_the_operator_drops_what_a_form_held_before_the_method_was_chosen(make_d
         weights=None, steps=1, width=8, crop_size=32, output_dir=str(tmp_path / "model"),
     )  # fmt: skip
     assert run.parameters["method"] == "frozen_features"
+    rows = [(row["value"], row["name"], row["channel"]) for row in run.summary["class_rows"]]
+    assert rows == [("1", "road", "0"), ("2", "car", "1"), ("3", "tree", "2"), ("255", "void", "")]
     assert run.parameters["encoder"] == "test_efficientnet"
