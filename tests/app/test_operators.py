@@ -143,7 +143,9 @@ def test_the_form_shows_how_classes_are_understood_before_the_job_starts(dataset
     for name in ("train_cross_validated", "train_noise_robust", "inject_label_errors", "find_label_errors"):
         assert "| 2 | car | 1 | the model is trained on these labels |" in account(form(name, dataset))
     torchvision = {"source": "model", "model": "torchvision:fcn_resnet50"}
-    assert "none for road, tree" in form("score_label_quality", dataset, torchvision)["classes_refused"].view.description
+    assert (
+        "none for road, tree" in form("score_label_quality", dataset, torchvision)["classes_refused"].view.description
+    )
     objects = fo.Detections(detections=[fo.Detection(label="bus", bounding_box=[0, 0, 1, 1])])
     dataset.set_values("instances", [objects] * len(dataset))
     properties = form("find_label_errors", dataset, {"label_field": "instances"})

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...dataset.door.account import account_of, recorded_rows
 from ...dataset.door.classes import ClassMap
-from ...dataset.door.scan import LabelledImage, LabelScan, require_label_field, scan_labels
+from ...dataset.door.scan import LabelledImage, LabelScan, mask_targets_of, require_label_field, scan_labels
 from ...dataset.fields import appearance, queries, schema
 from ...dataset.fields.queries import CorrectionFields
 from ...dataset.journals import answers as answer_log
@@ -225,12 +225,13 @@ def write_all(run: CorrectionRun, images: Sequence[LabelledImage], progress: Pro
         images: which
         progress: told how many are done
     """
-    classes = run.classes()
+    targets = mask_targets_of(run.dataset, run.label_field)
     text = f"`{run.label_field}` with the answers to correction queries painted onto it"
     queries.declare_queries(run.dataset, run.fields.queries)
-    schema.declare_segmentation(run.dataset, run.fields.corrected, text, classes.targets)
+    schema.declare_segmentation(run.dataset, run.fields.corrected, text, targets)
     for done, image in enumerate(images, start=1):
         derive(run, image.sample_id, image.digest)
         progress(done, len(images), "writing corrected labels")
+    classes = run.classes()
     if not classes.rgb:
         appearance.color_classes(run.dataset, [run.label_field, run.fields.corrected], classes.value_names)

@@ -15,7 +15,7 @@ from ...dataset.door.account import account_of, class_table, recorded_rows
 from ...dataset.door.backgrounds import background_class
 from ...dataset.door.classes import ClassMap
 from ...dataset.door.mask_forms import encode_mask
-from ...dataset.door.scan import LabelScan, mask_reader, require_label_field, scan_labels
+from ...dataset.door.scan import LabelScan, mask_reader, mask_targets_of, require_label_field, scan_labels
 from ...dataset.fields import appearance
 from ...dataset.fields import schema as sample_fields
 from ...dataset.runs import files, run_records
@@ -149,7 +149,7 @@ def inject_label_errors(
             report(number, len(scan.images), "injecting errors")
         writing.replace_results([])
         text = f"`{label_field}` with known errors, for a rehearsal"
-        sample_fields.write_segmentations(dataset, into, paths, text, classes.targets)
+        sample_fields.write_segmentations(dataset, into, paths, text, mask_targets_of(samples, label_field))
         sample_fields.write_strings(dataset, error_field, errors, "Kind of the injected error; empty = label as it was")
         if not classes.rgb:
             appearance.color_classes(dataset, [label_field, into], classes.value_names)

@@ -15,7 +15,7 @@ from ... import models
 from ...dataset.door.account import account_of, class_table, own_channels, recorded_rows
 from ...dataset.door.backgrounds import background_class
 from ...dataset.door.classes import IGNORED, ClassMap
-from ...dataset.door.scan import LabelScan, require_label_field, scan_labels
+from ...dataset.door.scan import LabelScan, mask_targets_of, require_label_field, scan_labels
 from ...dataset.door.slices import every_slice
 from ...dataset.fields import appearance
 from ...dataset.fields import schema as sample_fields
@@ -355,8 +355,9 @@ def _write_fields(
         sample_fields.write_numbers(dataset, names.fold, fold_of, text, integer=True)
     if not proposals.masks:
         return []
+    targets = mask_targets_of(given.samples, given.label_field)
     text = f"`{given.label_field}` as noise-robust training would correct it"
-    sample_fields.write_segmentations(dataset, names.labels, proposals.masks, text, classes.targets)
+    sample_fields.write_segmentations(dataset, names.labels, proposals.masks, text, targets)
     text = "Share of the labelled pixels that would change"
     sample_fields.write_numbers(dataset, names.changed, proposals.shares, text)
     _write_regions(dataset, names, proposals, stage)
