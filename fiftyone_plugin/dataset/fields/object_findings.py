@@ -125,7 +125,9 @@ def _on_objects(
     if "." not in path:
         (change,) = changes.values()
         return UpdateOne(where, {operator: {f"{path}.{name}": value for name, value in change.items()}})
-    filters = [{f"o{number}._id": ObjectId(label_id)} for number, label_id in enumerate(changes)]
+    filters: list[Mapping[str, Any]] = [
+        {f"o{number}._id": ObjectId(label_id)} for number, label_id in enumerate(changes)
+    ]
     values = {
         f"{path}.$[o{number}].{name}": value
         for number, change in enumerate(changes.values())
