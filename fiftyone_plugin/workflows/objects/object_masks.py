@@ -67,7 +67,7 @@ class ObjectMasksReport:
             f"**{self.num_objects:,} objects of `{self.label_field}` are masks of {self.num_images:,} images now**, in "
             f"`{self.into}`",
             *(f"- {note}" for note in self.notes()),
-            *class_table(class_rows(list_classes({**self.classes}, {}))),
+            *class_table(class_rows(list_classes(dict(self.classes.items()), {}))),
         ]
         return "\n".join(lines)
 

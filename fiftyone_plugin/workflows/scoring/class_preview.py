@@ -81,7 +81,7 @@ def preview_classes(
 def _account(samples: Any, label_field: str, ignore_index: Any) -> ClassMap:
     """As the first masks tell; where they do not, as `mask_targets` do; those of objects as they will be numbered."""
     if object_list(samples, label_field) is not None:
-        return list_classes({**object_classes(samples, label_field)}, {}, ignore_index)
+        return list_classes(dict(object_classes(samples, label_field).items()), {}, ignore_index)
     targets, seen = mask_targets_of(samples, label_field), _first_values(samples, label_field)
     if targets and len(seen) < 2:
         return list_classes(targets, seen, ignore_index)

@@ -647,7 +647,7 @@ def test_rgb_masks_are_corrected_in_their_colours(make_dataset, tmp_path):
 def test_export_as_pngs_and_in_a_format_of_fiftyone(planned, sitting, tmp_path):
     answer_all(planned, sitting)
     folder = export_corrected_labels(planned, tmp_path / "png", FIELD)
-    assert sorted(path.name for path in folder.iterdir()) == [f"{number}.png" for number in range(6)]
+    assert sorted(path.name for path in folder.iterdir()) == [*(f"{number}.png" for number in range(6)), "classes.json"]
     for sample in planned:
         exported = read_mask_file(folder / f"{Path(sample.filepath).stem}.png")
         np.testing.assert_array_equal(exported, corrected(planned, sample.id))
