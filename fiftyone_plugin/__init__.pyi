@@ -22,6 +22,7 @@ from .workflows.housekeeping import list_label_quality_runs as list_label_qualit
 from .workflows.objects.object_marks import mark_objects as mark_objects
 from .workflows.objects.object_masks import objects_to_masks as objects_to_masks
 from .workflows.rehearsing.rehearsal import inject_label_errors as inject_label_errors
+from .workflows.reviewing.next_steps import dataset_status as dataset_status
 from .workflows.reviewing.review import changed_labels as changed_labels
 from .workflows.reviewing.review import rescore_regions as rescore_regions
 from .workflows.reviewing.review import review_history as review_history

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import IO, Final, Protocol
+
+_SECONDS_BETWEEN_LINES: Final = 5.0
 
 
 class Progress(Protocol):
@@ -20,6 +23,22 @@ def silent(done: float, total: float, label: str) -> None:
     Example:
         >>> silent(1, 2, "scoring")
     """
+
+
+class _Lines:
+    """A line every few seconds, for a file or a pipe; and one when another stage begins."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._stage = ""
+        self._told = 0.0
+
+    def __call__(self, done: float, total: float, label: str) -> None:
+        now, stage = time.monotonic(), label.partition(",")[0]
+        if stage == self._stage and now - self._told < _SECONDS_BETWEEN_LINES and done < total:
+            return
+        self._stage, self._told = stage, now
+        print(f"{label}: {done:g} of {total:g}", file=self._file, flush=True)
 
 
 @contextmanager
@@ -48,7 +67,11 @@ def terminal_bar(description: str) -> Iterator[Progress]:
         TextColumn("left:"),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(console.file)
+        return
+    with Bar(*columns, console=console) as bar:
         task = bar.add_task(description, total=None)
 
         def report(done: float, total: float, label: str) -> None:

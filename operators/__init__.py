@@ -13,6 +13,7 @@ from .generate_pseudo_labels import GeneratePseudoLabels
 from .hand_edits import BeginHandEdits, FinishHandEdits
 from .inject_label_errors import InjectLabelErrors
 from .label_quality_metric import LabelQualityMetric
+from .label_quality_status import LabelQualityStatus
 from .plan_correction_queries import PlanCorrectionQueries
 from .precompute_sam_embeddings import PrecomputeSamEmbeddings
 from .reject_label_issues import RejectLabelIssues
@@ -25,6 +26,7 @@ from .train_noise_robust import TrainNoiseRobust
 
 OPERATORS = (
     FindLabelErrors,
+    LabelQualityStatus,
     CheckLabels,
     CleanLabels,
     UndoCleanLabels,

@@ -12,4 +12,8 @@ class AcceptLabelIssues(ReviewOperator):
     verb = "Accept"
     decision = "accepted"
     icon = "check_circle"
-    description = "The label is wrong there; remembered in later runs, and the scores of regions learn from it"
+    label = "Accept label issues"
+    description = (
+        "2. Review: the label is wrong in these regions (selected ones, or all in sight). Remembered in later runs, "
+        "can be taken back; labels are not changed."
+    )

@@ -17,14 +17,16 @@ class ApplyCorrections(Job):
 
     name = "apply_corrections"
     label = "Apply corrections"
-    description = "Bring the corrected labels and the status of all queries in line with the answers, and count"
+    description = (
+        "3. Fix labels: write all answers into the corrected labels and count them. The given labels are not changed."
+    )
     icon = "done_all"
     done = "Corrected labels"
 
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
         if corrected_field_input(ctx, inputs, planned_fields(ctx.dataset)):
-            edited_input(inputs)
+            edited_input(ctx, inputs)
             inputs.view_target(ctx, action_description="Apply to")
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:

@@ -6,8 +6,10 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
+from ..fiftyone_plugin.dataset.journals import append_log, reviews
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.correcting import outside_answers
+from ..fiftyone_plugin.workflows.reviewing import review
 from . import forms
 from .job import Job, edited_input, given
 
@@ -17,10 +19,18 @@ class ApplyLabelProposals(Job):
 
     name = "apply_label_proposals"
     label = "Apply label proposals"
-    description = "Repair the corrected labels where issue regions or proposals of a training were accepted"
+    description = (
+        "3. Fix labels in bulk: give accepted regions the suggested class, in the corrected labels. Can be undone; "
+        "the given labels are not changed."
+    )
+    unlisted = True
     icon = "playlist_add_check"
     done = "Proposals applied"
     positional = ("key",)
+
+    def is_due(self, dataset: Any) -> bool:
+        """Whether regions were decided on."""
+        return bool(review.runs_with_regions(dataset)) and append_log.holds_any(dataset, reviews.STORE)
 
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
@@ -30,7 +40,7 @@ class ApplyLabelProposals(Job):
         view.add_choice("accepted", label="Those that were accepted")
         view.add_choice("pending", label="All that were not rejected")
         inputs.enum("status", ["accepted", "pending"], default="accepted", label="Which regions", view=view)
-        edited_input(inputs)
+        edited_input(ctx, inputs)
         inputs.view_target(ctx, action_description="Apply to")
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
@@ -41,7 +51,5 @@ class ApplyLabelProposals(Job):
 
 
 def _newest(samples: Any) -> str:
-    from ..fiftyone_plugin.workflows.reviewing import review
-
     keys = review.runs_with_regions(samples._root_dataset)
     return keys[-1] if keys else "label_quality"

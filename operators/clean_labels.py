@@ -6,6 +6,7 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
+from ..fiftyone_plugin.dataset.journals import answers, append_log
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.quality.check_up import CHECKS, CLEANED
 from ..fiftyone_plugin.workflows.correcting import clean_labels
@@ -19,10 +20,12 @@ class CleanLabels(Job):
 
     name = "clean_labels"
     label = "Clean labels"
-    description = "Give specks, pinholes and blended borders the class around them, in the corrected labels"
+    description = (
+        "3. Fix labels without questions: specks, pinholes and blended borders get the class around them, in the "
+        "corrected labels. Can be undone."
+    )
     icon = "cleaning_services"
     done = "Labels cleaned"
-    risk = "low"
 
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
@@ -37,7 +40,7 @@ class CleanLabels(Job):
             label="Largest speck",
             description="Pixels of the largest speck or pinhole. Empty: 2 to 12, by the size of the image.",
         )
-        edited_input(inputs)
+        edited_input(ctx, inputs)
         inputs.view_target(ctx, action_description="Clean")
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
@@ -57,10 +60,15 @@ class UndoCleanLabels(Job):
 
     name = "undo_clean_labels"
     label = "Undo the cleaning of labels"
-    description = "Take back what 'Clean labels' did; all other answers stay"
+    description = "3. Fix labels: take back what 'clean labels' did; all other answers stay."
+    unlisted = True
     icon = "undo"
     done = "Cleaning undone"
-    risk = "low"
+
+    def is_due(self, dataset: Any) -> bool:
+        """Whether something was cleaned."""
+        cleaned = {"value.source": answers.CLEANED}
+        return bool(planned_fields(dataset)) and append_log.holds_any(dataset, answers.STORE, cleaned)
 
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""

@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.operators.types as types
 
+from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.starting import superpixels
 from . import forms
@@ -18,7 +19,7 @@ class ComputeSuperpixels(Job):
 
     name = "compute_superpixels"
     label = "Compute superpixels"
-    description = "Cut images into the parts that correction queries are about"
+    description = "7. Prepare correction: cut images into the parts that questions are about, in a new field."
     icon = "grid_on"
     done = "Superpixels"
     positional = ()
@@ -43,7 +44,7 @@ class ComputeSuperpixels(Job):
             "size", required=False, min=1, label="Size", description="Pixels per superpixel. Empty: 175 per image."
         )
         inputs.bool("fill_gaps", default=True, label="Cover everything", description="Cut up what no mask covers, too.")
-        forms.key_input(ctx, inputs, superpixels.DEFAULT_KEY, "none: the field has this name")
+        forms.key_input(ctx, inputs, superpixels.DEFAULT_KEY, "none: the field has this name", run_records.SUPERPIXELS)
         inputs.view_target(ctx, action_description="Cut up")
         forms.output_dir_input(inputs, "the superpixels")
 

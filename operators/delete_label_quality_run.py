@@ -5,28 +5,26 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.workflows import housekeeping
 from . import forms
+from .entry import Entry
 from .progress import execute
 
 
-class DeleteLabelQualityRun(foo.Operator):
+class DeleteLabelQualityRun(Entry):
     """Deletes exactly a run's fields, views and files."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        """How the operator appears in the App."""
-        return foo.OperatorConfig(
-            name="delete_label_quality_run",
-            label="Delete a label quality run",
-            description="Delete a run with every field, saved view and file that it wrote, and nothing else",
-            icon="delete",
-            dynamic=True,
-        )
+    name = "delete_label_quality_run"
+    label = "Delete a run"
+    description = (
+        "9. Delete a label quality run with every field, saved view and file that it wrote, and nothing else. "
+        "Cannot be undone; reviews and answers are kept."
+    )
+    icon = "delete"
+    risk = "high"
 
     def __call__(self, sample_collection: Any, key: str) -> dict[str, Any]:
         """Delete a run from Python.
@@ -38,7 +36,9 @@ class DeleteLabelQualityRun(foo.Operator):
         Returns:
             what was deleted: `key`, `fields`, `views`
         """
-        return execute(self.uri, forms.context_of(sample_collection, key=key), description="deleting").result
+        return execute(
+            self.uri, forms.context_of(sample_collection, key=key, confirm=True), description="deleting"
+        ).result
 
     def resolve_input(self, ctx: Any) -> types.Property:
         """The form: which run, and what goes with it."""
@@ -46,15 +46,23 @@ class DeleteLabelQualityRun(foo.Operator):
         records = {run.key: run for run in run_records.list_runs(ctx.dataset, unfinished=True)}
         if not records:
             forms.blocked(inputs, "no_run", "No runs", "This dataset has no label quality run to delete.")
-            return types.Property(inputs, view=types.View(label="Delete a label quality run"))
+            return self.form(inputs)
         view = types.DropdownView()
         for key, run in records.items():
             view.add_choice(key, label=f"{key} ({run.label_field})")
         inputs.enum("key", list(records), required=True, label="Run", view=view)
         chosen = records.get(ctx.params.get("key", ""))
         if chosen is not None:
-            inputs.view("warning", types.Warning(label="This deletes", description=_what_goes(chosen)))
-        return types.Property(inputs, view=types.View(label="Delete a label quality run"))
+            forms.confirm_input(ctx, inputs, f"Delete the run '{chosen.key}' for good", _what_goes(chosen))
+        return self.form(inputs)
+
+    def resolve_output(self, ctx: Any) -> types.Property:
+        """What was deleted."""
+        outputs = types.Object()
+        outputs.str("key", label="Deleted run")
+        outputs.list("fields", types.String(), label="Its fields")
+        outputs.list("views", types.String(), label="Its saved views")
+        return types.Property(outputs, view=types.View(label="Deleted"))
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         """Delete it, and let the grid show nothing that is gone with it."""

@@ -27,7 +27,7 @@ class ExportCorrectedLabels(Job):
 
     name = "export_corrected_labels"
     label = "Export corrected labels"
-    description = "As PNG masks, or in a format of FiftyOne"
+    description = "4. Export the fixed labels into an empty folder: PNG masks, COCO or a format of FiftyOne."
     icon = "download"
     done = "Exported"
     positional = ("folder", "label_field")
@@ -41,7 +41,7 @@ class ExportCorrectedLabels(Job):
         for name, text in FORMATS.items():
             view.add_choice(name, label=text)
         inputs.enum("format", list(FORMATS), default="png", label="Format", view=view)
-        edited_input(inputs)
+        edited_input(ctx, inputs)
         inputs.view_target(ctx, action_description="Export")
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import fiftyone.operators.types as types
@@ -10,9 +9,9 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.finding import label_errors
+from ..fiftyone_plugin.workflows.scoring.model_names import require_model, training_runs
 from . import forms
 from .job import Job, given
-from .progress import run_with_progress, show_report
 
 
 class FindLabelErrors(Job):
@@ -20,7 +19,10 @@ class FindLabelErrors(Job):
 
     name = "find_label_errors"
     label = "Find label errors"
-    description = "One job, no model needed: which images, regions and pixels of the labels are wrong? Worst first"
+    description = (
+        "1. Start here: find the mislabeled (mislabelled) images, regions and pixels of a segmentation dataset, "
+        "worst first. No model is needed: quick ones are trained. Labels are not changed."
+    )
     icon = "troubleshoot"
     done = "Label errors"
     takes_hours = True
@@ -33,10 +35,9 @@ class FindLabelErrors(Job):
             return
         forms.classes_view(ctx, inputs, label_field)
         view = types.AutocompleteView(allow_user_input=True)
-        for run in run_records.list_runs(ctx.dataset):
-            if "model_folder" in run.parameters:
-                view.add_choice(run.key, label=run.key)
-        inputs.str(
+        for key in training_runs(ctx.dataset):
+            view.add_choice(key, label=key)
+        asked = inputs.str(
             "model",
             required=False,
             label="Model",
@@ -44,12 +45,15 @@ class FindLabelErrors(Job):
             "training run of this dataset, a model folder or file, torchvision:..., transformers:..., zoo:...",
             view=view,
         )
-        if label_errors.DEFAULT_KEY in ctx.dataset.list_runs():
-            inputs.bool(
-                "overwrite",
-                default=False,
-                label=f"Replace the run '{label_errors.DEFAULT_KEY}'",
-                description="Its fields and files are deleted once the new ones are complete; reviews are kept.",
+        if ctx.params.get("model"):
+            forms.refuse_where(asked, require_model, ctx.dataset, str(ctx.params["model"]))
+        if ctx.params.get("key") or label_errors.DEFAULT_KEY in ctx.dataset.list_runs():
+            forms.key_input(
+                ctx,
+                inputs,
+                label_errors.DEFAULT_KEY,
+                "the score, `_regions`, `_issues`, `_map`, `_model`",
+                run_records.SCORING,
             )
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> label_errors.FindingReport:
@@ -57,12 +61,6 @@ class FindLabelErrors(Job):
         names = ("label_field", "model", "key", "group_field", "output_dir", "overwrite", "training")
         return label_errors.find_label_errors(samples, progress=progress, **given(params, *names))
 
-    def execute(self, ctx: Any) -> Iterator[Any]:
-        """Find, then show the worst images."""
-        samples, params = ctx.target_view(), dict(ctx.params)
-        report = yield from run_with_progress(ctx, lambda progress: self.work(samples, params, progress))
-        if ctx.delegated:
-            return
-        yield ctx.ops.open_dataset(ctx.dataset.name)  # unlike a reload, takes up new colours
-        yield ctx.ops.set_view(ctx.dataset.load_saved_view(report.scoring.views[0]))
-        yield show_report(ctx, self.done, report.markdown())
+    def view_after(self, report: label_errors.FindingReport) -> str:
+        """The worst images."""
+        return report.scoring.views[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import fiftyone.operators.types as types
@@ -12,6 +12,7 @@ from ..fiftyone_plugin.dataset.door.objects import object_fields
 from ..fiftyone_plugin.dataset.door.scan import segmentation_fields
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.dataset.runs import run_records
+from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.options import about, default_of
 from ..fiftyone_plugin.workflows.reviewing import review
 from ..fiftyone_plugin.workflows.scoring.class_preview import preview_labels
@@ -102,9 +103,9 @@ def blocked(inputs: types.Object, name: str, title: str, text: str) -> None:
     prop.error_message = f"{title}. {text}"
 
 
-def key_input(ctx: Any, inputs: types.Object, default: str, prefix_of: str) -> None:
-    """Ask for the run's key, and whether to replace a run that has it."""
-    inputs.str(
+def key_input(ctx: Any, inputs: types.Object, default: str, prefix_of: str, method: str) -> None:
+    """Ask for the key of a run of a method, and whether to replace a run that has it."""
+    asked = inputs.str(
         "key",
         required=False,  # callers from Python leave it out
         default=default,
@@ -112,14 +113,43 @@ def key_input(ctx: Any, inputs: types.Object, default: str, prefix_of: str) -> N
         description=f"Name of the run and prefix of its fields: {prefix_of}",
     )
     key = ctx.params.get("key") or default
-    if key in ctx.dataset.list_runs():
-        inputs.bool(
+    existing = run_records.find_run(ctx.dataset, key, unfinished=True)
+    refuse_where(asked, run_records.require_free_key, ctx.dataset, key, [], overwrite=True, method=method)
+    if existing is not None and existing.finished and existing.method == method:
+        tick = inputs.bool(
             "overwrite",
             default=False,
             label=f"Replace the run '{key}'",
             description="There is a run under this key. Replacing it deletes its fields and files once the new ones "
-            "are complete; otherwise choose another key.",
+            "are complete; reviews are kept. Otherwise choose another key.",
         )
+        if not ctx.params.get("overwrite"):
+            tick.invalid = True
+            tick.error_message = f"This dataset already has the run '{key}': tick to replace it, or choose another key"
+
+
+def refuse_where(asked: types.Property, check: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    """Keep a form from being sent where a check refuses an answer, and show what it says."""
+    try:
+        check(*args, **kwargs)
+    except LabelQualityError as error:
+        asked.invalid = True
+        asked.error_message = str(error)
+
+
+def labels(operator: Any, ctx: Any) -> dict[str, str]:
+    """What an operator's form calls each argument."""
+    asked = operator.resolve_input(ctx).type.properties
+    return {name: one.view.label for name, one in asked.items() if getattr(one.view, "label", None)}
+
+
+def confirm_input(ctx: Any, inputs: types.Object, title: str, text: str) -> None:
+    """Name what will be gone, and let the form be sent only after a tick."""
+    inputs.view("what_goes", types.Warning(label=title, description=text))
+    tick = inputs.bool("confirm", default=False, required=True, label=f"Yes: {title[0].lower()}{title[1:]}")
+    if not ctx.params.get("confirm"):
+        tick.invalid = True
+        tick.error_message = f"{title}: tick the box to confirm (in Python: `confirm=True`)"
 
 
 def regions_key(ctx: Any) -> str:
@@ -146,7 +176,7 @@ def regions_key_input(ctx: Any, inputs: types.Object) -> str | None:
     """
     keys = review.runs_with_regions(ctx.dataset)
     if not keys:
-        text = "Run 'Score label quality' first; it writes regions unless told otherwise."
+        text = "Run 'Label quality: find label errors' first."
         blocked(inputs, "no_regions", "This dataset has no issue regions", text)
         return None
     default = regions_key(ctx)

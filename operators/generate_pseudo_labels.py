@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.operators.types as types
 
+from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.starting import pseudo_labels
@@ -25,7 +26,9 @@ class GeneratePseudoLabels(Job):
 
     name = "generate_pseudo_labels"
     label = "Generate pseudo labels"
-    description = "Label images from class names alone: GroundingDINO finds boxes, SAM makes masks of them"
+    description = (
+        "6. Begin without labels: make masks from class names alone, by GroundingDINO and SAM, in a new field."
+    )
     icon = "auto_awesome"
     done = "Pseudo labels"
     positional = ("classes",)
@@ -64,7 +67,13 @@ class GeneratePseudoLabels(Job):
                 description="A .pth file of segment-anything, or a model of FiftyOne's zoo.",
             )
         _paint_input(inputs)
-        forms.key_input(ctx, inputs, pseudo_labels.DEFAULT_KEY, "the labels, `_superpixels`, `_confidence`")
+        forms.key_input(
+            ctx,
+            inputs,
+            pseudo_labels.DEFAULT_KEY,
+            "the labels, `_superpixels`, `_confidence`",
+            run_records.PSEUDO_LABELS,
+        )
         inputs.view_target(ctx, action_description="Label")
         forms.output_dir_input(inputs, "the labels")
 

@@ -18,7 +18,10 @@ class BeginHandEdits(Job):
 
     name = "begin_hand_edits"
     label = "Begin hand edits"
-    description = "Write the objects of the corrected labels as masks that the Annotate tab can edit with a brush"
+    description = (
+        "3. Fix labels by hand with a brush: write the objects of the corrected labels as masks that the Annotate "
+        "tab can edit."
+    )
     icon = "brush"
     done = "Ready to edit"
 
@@ -31,8 +34,8 @@ class BeginHandEdits(Job):
         """Call the workflow."""
         field = outside_answers.begin_hand_edits(samples, progress=progress, **given(params, "label_field"))
         return (
-            f"**Open an image, choose Annotate, and edit the masks of `{field}`**; then run 'Finish hand edits'. "
-            "Objects lie over each other by size, small ones on top."
+            f"**Open an image, choose Annotate, and edit the masks of `{field}`**; then press 'Finish hand edits' "
+            "beside the grid. Objects lie over each other by size, small ones on top."
         )
 
 
@@ -41,17 +44,25 @@ class FinishHandEdits(Job):
 
     name = "finish_hand_edits"
     label = "Finish hand edits"
-    description = "Bring what was edited in the Annotate tab back into the corrected labels"
+    description = "3. Fix labels by hand: take what was edited in the Annotate tab into the corrected labels."
+    unlisted = True
     icon = "format_paint"
     done = "Edits taken over"
 
+    def is_due(self, dataset: Any) -> bool:
+        """Whether objects were written to be edited."""
+        return bool(_in_hand(dataset))
+
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
-        fields = [name for name in planned_fields(ctx.dataset) if ctx.dataset.has_field(f"{name}_objects")]
-        if corrected_field_input(ctx, inputs, fields):
+        if corrected_field_input(ctx, inputs, _in_hand(ctx.dataset)):
             inputs.view_target(ctx, action_description="Take over from")
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""
         arguments = given(params, "label_field", "objects", "reviewer")
         return outside_answers.finish_hand_edits(samples, progress=progress, **arguments)
+
+
+def _in_hand(dataset: Any) -> list[str]:
+    return [name for name in planned_fields(dataset) if dataset.has_field(f"{name}_objects")]

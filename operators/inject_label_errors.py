@@ -6,6 +6,7 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
+from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.quality import known_errors
 from ..fiftyone_plugin.workflows.rehearsing import rehearsal
@@ -18,10 +19,13 @@ class InjectLabelErrors(Job):
 
     name = "inject_label_errors"
     label = "Rehearse with known label errors"
-    description = "Copy a label field and put known errors into it, to see how many a scoring run finds"
+    description = (
+        "8. Rehearse: copy a label field and put known errors into the copy, to see how many are found. Labels are "
+        "not changed."
+    )
     icon = "science"
     done = "Known errors"
-    default_key = "rehearsal"
+    default_key = rehearsal.DEFAULT_KEY
 
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
@@ -30,9 +34,10 @@ class InjectLabelErrors(Job):
             forms.classes_view(ctx, inputs, field)
             inputs.str(
                 "into",
-                default=f"{field}_with_errors",
+                required=False,
                 label="New field",
-                description="The copy with errors. The given labels are never written.",
+                description=f"The copy with errors. Empty: `{field}_with_errors`, and the key behind it where that is "
+                "another. The given labels are never written.",
             )
             inputs.float(
                 "fraction", default=0.2, min=0.01, max=1, label="Share of images", description="One error each."
@@ -49,7 +54,13 @@ class InjectLabelErrors(Job):
                 view=view,
             )
             inputs.int("seed", default=51, label="Seed")
-            forms.key_input(ctx, inputs, "rehearsal", "none; the fields are the new field and `_error`")
+            forms.key_input(
+                ctx,
+                inputs,
+                rehearsal.DEFAULT_KEY,
+                "none; see the new field",
+                run_records.REHEARSAL,
+            )
             inputs.view_target(ctx, action_description="Copy")
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:

@@ -3,51 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, ClassVar
 
-import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.progress import Progress
 from . import forms
+from .entry import Entry
 from .progress import execute, run_with_progress, show_report
 
 
-class Job(foo.Operator, ABC):
-    """What operators with a report have in common; subclasses say what to ask and which workflow to call."""
+class Job(Entry, ABC):
+    """What long operators with a report have in common; subclasses say what to ask and which workflow to call."""
 
-    name: ClassVar[str] = ""
-    label: ClassVar[str] = ""
-    description: ClassVar[str] = ""
-    icon: ClassVar[str] = ""
     done: ClassVar[str] = ""
     """Title of the report."""
-    takes_hours: ClassVar[bool] = False
-    """Whether the App offers to delegate it first."""
     positional: ClassVar[tuple[str, ...]] = ("label_field",)
     """Parameters that a call in Python may give without their names."""
-    risk: ClassVar[str | None] = None
-    """`low` where it changes no label, for agents; FiftyOne's own guess if None."""
     default_key: ClassVar[str] = ""
     """Key of the run whose record a call in Python returns, where the caller names none."""
-
-    @property
-    def config(self) -> foo.OperatorConfig:
-        """How the operator appears in the App."""
-        return foo.OperatorConfig(
-            name=self.name,
-            label=self.label,
-            description=self.description,
-            icon=self.icon,
-            dynamic=True,
-            execute_as_generator=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-            default_choice_to_delegated=self.takes_hours,
-            **({"risk_level": self.risk} if self.risk else {}),
-        )
+    long = True
 
     def __call__(self, sample_collection: Any, *args: Any, delegate: bool = False, **kwargs: Any) -> Any:
         """Do the job from Python.
@@ -65,7 +42,7 @@ class Job(foo.Operator, ABC):
         named = dict(zip(self.positional, args, strict=False))
         if "label_field" in self.positional:
             named.setdefault("label_field", "ground_truth")
-        ctx = forms.context_of(sample_collection, **self.call_params({**named, **kwargs}))
+        ctx = forms.context_of(sample_collection, **{"confirm": True, **self.call_params({**named, **kwargs})})
         result = execute(self.uri, ctx, delegate=delegate, description=self.label.lower())
         if delegate or not self.default_key:
             return result
@@ -79,21 +56,43 @@ class Job(foo.Operator, ABC):
         """The form."""
         inputs = types.Object()
         self.ask(ctx, inputs)
-        return types.Property(inputs, view=types.View(label=self.label))
+        return self.form(inputs)
+
+    def resolve_output(self, ctx: Any) -> types.Property:
+        """What a delegated run has left; the App shows that of any other at once."""
+        outputs = types.Object()
+        outputs.str("report", label=self.done, view=types.MarkdownView())
+        return types.Property(outputs, view=types.View(label=self.done))
 
     def resolve_run_name(self, ctx: Any) -> str:
         """Name of a delegated run."""
-        return f"{self.label} on {ctx.params.get('label_field') or ctx.dataset.name}"
+        return f"{self.title} on {ctx.params.get('label_field') or ctx.dataset.name}"
 
-    def execute(self, ctx: Any) -> Iterator[Any]:
-        """Do it, then show the report."""
-        samples = ctx.target_view()
-        params = dict(ctx.params)
-        report = yield from run_with_progress(ctx, lambda progress: self.work(samples, params, progress))
-        if ctx.delegated:
-            return
-        yield ctx.ops.open_dataset(ctx.dataset.name)  # unlike a reload, takes up new colours
-        yield show_report(ctx, self.done, report if isinstance(report, str) else report.markdown())
+    def execute(self, ctx: Any) -> Any:
+        """Do it, then show the report.
+
+        Returns:
+            messages for the App; of a delegated run, the report
+        """
+        job = self._run(ctx)
+        return _result(job) if ctx.delegated else job
+
+    def _run(self, ctx: Any) -> Generator[Any, None, dict[str, Any]]:
+        samples, params = ctx.target_view(), dict(ctx.params)
+        report = yield from run_with_progress(
+            ctx, lambda progress: self.work(samples, params, progress), labels=lambda: forms.labels(self, ctx)
+        )
+        text = report if isinstance(report, str) else report.markdown()
+        if not ctx.delegated:
+            yield ctx.ops.open_dataset(ctx.dataset.name)  # unlike a reload, takes up new colours
+            if (view := self.view_after(report)) is not None:
+                yield ctx.ops.set_view(ctx.dataset.load_saved_view(view))
+            yield show_report(ctx, self.done, text)
+        return {"report": text}
+
+    def view_after(self, report: Any) -> str | None:
+        """The saved view that is shown when the job is done; None for that of before."""
+        return None
 
     @abstractmethod
     def ask(self, ctx: Any, inputs: types.Object) -> None:
@@ -108,6 +107,15 @@ class Job(foo.Operator, ABC):
         """
 
 
+def _result(job: Generator[Any, None, dict[str, Any]]) -> dict[str, Any]:
+    """What a job returns at its end; nobody is there to see its messages."""
+    while True:
+        try:
+            next(job)
+        except StopIteration as end:
+            return end.value
+
+
 def given(params: dict[str, Any], *names: str) -> dict[str, Any]:
     """The parameters of these names that were filled in."""
     return {name: params[name] for name in names if params.get(name) not in (None, "")}
@@ -120,7 +128,7 @@ def corrected_field_input(ctx: Any, inputs: types.Object, fields: list[str]) -> 
         whether there is any; if not, the form says so and cannot be sent
     """
     if not fields:
-        text = "Run 'Plan correction queries' first."
+        text = "Run 'Label quality: plan correction queries' first."
         forms.blocked(inputs, "no_queries", "No label field of this dataset is being corrected", text)
         return False
     view = types.DropdownView()
@@ -130,7 +138,7 @@ def corrected_field_input(ctx: Any, inputs: types.Object, fields: list[str]) -> 
     return True
 
 
-def edited_input(inputs: types.Object) -> None:
+def edited_input(ctx: Any, inputs: types.Object) -> None:
     """Ask what to do about labels that were edited in the meantime."""
     view = types.DropdownView()
     view.add_choice("refuse", label="Leave them alone and name them")
@@ -143,3 +151,6 @@ def edited_input(inputs: types.Object) -> None:
         label="Labels that were edited since they were asked about",
         view=view,
     )
+    if ctx.params.get("on_edited") == "discard":
+        text = "Answers about labels that were edited since no longer count; the edited labels stand instead."
+        forms.confirm_input(ctx, inputs, "Take back answers about edited labels", text)

@@ -10,6 +10,7 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin.dataset.door.scan import mask_targets_of
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.correcting import query_planning
+from ..fiftyone_plugin.workflows.correcting.correction_run import planned_fields
 from ..fiftyone_plugin.workflows.correcting.plan_options import PlanOptions
 from . import forms
 from .job import Job, edited_input, given
@@ -21,7 +22,10 @@ class PlanCorrectionQueries(Job):
 
     name = "plan_correction_queries"
     label = "Plan correction queries"
-    description = "Which questions about the labels repair most when a person answers them?"
+    description = (
+        "3. Fix labels with the fewest answers: plan the questions that repair most. A person answers them in the "
+        "panel Label correction. Earlier answers stay; labels are not changed."
+    )
     icon = "quiz"
     done = "Questions"
 
@@ -37,10 +41,13 @@ class PlanCorrectionQueries(Job):
         source_input(ctx, inputs)
         forms.option_inputs(inputs, PlanOptions, ["budget"])
         _superpixels_input(ctx, inputs)
+        if str(ctx.params.get("label_field") or forms.first_label_field(ctx)) in planned_fields(ctx.dataset):
+            text = "Questions that nobody has answered are replaced by the new ones; all answers stay."
+            inputs.view("planned", types.Notice(label="There is a plan already", description=text))
         inputs.view_target(ctx, action_description="Ask about")
         inputs.bool("more", default=False, label="More options", view=types.SwitchView())
         if ctx.params.get("more"):
-            _more_input(inputs)
+            _more_input(ctx, inputs)
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""
@@ -79,9 +86,9 @@ def _superpixels_input(ctx: Any, inputs: types.Object) -> None:
     )
 
 
-def _more_input(inputs: types.Object) -> None:
+def _more_input(ctx: Any, inputs: types.Object) -> None:
     forms.option_inputs(inputs, PlanOptions, [name for name in _ASKED if name not in ("budget", "superpixels")])
-    edited_input(inputs)
+    edited_input(ctx, inputs)
     forms.ignore_index_input(inputs)
     inputs.str("device", required=False, label="Device", description="cuda, cpu, ... Empty: the best there is.")
     forms.output_dir_input(inputs, "questions and corrected masks")

@@ -17,7 +17,10 @@ class PrecomputeSamEmbeddings(Job):
 
     name = "precompute_sam_embeddings"
     label = "Precompute SAM embeddings"
-    description = "So that clicks in the panel 'Label correction' refine regions with segment-anything at once"
+    description = (
+        "7. Prepare correction: run SAM once per image, so that clicks in the panel Label correction refine "
+        "regions at once."
+    )
     icon = "memory"
     done = "SAM embeddings"
     positional = ("checkpoint",)

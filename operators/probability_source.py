@@ -10,6 +10,7 @@ from ..fiftyone_plugin.dataset.door.scan import segmentation_fields, string_fiel
 from ..fiftyone_plugin.dataset.door.zoo import zoo_segmenter_names
 from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.workflows.scoring.class_preview import preview_classes
+from ..fiftyone_plugin.workflows.scoring.model_names import require_model, training_runs
 from . import forms
 
 SOURCES = {
@@ -27,7 +28,7 @@ SOURCES = {
 
 def source_input(ctx: Any, inputs: types.Object) -> None:
     """Ask where probabilities come from."""
-    trained = [run.key for run in run_records.list_runs(ctx.dataset) if "model_folder" in run.parameters]
+    trained = training_runs(ctx.dataset)
     masks = _other_masks(ctx)
     missing = {"trained": not trained, "masks": not masks}
     available = [name for name in SOURCES if not missing.get(name)]
@@ -111,13 +112,15 @@ def _source_details(ctx: Any, source: str, trained: list[str], inputs: types.Obj
             view=fields,
         )
     else:
-        inputs.str(
+        asked = inputs.str(
             "model",
             required=True,
             label="Model",
             description="For instance /models/unet (save_pretrained folder), /models/net.pt, "
             "torchvision:deeplabv3_resnet50, transformers:nvidia/segformer-b0-finetuned-ade-512-512",
         )
+        if ctx.params.get("model"):
+            forms.refuse_where(asked, require_model, ctx.dataset, str(ctx.params["model"]))
 
 
 def source_params(params: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from queue import SimpleQueue
@@ -15,6 +15,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.progress import Progress, terminal_bar
+from ..fiftyone_plugin.wording import as_labels
 
 Result = TypeVar("Result")
 _SECONDS_BETWEEN_REPORTS = 0.25
@@ -55,12 +56,15 @@ def execute(uri: str, ctx: dict[str, Any], *, delegate: bool = False, descriptio
         return pool.submit(copy_context().run, run).result()
 
 
-def run_with_progress(ctx: Any, job: Callable[[Progress], Result]) -> Generator[Any, None, Result]:
+def run_with_progress(
+    ctx: Any, job: Callable[[Progress], Result], *, labels: Callable[[], Mapping[str, str]] = dict
+) -> Generator[Any, None, Result]:
     """Run a job in a thread and yield its progress as messages for the App.
 
     Args:
         ctx: the operator's execution context
         job: takes the callable to report to
+        labels: gives what the form calls each argument, in which words an error is then shown
 
     Yields:
         messages that move the App's progress bar
@@ -93,7 +97,7 @@ def run_with_progress(ctx: Any, job: Callable[[Progress], Result]) -> Generator[
     thread.join()
     if "error" in outcome:
         if not ctx.delegated:
-            yield _show_error(ctx, outcome["error"])
+            yield _show_error(ctx, as_labels(str(outcome["error"]), labels()))
         raise outcome["error"]
     return outcome["result"]
 
@@ -130,10 +134,10 @@ class _Throttle:
         return f", {seconds / 60:.0f} min left" if seconds > 90 else f", {max(seconds, 1):.0f} s left"
 
 
-def _show_error(ctx: Any, error: BaseException) -> Any:
+def _show_error(ctx: Any, text: str) -> Any:
     """A message that shows an error in the App, where one raised in the middle of a job would not be seen."""
     outputs = types.Object()
-    outputs.view("error", types.Error(label="Nothing was changed", description=str(error)))
+    outputs.view("error", types.Error(label="Nothing was changed", description=text))
     return ctx.ops.show_output(types.Property(outputs, view=types.View(label="Error")).to_json(), {})
 
 

@@ -12,4 +12,8 @@ class RejectLabelIssues(ReviewOperator):
     verb = "Reject"
     decision = "rejected"
     icon = "cancel"
-    description = "The label is right there; later runs leave the region out, and the scores of regions learn from it"
+    label = "Reject label issues"
+    description = (
+        "2. Review: the label is right in these regions (selected ones, or all in sight). Remembered in later runs, "
+        "can be taken back; labels are not changed."
+    )

@@ -6,30 +6,31 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
+from ..fiftyone_plugin.dataset.journals import append_log, reviews
 from ..fiftyone_plugin.workflows.reviewing import review
 from . import forms
+from .entry import Entry
 from .progress import run_with_progress
 
 
-class RescoreLabelIssues(foo.Operator):
+class RescoreLabelIssues(Entry):
     """Rewrites the scores of pending regions, without any model."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        """How the operator appears in the App."""
-        return foo.OperatorConfig(
-            name="rescore_label_issues",
-            label="Rescore label issues",
-            description="Order pending regions by what accepted and rejected ones have taught",
-            icon="autorenew",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_delegated_execution=True,
-            risk_level="medium",
-        )
+    name = "rescore_label_issues"
+    label = "Rescore label issues"
+    description = (
+        "2. Review: order the pending regions anew by what accepted and rejected ones have taught. No model is needed; "
+        "first scores are kept."
+    )
+    icon = "autorenew"
+    unlisted = True
+    long = True
+
+    def is_due(self, dataset: Any) -> bool:
+        """Whether regions were decided on."""
+        return bool(review.runs_with_regions(dataset)) and append_log.holds_any(dataset, reviews.STORE)
 
     def __call__(self, sample_collection: Any, *, key: str | None = None) -> dict[str, Any]:
         """Rescore from Python.
@@ -51,7 +52,7 @@ class RescoreLabelIssues(foo.Operator):
         if forms.regions_key_input(ctx, inputs) is not None:
             text = "Accepted and rejected regions keep their scores. No model is needed."
             inputs.view("what", types.Notice(label="New scores for pending regions", description=text))
-        return types.Property(inputs, view=types.View(label="Rescore label issues"))
+        return self.form(inputs)
 
     def execute(self, ctx: Any) -> Iterator[Any]:
         """Rescore, then say from how many reviews."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import fiftyone.operators as foo
 import fiftyone.operators.types as types
 from fiftyone import ViewField
 
@@ -14,6 +13,7 @@ from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.workflows.reviewing import review
 from . import forms
+from .entry import Entry
 from .progress import execute
 
 
@@ -61,26 +61,11 @@ def target_of(ctx: Any, key: str) -> Target:
     return Target(samples, None, samples.count(f"{field}.detections"), text, whole=not chosen)
 
 
-class ReviewOperator(foo.Operator):
+class ReviewOperator(Entry):
     """Gives regions a status; subclasses say which."""
 
-    name = ""
     verb = ""
     decision = ""
-    icon = ""
-    description = ""
-
-    @property
-    def config(self) -> foo.OperatorConfig:
-        """How the operator appears in the App."""
-        return foo.OperatorConfig(
-            name=self.name,
-            label=f"{self.verb} label issues",
-            description=self.description,
-            icon=self.icon,
-            dynamic=True,
-            risk_level="medium",
-        )
 
     def __call__(
         self,
@@ -108,12 +93,9 @@ class ReviewOperator(foo.Operator):
         )
         return execute(self.uri, ctx, description="reviewing").result
 
-    def resolve_placement(self, ctx: Any) -> types.Placement | None:
-        """A button beside the grid, where there is something to review."""
-        if ctx.dataset is None or not review.runs_with_regions(ctx.dataset):
-            return None
-        button = types.Button(label=f"{self.verb} label issues", icon=self.icon, prompt=True)
-        return types.Placement(types.Places.SAMPLES_GRID_SECONDARY_ACTIONS, button)
+    def is_due(self, dataset: Any) -> bool:
+        """Whether there is something to review."""
+        return bool(review.runs_with_regions(dataset))
 
     def resolve_input(self, ctx: Any) -> types.Property:
         """The form: which regions, and a question where it is all of them."""
@@ -121,7 +103,7 @@ class ReviewOperator(foo.Operator):
         key = forms.regions_key_input(ctx, inputs)
         if key is not None:
             self._ask(ctx, inputs, target_of(ctx, key))
-        return types.Property(inputs, view=types.View(label=f"{self.verb} label issues"))
+        return self.form(inputs)
 
     def _ask(self, ctx: Any, inputs: types.Object, target: Target) -> None:
         if not target.number:

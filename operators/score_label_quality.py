@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin import quality
+from ..fiftyone_plugin.dataset.runs import run_records
+from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.scoring import report as reports
 from ..fiftyone_plugin.workflows.scoring import scoring
 from ..fiftyone_plugin.workflows.scoring.plan import ScoringOptions
 from . import forms
+from .job import Job
 from .probability_source import source_input, source_of_call, source_params
-from .progress import execute, run_with_progress, show_report
+from .progress import execute
 
 
-class ScoreLabelQuality(foo.Operator):
+class ScoreLabelQuality(Job):
     """Writes score, map, issue and region fields; the form only asks."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        """How the operator appears in the App."""
-        return foo.OperatorConfig(
-            name="score_label_quality",
-            label="Score label quality",
-            description="Which images and pixels of a segmentation dataset are wrongly labelled?",
-            icon="fact_check",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-        )
+    name = "score_label_quality"
+    label = "Score labels"
+    description = (
+        "1. Score label quality with your own model, probabilities on disk or a second annotator: which images, "
+        "regions and pixels are probably wrong? Labels are not changed."
+    )
+    icon = "fact_check"
+    done = "Label quality"
+    default_key = "label_quality"
 
-    def __call__(
+    def __call__(  # type: ignore[override]
         self,
         sample_collection: Any,
         label_field: str = "ground_truth",
@@ -73,35 +70,27 @@ class ScoreLabelQuality(foo.Operator):
         result = execute(self.uri, ctx, delegate=delegate, description="checking labels")
         return result if delegate else reports.load_report(sample_collection, kwargs.get("key", "label_quality"))
 
-    def resolve_input(self, ctx: Any) -> types.Property:
-        """The form."""
-        inputs = types.Object()
-        if forms.label_field_input(ctx, inputs, objects=True) is not None:
-            source_input(ctx, inputs)
-            forms.option_inputs(inputs, ScoringOptions, _SCORES, score=quality.COMBINED)
-            forms.key_input(ctx, inputs, "label_quality", "the score, `_softmin`, `_regions`, `_issues`, `_map`")
-            inputs.view_target(ctx, action_description="Score")
-            inputs.bool("more", default=False, label="More options", view=types.SwitchView())
-            if ctx.params.get("more"):
-                _more_input(inputs)
-        return types.Property(inputs, view=types.View(label="Score label quality"))
-
-    def resolve_run_name(self, ctx: Any) -> str:
-        """Name of a delegated run."""
-        return f"Score label quality of {ctx.params.get('label_field', 'labels')}"
-
-    def execute(self, ctx: Any) -> Iterator[Any]:
-        """Score, then show the worst images."""
-        arguments = _arguments(ctx.params)
-        samples = ctx.target_view()
-        report = yield from run_with_progress(
-            ctx, lambda progress: scoring.score_label_quality(samples, progress=progress, **arguments)
-        )
-        if ctx.delegated:
+    def ask(self, ctx: Any, inputs: types.Object) -> None:
+        """Fill the form."""
+        if forms.label_field_input(ctx, inputs, objects=True) is None:
             return
-        yield ctx.ops.open_dataset(ctx.dataset.name)  # unlike a reload, takes up new colours
-        yield ctx.ops.set_view(ctx.dataset.load_saved_view(report.views[0]))
-        yield show_report(ctx, "Label quality", report.markdown())
+        source_input(ctx, inputs)
+        forms.option_inputs(inputs, ScoringOptions, _SCORES, score=quality.COMBINED)
+        forms.key_input(
+            ctx, inputs, "label_quality", "the score, `_softmin`, `_regions`, `_issues`, `_map`", run_records.SCORING
+        )
+        inputs.view_target(ctx, action_description="Score")
+        inputs.bool("more", default=False, label="More options", view=types.SwitchView())
+        if ctx.params.get("more"):
+            _more_input(inputs)
+
+    def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> reports.ScoringReport:
+        """Call the workflow."""
+        return scoring.score_label_quality(samples, progress=progress, **_arguments(params))
+
+    def view_after(self, report: reports.ScoringReport) -> str:
+        """The worst images."""
+        return report.views[0]
 
 
 _SCORES = ("score", "methods")

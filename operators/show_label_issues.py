@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin import quality
@@ -13,25 +12,23 @@ from ..fiftyone_plugin.dataset.fields.regions import STATUSES
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.workflows.reviewing import review
 from . import forms
+from .entry import Entry
 from .progress import execute
 
 _CHOICES = ("key", "kinds", "given", "suggested", "min_score", "limit")
 
 
-class ShowLabelIssues(foo.Operator):
+class ShowLabelIssues(Entry):
     """Sets a view of regions, worst first."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        """How the operator appears in the App."""
-        return foo.OperatorConfig(
-            name="show_label_issues",
-            label="Show label issues",
-            description="Regions where the label is probably wrong, worst first",
-            icon="find_in_page",
-            dynamic=True,
-            risk_level="low",
-        )
+    name = "show_label_issues"
+    label = "Show label issues"
+    description = (
+        "2. Review: show the regions that are probably mislabeled (mislabelled), worst first, by kind, class and "
+        "score. Changes nothing."
+    )
+    icon = "find_in_page"
+    risk = "low"
 
     def __call__(self, sample_collection: Any, **kwargs: Any) -> Any:
         """Find regions from Python.
@@ -57,7 +54,7 @@ class ShowLabelIssues(foo.Operator):
         key = forms.regions_key_input(ctx, inputs)
         if key is not None:
             _filters(ctx, inputs, ScoreFields(key).regions)
-        return types.Property(inputs, view=types.View(label="Show label issues"))
+        return self.form(inputs)
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         """Show them."""

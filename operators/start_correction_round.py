@@ -6,6 +6,7 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
+from ..fiftyone_plugin.dataset.journals import answers, append_log
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.correcting import rounds
 from ..fiftyone_plugin.workflows.correcting.correction_run import planned_fields
@@ -20,9 +21,17 @@ class StartCorrectionRound(Job):
 
     name = "start_correction_round"
     label = "Start the next correction round"
-    description = "Train on the corrected labels, score them again, and plan what to ask now"
+    description = (
+        "5. Train on the corrected labels, score them again, and plan the next questions. Replaces the models and "
+        "scores of an earlier try of this round."
+    )
+    unlisted = True
     icon = "autorenew"
     done = "Next round"
+
+    def is_due(self, dataset: Any) -> bool:
+        """Whether questions were answered."""
+        return bool(planned_fields(dataset)) and append_log.holds_any(dataset, answers.STORE)
 
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
@@ -34,7 +43,7 @@ class StartCorrectionRound(Job):
         inputs.bool("score", default=True, label="Score the corrected labels, too")
         method_input(ctx, inputs)
         inputs.int("folds", default=4, min=2, label="Folds", description="How many models.")
-        edited_input(inputs)
+        edited_input(ctx, inputs)
         inputs.view_target(ctx, action_description="Correct")
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:

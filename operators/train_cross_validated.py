@@ -6,30 +6,21 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
+from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.errors import LabelQualityError
+from ..fiftyone_plugin.models.training.network_names import ARCHITECTURES, require_network
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.training import cross_validated
 from ..fiftyone_plugin.workflows.training.methods import FINE_TUNED, FROZEN_FEATURES, METHODS, quick_method
 from . import forms
 from .job import Job
 
-ARCHITECTURES = (
-    "unet",
-    "fpn",
-    "deeplabv3plus",
-    "unetplusplus",
-    "manet",
-    "linknet",
-    "pspnet",
-    "pan",
-    "upernet",
-    "segformer",
-)
 ENCODERS = ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet-b0", "tu-mobilenetv3_small_100", "mit_b0")
 FROZEN_ENCODERS = (
     "tf_efficientnet_lite2", "tf_efficientnet_lite0", "convnext_tiny", "vit_small_patch14_dinov2",
     "vit_small_patch16_dinov3",
 )  # fmt: skip
+_OFFERED = {"architecture": "unet", "encoder": "resnet18"}
 _PASSED_ON = (
     "label_field", "key", "folds", "encoder", "group_field", "overwrite", "resume", "batch_size", "crop_size", "lr",
     "seed", "device",
@@ -45,7 +36,10 @@ class TrainCrossValidated(Job):
 
     name = "train_cross_validated"
     label = "Train with cross-validation"
-    description = "A segmenter per fold, so that each image is predicted by a model that has not seen it"
+    description = (
+        "5. Train models by cross-validation, so that each image can be scored by one that has not seen it. Labels "
+        "are not changed."
+    )
     icon = "model_training"
     done = "Trained"
     takes_hours = True
@@ -63,7 +57,7 @@ class TrainCrossValidated(Job):
             inputs.int(
                 "folds", default=4, min=2, label="Folds", description="How many models; each image is left out of one."
             )
-            forms.key_input(ctx, inputs, "cross_validation", "`_fold`")
+            forms.key_input(ctx, inputs, "cross_validation", "`_fold`", run_records.TRAINING)
             inputs.view_target(ctx, action_description="Train on")
             inputs.bool("more", default=False, label="More options", view=types.SwitchView())
             if ctx.params.get("more"):
@@ -94,7 +88,7 @@ def method_input(ctx: Any, inputs: types.Object) -> str:
     inputs.enum("method", list(METHODS), required=False, default=default, label="Method", view=view)
     method = str(ctx.params.get("method") or default)
     if method == FINE_TUNED:
-        model_input(inputs)
+        model_input(ctx, inputs)
     return method
 
 
@@ -119,16 +113,19 @@ def frozen_input(inputs: types.Object) -> None:
     )
 
 
-def model_input(inputs: types.Object) -> None:
+def model_input(ctx: Any, inputs: types.Object) -> None:
     """Ask which network to train, and for how long."""
-    for name, choices, default, label, description in (
-        ("architecture", ARCHITECTURES, "unet", "Architecture", "Of segmentation-models-pytorch."),
-        ("encoder", ENCODERS, "resnet18", "Encoder", "Of segmentation-models-pytorch; any of its names may be typed."),
+    named = {name: str(ctx.params.get(name) or default) for name, default in _OFFERED.items()}
+    for name, choices, description in (
+        ("architecture", ARCHITECTURES, "Of segmentation-models-pytorch."),
+        ("encoder", ENCODERS, "Of segmentation-models-pytorch; any of its names may be typed."),
     ):
         view = types.AutocompleteView(allow_user_input=True)
         for choice in choices:
             view.add_choice(choice, label=choice)
-        inputs.str(name, default=default, label=label, description=description, view=view)
+        asked = inputs.str(name, default=_OFFERED[name], label=name.capitalize(), description=description, view=view)
+        if named[name] not in choices:  # what is offered is known without a look at the library
+            forms.refuse_where(asked, require_network, **{**_OFFERED, name: named[name]})
     inputs.str(
         "weights",
         default="imagenet",

@@ -6,6 +6,7 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
+from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.training import noise_robust
 from ..fiftyone_plugin.workflows.training.noise_robust_options import NoiseRobustOptions
@@ -32,7 +33,10 @@ class TrainNoiseRobust(Job):
 
     name = "train_noise_robust"
     label = "Train on noisy labels"
-    description = "A segmenter that does not memorise wrong labels, and proposals of corrected labels to review"
+    description = (
+        "5. Train a segmentation model that does not memorise wrong labels, and propose better ones. Labels are "
+        "not changed."
+    )
     icon = "auto_fix_high"
     done = "Trained"
     takes_hours = True
@@ -46,7 +50,7 @@ class TrainNoiseRobust(Job):
         """Fill the form."""
         if (label_field := forms.label_field_input(ctx, inputs)) is not None:
             forms.classes_view(ctx, inputs, label_field)
-            model_input(inputs)
+            model_input(ctx, inputs)
             _method_input(inputs)
             inputs.bool(
                 "out_of_fold",
@@ -59,7 +63,7 @@ class TrainNoiseRobust(Job):
             if ctx.params.get("out_of_fold"):
                 inputs.int("folds", default=4, min=2, label="Folds", description="How many of these models.")
             suffixes = "`_labels`, `_regions`, `_num_regions`, `_changed_share`"
-            forms.key_input(ctx, inputs, "noise_robust", suffixes)
+            forms.key_input(ctx, inputs, "noise_robust", suffixes, run_records.NOISE_ROBUST)
             inputs.view_target(ctx, action_description="Train on")
             inputs.bool("more", default=False, label="More options", view=types.SwitchView())
             if ctx.params.get("more"):

@@ -42,6 +42,7 @@ BESIDE = {
     "options",
     "progress",
     "plugin_folder",
+    "wording",
     "written_files",
 }  # modules beside the halls, for all of them
 

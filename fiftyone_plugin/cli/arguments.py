@@ -3,11 +3,45 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import LabelQualityError
 from ..options import about, default_of
+
+Commands = Mapping[str, tuple[str, "Callable[[argparse.ArgumentParser], None]"]]
+"""Name of a command to one line about it, and what gives it its arguments."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A command whose arguments are made when it is the one that was typed: some need slow imports."""
+
+    def __init__(
+        self, *args: Any, fill: Callable[[argparse.ArgumentParser], None] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, formatter_class=_WithDefaults, **kwargs)
+        self._fill = fill
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Make the arguments, then read what was typed."""
+        if self._fill is not None:
+            fill, self._fill = self._fill, None
+            fill(self)
+            self.set_defaults(flags={action.dest: action.option_strings for action in self._actions})
+        return super().parse_known_args(*args, **kwargs)
+
+
+class _WithDefaults(argparse.HelpFormatter):
+    """Says the default of every option that does not say it itself."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        if not action.option_strings or action.required or isinstance(action, argparse._HelpAction):
+            return text
+        if "default" in text or "if omitted" in text:
+            return text
+        shown = {None: "none", False: "off", True: "on"}.get(action.default, "%(default)s")
+        return f"{text} (default: {shown})".strip()
 
 
 def plain(markdown: str) -> str:
@@ -43,13 +77,12 @@ def option_arguments(parser: argparse.ArgumentParser, options: type, names: Sequ
         if known.kind is bool:
             parser.add_argument(f"--{flag}", action=argparse.BooleanOptionalAction, default=default, help=text)
             continue
-        shown = "" if default in (None, "", ()) else " (default: %(default)s)"
         more: dict[str, Any] = {"choices": list(known.choices)} if known.choices and known.kind is not list else {}
         if known.kind is list or name == "ignore_index":
             more |= {"nargs": "*"}
         elif known.kind in (int, float):
             more |= {"type": known.kind}
-        parser.add_argument(f"--{flag}", default=default, help=text + shown, **more)
+        parser.add_argument(f"--{flag}", default=default, help=text, **more)
 
 
 def chosen_options(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:

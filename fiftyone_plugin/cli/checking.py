@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from .arguments import dataset_arguments, open_samples, parse_ignore_index, plain
+from .arguments import Commands, dataset_arguments, open_samples, parse_ignore_index, plain
 
 
-def add_checking_commands(commands: Any) -> None:
-    """Add the commands.
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--mute", nargs="*", help="codes to leave out (default: as the last time)")
+    parser.add_argument("--key", default="label_check", help="name of the field of codes; an earlier one is replaced")
+    parser.set_defaults(run=_check)
 
-    Args:
-        commands: subparsers of the command line
-    """
-    check = commands.add_parser("check", help="list what is wrong with labels, without a model")
-    _common(check)
-    check.add_argument("--mute", nargs="*", help="codes to leave out (default: as the last time)")
-    check.add_argument("--key", default="label_check", help="(default: %(default)s)")
-    check.set_defaults(run=_check)
-    clean = commands.add_parser("clean", help="clean specks, pinholes and blended borders in the corrected labels")
-    _common(clean)
-    clean.add_argument("--codes", nargs="+", help="what to clean (default: all three)")
-    clean.add_argument("--undo", action="store_true", help="take back what was cleaned")
-    clean.set_defaults(run=_clean)
+
+def _clean_arguments(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--codes", nargs="+", help="what to clean (default: all three)")
+    parser.add_argument("--undo", action="store_true", help="take back what was cleaned")
+    parser.set_defaults(run=_clean)
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
     dataset_arguments(parser)
-    parser.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
-    parser.add_argument("--ignore-index", nargs="*", default="auto")
+    parser.add_argument("--label-field", default="ground_truth", help="Segmentation field")
+    parser.add_argument("--ignore-index", nargs="*", default="auto", help="mask values or classes to leave out")
     parser.add_argument("--max-speck-area", type=int, help="pixels (default: 2 to 12, by the size of the image)")
 
 
@@ -62,3 +57,9 @@ def _clean(options: argparse.Namespace) -> int:
         )
     print(plain(report.markdown()))
     return 0
+
+
+COMMANDS: Commands = {
+    "check": ("list what is wrong with labels, without a model", _check_arguments),
+    "clean": ("clean specks, pinholes and blended borders in the corrected labels", _clean_arguments),
+}

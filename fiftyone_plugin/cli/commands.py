@@ -9,11 +9,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import LabelQualityError
-from ..workflows.scoring.plan import ScoringOptions
-from ..workflows.training.noise_robust_options import NoiseRobustOptions
-from .arguments import chosen_options, dataset_arguments, open_samples, option_arguments, parse_ignore_index, plain
-from .checking import add_checking_commands
-from .correction import add_correction_commands
+from ..wording import as_flags
+from . import checking, correction
+from .arguments import (
+    CommandParser,
+    Commands,
+    chosen_options,
+    dataset_arguments,
+    open_samples,
+    option_arguments,
+    parse_ignore_index,
+    plain,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except LabelQualityError as error:
-        print(f"label-quality: {error}", file=sys.stderr)
+        print(f"label-quality: {as_flags(str(error), options.flags)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -42,15 +49,30 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="label-quality", description="Label quality of segmentation datasets in FiftyOne"
     )
-    commands = parser.add_subparsers(required=True, metavar="command")
-    add_checking_commands(commands)
-    _score_parser(commands)
-    _train_parser(commands)
-    _noise_robust_parser(commands)
-    add_correction_commands(commands)
-    _runs_parsers(commands)
-    _plugin_parser(commands)
+    commands = parser.add_subparsers(required=True, metavar="command", parser_class=CommandParser)
+    for name, (text, fill) in {**checking.COMMANDS, **_COMMANDS, **correction.COMMANDS, **_UPKEEP}.items():
+        commands.add_parser(name, help=text, description=text, fill=fill)
     return parser
+
+
+def _find_arguments(find: argparse.ArgumentParser) -> None:
+    dataset_arguments(find)
+    find.add_argument("--label-field", default="ground_truth", help="Segmentation field")
+    find.add_argument("--model", help="as for `score` (default: quick ones are trained)")
+    find.add_argument("--key", default="label_quality", help="name of the run and prefix of its fields")
+    find.add_argument("--group-field", help="images with equal values (a video, a patient) stay together in training")
+    find.add_argument("--output-dir", help="folder of the files (default: beside FiftyOne's)")
+    find.add_argument("--overwrite", action="store_true", help="replace a run under the same key")
+    find.set_defaults(run=_find)
+
+
+def _find(options: argparse.Namespace) -> int:
+    from ..workflows.finding.label_errors import find_label_errors
+
+    names = ("model", "key", "group_field", "output_dir", "overwrite")
+    chosen = {name: getattr(options, name) for name in names}
+    print(plain(find_label_errors(open_samples(options), options.label_field, **chosen).markdown()))
+    return 0
 
 
 _SCORING = (
@@ -60,10 +82,11 @@ _SCORING = (
 )  # fmt: skip
 
 
-def _score_parser(commands: Any) -> None:
-    score = commands.add_parser("score", help="score the labels of a dataset")
+def _score_arguments(score: argparse.ArgumentParser) -> None:
+    from ..workflows.scoring.plan import ScoringOptions
+
     dataset_arguments(score)
-    score.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
+    score.add_argument("--label-field", default="ground_truth", help="Segmentation field")
     source = score.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", help="key of a training run, model folder or file, torchvision:..., zoo:...")
     source.add_argument("--probabilities", help="string field or folder with npy, npz or zarr files")
@@ -90,27 +113,28 @@ def _score(options: argparse.Namespace) -> int:
     return 0
 
 
-def _train_parser(commands: Any) -> None:
+def _train_arguments(train: argparse.ArgumentParser) -> None:
     from ..workflows.training.methods import FINE_TUNED, METHODS
 
-    train = commands.add_parser("train", help="train with cross-validation")
     _training_arguments(train, key="cross_validation")
-    train.add_argument("--method", choices=list(METHODS), default=FINE_TUNED, help="(default: %(default)s)")
+    train.add_argument("--method", choices=list(METHODS), default=FINE_TUNED, help="how to train")
     train.set_defaults(run=_train)
 
 
 def _training_arguments(parser: argparse.ArgumentParser, key: str) -> None:
     dataset_arguments(parser)
-    parser.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
-    parser.add_argument("--key", default=key, help="(default: %(default)s)")
-    parser.add_argument("--folds", type=int, default=4, help="(default: %(default)s)")
-    parser.add_argument("--architecture", help="(default: unet)")
-    parser.add_argument("--encoder", help="(default: resnet18; for frozen features EfficientNet-Lite)")
-    parser.add_argument("--weights", default="imagenet", help="imagenet, none, or a file (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, help="(default: 20)")
-    parser.add_argument("--ignore-index", nargs="*", default="auto")
-    parser.add_argument("--output-dir")
-    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--label-field", default="ground_truth", help="Segmentation field")
+    parser.add_argument("--key", default=key, help="name of the run and prefix of its fields")
+    parser.add_argument("--folds", type=int, default=4, help="how many models")
+    parser.add_argument("--architecture", help="of segmentation-models-pytorch (default: unet)")
+    parser.add_argument(
+        "--encoder", help="network of features (default: resnet18; for frozen features EfficientNet-Lite)"
+    )
+    parser.add_argument("--weights", default="imagenet", help="imagenet, none, or a file")
+    parser.add_argument("--epochs", type=int, help="passes over the images (default: 20)")
+    parser.add_argument("--ignore-index", nargs="*", default="auto", help="mask values or classes to leave out")
+    parser.add_argument("--output-dir", help="folder of the files (default: beside FiftyOne's)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a run under the same key")
 
 
 def _training_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -141,8 +165,9 @@ _ROBUST = (
 )  # fmt: skip
 
 
-def _noise_robust_parser(commands: Any) -> None:
-    train = commands.add_parser("train-noise-robust", help="train on noisy labels and propose corrected ones")
+def _noise_robust_arguments(train: argparse.ArgumentParser) -> None:
+    from ..workflows.training.noise_robust_options import NoiseRobustOptions
+
     _training_arguments(train, key="noise_robust")
     option_arguments(train, NoiseRobustOptions, _ROBUST)
     train.set_defaults(run=_train_noise_robust)
@@ -157,20 +182,24 @@ def _train_noise_robust(options: argparse.Namespace) -> int:
     return 0
 
 
-def _runs_parsers(commands: Any) -> None:
-    listing = commands.add_parser("runs", help="list the runs on a dataset")
-    listing.add_argument("dataset")
+def _runs_arguments(listing: argparse.ArgumentParser) -> None:
+    listing.add_argument("dataset", help="name of a FiftyOne dataset")
     listing.set_defaults(run=_list_runs)
-    delete = commands.add_parser("delete", help="delete a run with everything it wrote")
-    delete.add_argument("dataset")
-    delete.add_argument("key")
+
+
+def _delete_arguments(delete: argparse.ArgumentParser) -> None:
+    delete.add_argument("dataset", help="name of a FiftyOne dataset")
+    delete.add_argument("key", help="of the run; `runs` lists them")
     delete.set_defaults(run=_delete_run)
 
 
 def _list_runs(options: argparse.Namespace) -> int:
     from ..workflows.housekeeping import list_label_quality_runs
 
-    for run in list_label_quality_runs(open_samples(options)):
+    runs = list_label_quality_runs(open_samples(options))
+    if not runs:
+        print(f"{options.dataset} has no runs yet; begin with: label-quality find {options.dataset}")
+    for run in runs:
         print(f"{run.key}\t{run.method}\t{run.label_field}\t{', '.join(run.fields)}")
     return 0
 
@@ -183,8 +212,7 @@ def _delete_run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _plugin_parser(commands: Any) -> None:
-    plugin = commands.add_parser("install-plugin", help="put the plugin into FiftyOne's plugins folder")
+def _plugin_arguments(plugin: argparse.ArgumentParser) -> None:
     plugin.add_argument("--overwrite", action="store_true", help="replace an installed version")
     plugin.set_defaults(run=_install_plugin)
 
@@ -196,3 +224,16 @@ def _install_plugin(options: argparse.Namespace) -> int:
 
     print(f"Installed: {install_plugin(fo.config.plugins_dir, overwrite=options.overwrite)}")
     return 0
+
+
+_COMMANDS: Commands = {
+    "find": ("find the label errors of a dataset; no model is needed", _find_arguments),
+    "score": ("score the labels of a dataset with a model of yours", _score_arguments),
+    "train": ("train with cross-validation", _train_arguments),
+    "train-noise-robust": ("train on noisy labels and propose corrected ones", _noise_robust_arguments),
+}
+_UPKEEP: Commands = {
+    "runs": ("list the runs on a dataset", _runs_arguments),
+    "delete": ("delete a run with everything it wrote", _delete_arguments),
+    "install-plugin": ("put the plugin into FiftyOne's plugins folder", _plugin_arguments),
+}

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from ..errors import LabelQualityError
-from ..workflows.correcting.plan_options import PlanOptions
-from .arguments import chosen_options, dataset_arguments, open_samples, option_arguments, plain
+from .arguments import Commands, chosen_options, dataset_arguments, open_samples, option_arguments, plain
 
 
-def add_correction_commands(commands: Any) -> None:
-    """Add the commands.
-
-    Args:
-        commands: subparsers of the command line
-    """
-    _superpixels_parser(commands)
-    _plan_parser(commands)
-    _apply_parser(commands)
-    _pseudo_labels_parser(commands)
-
-
-def _superpixels_parser(commands: Any) -> None:
-    parser = commands.add_parser("superpixels", help="cut images into the parts that questions are about")
+def _superpixels_arguments(parser: argparse.ArgumentParser) -> None:
     dataset_arguments(parser)
-    parser.add_argument("--method", default="slic", choices=["sam", "slic", "felzenszwalb", "instances", "labels"])
+    parser.add_argument(
+        "--method", default="slic", choices=["sam", "slic", "felzenszwalb", "instances", "labels"], help="how to cut"
+    )
     parser.add_argument("--checkpoint", help="of segment-anything, for sam: a file, or segment-anything-vitb-torch")
     parser.add_argument("--source-field", help="for instances and labels")
     parser.add_argument("--size", type=int, help="pixels per superpixel (default: 175 per image)")
-    parser.add_argument("--key", default="superpixels", help="(default: %(default)s)")
-    parser.add_argument("--output-dir")
-    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--key", default="superpixels", help="name of the new field")
+    parser.add_argument("--output-dir", help="folder of the files (default: beside FiftyOne's)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a run under the same key")
     parser.set_defaults(run=_superpixels)
 
 
@@ -51,14 +38,15 @@ _PLANNING = (
 )  # fmt: skip
 
 
-def _plan_parser(commands: Any) -> None:
-    parser = commands.add_parser("plan-queries", help="plan the questions whose answers repair most")
+def _plan_arguments(parser: argparse.ArgumentParser) -> None:
     dataset_arguments(parser)
-    parser.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
+    parser.add_argument("--label-field", default="ground_truth", help="Segmentation field")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", help="key of a training run, model folder or file, torchvision:..., zoo:...")
     source.add_argument("--probabilities", help="string field or folder with npy, npz or zarr files")
     source.add_argument("--predictions", help="second Segmentation field")
+    from ..workflows.correcting.plan_options import PlanOptions
+
     option_arguments(parser, PlanOptions, _PLANNING)
     parser.set_defaults(run=_plan)
 
@@ -74,13 +62,15 @@ def _plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _apply_parser(commands: Any) -> None:
-    parser = commands.add_parser(
-        "apply-corrections", help="bring corrected labels in line with the answers, and export"
-    )
+def _apply_arguments(parser: argparse.ArgumentParser) -> None:
     dataset_arguments(parser)
-    parser.add_argument("--label-field", default="ground_truth", help="(default: %(default)s)")
-    parser.add_argument("--on-edited", default="refuse", choices=["refuse", "replay", "discard"])
+    parser.add_argument("--label-field", default="ground_truth", help="Segmentation field")
+    parser.add_argument(
+        "--on-edited",
+        default="refuse",
+        choices=["refuse", "replay", "discard"],
+        help="what to do about labels that were edited since they were asked about",
+    )
     parser.add_argument("--export", metavar="FOLDER", help="write PNG masks named like the images")
     parser.set_defaults(run=_apply)
 
@@ -96,8 +86,7 @@ def _apply(options: argparse.Namespace) -> int:
     return 0
 
 
-def _pseudo_labels_parser(commands: Any) -> None:
-    parser = commands.add_parser("pseudo-labels", help="label images from class names, by GroundingDINO and SAM")
+def _pseudo_labels_arguments(parser: argparse.ArgumentParser) -> None:
     dataset_arguments(parser)
     parser.add_argument("--classes", nargs="+", help="names; with wordings to look for: person=person,pedestrian")
     source = parser.add_mutually_exclusive_group(required=True)
@@ -105,13 +94,13 @@ def _pseudo_labels_parser(commands: Any) -> None:
     source.add_argument("--boxes", help="Detections field with boxes")
     source.add_argument("--instances", help="Detections field with instance masks")
     parser.add_argument("--checkpoint", help="of segment-anything: a file, or segment-anything-vitb-torch")
-    parser.add_argument("--box-threshold", type=float, default=0.2, help="(default: %(default)s)")
-    parser.add_argument("--unpainted", default="background", choices=["background", "ignore"])
+    parser.add_argument("--box-threshold", type=float, default=0.2, help="leave out boxes that are less probable")
+    parser.add_argument("--unpainted", default="background", choices=["background", "ignore"], help="where no mask is")
     parser.add_argument("--nms-iou", type=float, help="remove boxes that overlap by more than this")
-    parser.add_argument("--write-confidence", action="store_true")
-    parser.add_argument("--key", default="pseudo_labels", help="(default: %(default)s)")
-    parser.add_argument("--output-dir")
-    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--write-confidence", action="store_true", help="write a heatmap of confidence, too")
+    parser.add_argument("--key", default="pseudo_labels", help="name of the new field")
+    parser.add_argument("--output-dir", help="folder of the files (default: beside FiftyOne's)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a run under the same key")
     parser.set_defaults(run=_pseudo_labels)
 
 
@@ -148,3 +137,11 @@ def parse_classes(words: list[str] | None) -> dict[str, list[str]] | list[str] |
             raise LabelQualityError(f"Expected each class once, but got {name!r} twice")
         named[name] = [one for one in wordings.split(",") if one] or [name]
     return named
+
+
+COMMANDS: Commands = {
+    "superpixels": ("cut images into the parts that questions are about", _superpixels_arguments),
+    "plan-queries": ("plan the questions whose answers repair most", _plan_arguments),
+    "apply-corrections": ("bring corrected labels in line with the answers, and export", _apply_arguments),
+    "pseudo-labels": ("label images from class names, by GroundingDINO and SAM", _pseudo_labels_arguments),
+}

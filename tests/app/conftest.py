@@ -57,6 +57,23 @@ def page(browser) -> Iterator:
     context.close()
 
 
+def look_up(page: Any, label: str) -> None:
+    """Type an operator's label, without the prefix that all share, and choose it."""
+    from playwright.sync_api import TimeoutError
+
+    search = page.get_by_placeholder("Search operations")
+    for _ in range(5):  # a key that is pressed while the App still sets itself up is lost
+        page.keyboard.press("`")
+        try:
+            search.wait_for(timeout=10_000)
+            break
+        except TimeoutError:
+            continue
+    title = f"Label quality: {label[0].lower()}{label[1:]}"
+    search.fill(title)
+    page.get_by_text(title, exact=True).first.click()
+
+
 class Person:
     """Somebody at the App, who opens datasets and forms, fills them in and presses buttons."""
 
@@ -69,27 +86,21 @@ class Person:
         self.page.wait_for_selector("[data-cy=spotlight-section-forward]")
         self.page.wait_for_selector("canvas[canvas-loaded=true]")
 
-    def open_form(self, label: str) -> Any:
-        """Look an operator up by its name and open its form."""
-        from playwright.sync_api import TimeoutError
-
-        search = self.page.get_by_placeholder("Search operations")
-        for _ in range(5):  # a key that is pressed while the App still sets itself up is lost
-            self.page.keyboard.press("`")
-            try:
-                search.wait_for(timeout=10_000)
-                break
-            except TimeoutError:
-                continue
-        search.fill(label)
-        self.page.get_by_text(label, exact=True).first.click()
+    def open_form(self, label: str, *, button: bool = False) -> Any:
+        """Look an operator up by its name, or press its button beside the grid, and open its form."""
+        if button:
+            self.page.get_by_title(label, exact=True).first.click()
+        else:
+            look_up(self.page, label)
         return self.page.locator("[data-cy=operators-prompt-modal]")
 
-    def execute(self, label: str, answers: Mapping[str, Any], said: str, *, choose: str | None = None) -> None:
+    def execute(
+        self, label: str, answers: Mapping[str, Any], said: str, *, choose: str | None = None, button: bool = False
+    ) -> None:
         """Choose and fill in an operator's form, press Execute, wait until it has said something, and press Done."""
         from playwright.sync_api import expect
 
-        form = self.open_form(label)
+        form = self.open_form(label, button=button)
         if choose is not None:
             form.get_by_text(choose, exact=False).first.click()
             form.get_by_text("Architecture", exact=True).first.wait_for()

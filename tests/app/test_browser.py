@@ -8,7 +8,7 @@ from pathlib import Path
 import fiftyone as fo
 import numpy as np
 import pytest
-from playwright.sync_api import TimeoutError, expect
+from playwright.sync_api import expect
 from scipy.ndimage import gaussian_filter
 
 from demo.scenes import SCENE_CLASSES, SCENE_COLORS, render_scene
@@ -64,23 +64,10 @@ def open_dataset(page, app, dataset):
     page.wait_for_selector("canvas[canvas-loaded=true]")
 
 
-def open_operator(page, label):
-    search = page.get_by_placeholder("Search operations")
-    for _ in range(5):  # a key that is pressed while the App still sets itself up is lost
-        page.keyboard.press("`")
-        try:
-            search.wait_for(timeout=10_000)
-            break
-        except TimeoutError:
-            continue
-    search.fill(label)
-    page.get_by_text(label, exact=True).first.click()
-
-
-def test_score_from_the_app(app, page, scenes, tmp_path):
+def test_score_from_the_app(app, page, person, scenes, tmp_path):
     open_dataset(page, app, scenes)
     screenshot(page, "1-before")
-    open_operator(page, "Score label quality")
+    person.open_form("Score labels")
     page.get_by_text("Probabilities on disk").click()
     page.get_by_text("Field or folder").wait_for()
     page.locator("input:below(:text('Field or folder'))").first.fill("probabilities")
@@ -99,12 +86,12 @@ def test_score_from_the_app(app, page, scenes, tmp_path):
     assert sorted(worst) == [str(number) for number in WRONG]
 
 
-def test_regions_are_shown_and_accepted_from_the_app(app, page, scenes, tmp_path):
+def test_regions_are_shown_and_accepted_from_the_app(app, page, person, scenes, tmp_path):
     score_label_quality(scenes, "labels", probabilities="probabilities", output_dir=str(tmp_path / "run"))
     scores = scenes.values("label_quality_regions.detections.score", unwind=True)
     number = sum(score >= 0.5 for score in scores)  # the form begins with regions that are rather wrong than right
     open_dataset(page, app, scenes)
-    open_operator(page, "Show label issues")
+    person.open_form("Show label issues")
     page.get_by_text("Status").first.wait_for()
     screenshot(page, "5-show-form")
     page.get_by_role("button", name="Execute").first.click()
@@ -115,7 +102,7 @@ def test_regions_are_shown_and_accepted_from_the_app(app, page, scenes, tmp_path
     tile = page.locator("[data-cy=looker]").first
     tile.hover()
     tile.locator("[data-cy^=looker-checkbox-input]").dispatch_event("click")  # a person clicks what is drawn over it
-    open_operator(page, "Accept label issues")
+    person.open_form("Accept label issues")
     page.get_by_text("Accept the selected regions: 1").wait_for()
     screenshot(page, "7-accept-form")
     page.get_by_role("button", name="Execute").first.click()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fiftyone_plugin import open_sitting
 from fiftyone_plugin.models.foundation.random_checkpoints import save_random_detector, save_random_sam
 from fiftyone_plugin.workflows.starting.sam_embeddings import known_embeddings
 
@@ -24,14 +25,22 @@ def test_from_training_to_the_next_round(person, make_dataset, tmp_path):
     named = {"Classes": "road, car, tree", "Detector": detector, "SAM checkpoint": sam, "Box threshold": 0.05}
     person.open(dataset)
     person.execute("Train with cross-validation", {**TINY, "Folds": 2}, "2 models trained on 10 images", choose=NETWORK)
-    person.execute("Score label quality", {}, "10 images scored")
+    person.execute("Score labels", {}, "10 images scored")
     person.execute("Train on noisy labels", TINY, "Trained for 1 epochs on 10 images")
     person.execute("Compute superpixels", {"Size": 60}, "10 images have superpixels")
     person.execute("Generate pseudo labels", named, "10 images have pseudo labels")
     person.execute("Precompute SAM embeddings", {"Checkpoint": sam}, "10 images have a SAM embedding")
     person.execute("Plan correction queries", {"Questions": 8}, "Round 1: 8 questions")
+    sitting = open_sitting(dataset, "ground_truth", sitting_id="person")
+    sitting.confirm()
+    sitting.close()
+    person.open(dataset)
     person.execute(
-        "Start the next correction round", {**TINY, "Questions": 8, "Folds": 2}, "Round 2: 8 questions", choose=NETWORK
+        "Start the next correction round",
+        {**TINY, "Questions": 8, "Folds": 2},
+        "Round 2: 8 questions",
+        choose=NETWORK,
+        button=True,
     )
     dataset.reload()
     assert {name: dataset.count(name) for name in WRITTEN} == dict.fromkeys(WRITTEN, 10)

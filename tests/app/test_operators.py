@@ -410,13 +410,12 @@ def test_rescoring_by_operator(scored):
     assert [m.body.operator_uri.split("/")[-1] for m in messages][-2:] == ["reload_dataset", "notify"]
 
 
-def test_buttons_and_risk(scored):
+def test_buttons(scored):
     for name in ("accept_label_issues", "reject_label_issues"):
         op = operator(name)
         ctx = ExecutionContext({"dataset_name": scored.name, "params": {}}, executor=Executor(), operator_uri=op.uri)
         placement = op.resolve_placement(ctx).to_json()
         assert placement["place"] == "samples-grid-secondary-actions"
-    assert operator("show_label_issues").config.to_json()["risk_level"] == "low"
 
 
 def test_regions_of_two_runs_are_told_apart(scored, tmp_path):

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import re
+import subprocess
+import sys
+from contextlib import redirect_stdout
+
 import pytest
 
+from fiftyone_plugin.cli import checking, correction
 from fiftyone_plugin.cli.commands import main
+from fiftyone_plugin.progress import terminal_bar
 
 
 def test_score_list_and_delete(make_dataset, tmp_path, capsys):
@@ -36,7 +44,8 @@ def test_a_second_mask_judges_the_first(make_dataset, tmp_path, capsys):
     ("words", "message"),
     [
         (["runs", "no-such-dataset"], "no-such-dataset"),
-        (["score", "{name}", "--model", "/no/such/model"], "/no/such/model"),
+        (["score", "{name}", "--model", "/no/such/model"], "the dataset has no training run yet"),
+        (["score", "{name}", "--probabilities", "x", "--key", "no key"], "Expected --key to be letters"),
         (["score", "{name}", "--model", "x", "--label-field", "filepath"], "'filepath' is a field of type StringField"),
         (["delete", "{name}", "nothing"], "there are none"),
     ],
@@ -47,6 +56,40 @@ def test_errors_are_one_line(make_dataset, capsys, words, message):
     told = capsys.readouterr().err.strip().splitlines()[-1]
     assert told.startswith("label-quality: ")
     assert message in told
+
+
+def test_a_dataset_without_runs_says_how_to_begin(make_dataset, capsys):
+    dataset = make_dataset(1)
+    assert main(["runs", dataset.name]) == 0
+    assert f"label-quality find {dataset.name}" in capsys.readouterr().out
+
+
+def test_messages_name_options_of_the_command(make_scored, capsys):
+    name = make_scored(2).name
+    assert main(["score", name, "--probabilities", "x"]) == 1
+    assert "pass --overwrite" in capsys.readouterr().err
+
+
+def test_help_is_there_at_once_and_has_every_default():
+    code = (
+        "import sys; from fiftyone_plugin.cli.commands import _parser; parser = _parser(); parser.format_help();"
+        "print([name for name in ('torch', 'fiftyone', 'numba', 'scipy') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    for name in (*checking.COMMANDS, *correction.COMMANDS, "find", "score", "train", "train-noise-robust", "runs"):
+        with pytest.raises(SystemExit), redirect_stdout(io.StringIO()) as shown:
+            main([name, "--help"])
+        options = re.split(r"\n  (?=-)", shown.getvalue())[2:]
+        silent = [one.split()[0] for one in options if "default" not in one and "if omitted" not in one]
+        assert silent == [], name
+
+
+def test_progress_into_a_file_is_a_line_now_and_then(capsys):
+    with terminal_bar("scoring") as progress:
+        for done in range(1, 101):
+            progress(done, 100, "scoring")
+        progress(0, 2, "writing")
+    assert capsys.readouterr().err.splitlines() == ["scoring: 1 of 100", "scoring: 100 of 100", "writing: 0 of 2"]
 
 
 def test_unknown_commands_are_refused(capsys):

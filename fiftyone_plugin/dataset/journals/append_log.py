@@ -126,6 +126,18 @@ def read(
     return sorted(((row["key"], row["value"]) for row in rows), key=lambda row: row[0])
 
 
+def holds_any(dataset: Any, store: str, query: Mapping[str, Any] | None = None) -> bool:
+    """Whether there is any record, without reading them all.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        store: name of the store
+        query: further conditions of MongoDB, as in `read`
+    """
+    wanted = {"store_name": store, "dataset_id": dataset._doc.id, "key": {"$regex": "^[0-9]"}, **(query or {})}
+    return store_documents().find_one(wanted, {"_id": 1}) is not None
+
+
 def adopt(dataset: Any, store: str, original: str) -> int:
     """Copy the records of the dataset that this one is a clone of, where FiftyOne has not done so.
 

@@ -15,6 +15,7 @@ import torch
 from ...errors import LabelQualityError
 from ..errors import one_line
 from ..files.checkpoints import encoder_state, read_state_dict, require_match
+from ..files.downloads import quick_downloads
 from ..files.offline_weights import EXTRA, OFFLINE, offline_state
 from ..hardware.devices import BatchLimit, is_out_of_memory
 from ..segmenters.network import pad_to_multiple, resize
@@ -277,7 +278,8 @@ def _with_weights(name: str, weights: str | Path | None) -> tuple[torch.nn.Modul
             network = _build(name)
             return network, _load(network, state, f"{name} from {OFFLINE[name].package}")
     try:
-        return _build(name, pretrained=True), f"{name}, downloaded by timm"
+        with quick_downloads():
+            return _build(name, pretrained=True), f"{name}, downloaded by timm"
     except LabelQualityError:
         raise
     except Exception as error:  # a failed download may raise nearly anything

@@ -7,6 +7,7 @@ import io
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ import torch
 from ...errors import LabelQualityError
 from ..errors import one_line
 from ..files.checkpoints import StateDict, load_strictly, read_state_dict
+from ..files.downloads import quick_downloads
 from ..files.offline_weights import EXTRA
 from ..files.program_files import require_only_data
 from .network import IMAGENET_MEAN, IMAGENET_STD, InputFormat, NetworkOutput
@@ -164,7 +166,7 @@ def build_smp(
     import segmentation_models_pytorch as smp
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quick_downloads() if weights else nullcontext():
             warnings.simplefilter("ignore")  # deprecated names of encoders still build
             return smp.create_model(
                 arch, encoder_name=encoder, encoder_weights=weights, classes=num_classes, **(options or {})

@@ -24,6 +24,8 @@ from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
 from ...quality import known_errors
 
+DEFAULT_KEY = "rehearsal"
+
 
 @dataclass(frozen=True)
 class InjectionReport:
@@ -71,7 +73,7 @@ def inject_label_errors(
     background: int | str | None = "auto",
     outline_steps: Sequence[int] = (2, 3, 4),
     outline_area: int = 1000,
-    key: str = "rehearsal",
+    key: str = DEFAULT_KEY,
     ignore_index: int | str | Sequence[int | str] | None = "auto",
     output_dir: str | None = None,
     overwrite: bool = False,
@@ -84,7 +86,7 @@ def inject_label_errors(
     Args:
         samples: a `fiftyone` dataset or view of images
         label_field: its `Segmentation` field; read, never written
-        into: the new field; `{label_field}_with_errors` if None
+        into: the new field; `{label_field}_with_errors` if None, and `_{key}` behind it where the key is another
         fraction: share of the images that get an error
         kinds: of `known_errors.ERROR_KINDS` and `known_errors.OUTLINE_KINDS`; all of the former if empty. Both of the
             latter with a `fraction` of 1 are the noise of ADELE's SegTHOR experiment
@@ -107,7 +109,7 @@ def inject_label_errors(
     """
     samples = require_label_field(samples, label_field)
     dataset = samples._dataset
-    into = into or f"{label_field}_with_errors"
+    into = into or f"{label_field}_with_errors" + ("" if key == DEFAULT_KEY else f"_{key}")
     error_field = f"{into}_error"
     wanted = _require_kinds(kinds)
     if not 0 < fraction <= 1:

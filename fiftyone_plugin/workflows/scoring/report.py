@@ -143,6 +143,9 @@ class ScoringReport:
         lines += class_table(self.class_rows)
         return "\n".join(lines)
 
+    _repr_markdown_ = markdown
+    """How a notebook shows it."""
+
     def _wrong_share_line(self, share: float) -> str:
         low, high = self.wrong_share_range or (share, share)
         if share < _SEEN:

@@ -38,6 +38,7 @@ from ...dataset.door.scan import (
 from ...dataset.door.zoo import zoo_segmenter
 from ...errors import LabelQualityError
 from ...models.segmenters.class_names import are_names, plain_name
+from .model_names import require_model
 
 if TYPE_CHECKING:
     from ...models.segmenters.outputs import FromLogits
@@ -472,6 +473,8 @@ def _segmenter(samples: Any, model: Any, options: dict[str, Any]) -> tuple[Any, 
                 "a cross-validated training, or of a noise-robust one with `out_of_fold=True`"
             )
         model = str(run.parameters["model_folder"])
+    if isinstance(model, str):
+        require_model(samples, model)
     return model, models.load_segmenter(model, **options)
 
 

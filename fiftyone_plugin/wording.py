@@ -1,0 +1,72 @@
+"""Error texts in the words of those who read them: the options of a command, or the questions of a form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+_VALUE = r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\{[^}]*\}|-?\d+(?:\.\d+)?|\w+"
+_MENTION = re.compile(
+    rf"(?P<verb>\b(?:pass|choose|set|use) )?(?:`(?P<bare>[a-z]\w*)`|`?\b(?P<name>[a-z]\w*)=(?P<value>{_VALUE})`?)"
+)
+
+
+def as_flags(text: str, flags: Mapping[str, Sequence[str]]) -> str:
+    """A message with the options of a command instead of arguments in Python.
+
+    Args:
+        text: the message
+        flags: the options of the command by the names of the arguments; of a switch, also what switches it off
+
+    Returns:
+        the message; arguments that the command does not have stay as they are
+
+    Example:
+        >>> as_flags("pass `overwrite=True`, or weights=None", {"overwrite": ["--overwrite"], "weights": ["--weights"]})
+        'pass --overwrite, or --weights none'
+    """
+
+    def reworded(found: re.Match[str]) -> str:
+        options = flags.get(found["bare"] or found["name"])
+        if not options:
+            return found[0]
+        verb, value = found["verb"] or "", found["value"]
+        if found["bare"] or value == "True":
+            return f"{verb}{options[0]}"
+        if value == "False":
+            return f"{verb}{options[-1] if len(options) > 1 else f'no {options[0]}'}"
+        word = value.strip("'\"[]").replace(",", "")
+        return f"{verb}{options[0]} {word.lower() if value == 'None' else word}"
+
+    return _MENTION.sub(reworded, text)
+
+
+def as_labels(text: str, labels: Mapping[str, str]) -> str:
+    """A message with the labels of a form instead of arguments in Python.
+
+    Args:
+        text: the message
+        labels: what the form calls each argument
+
+    Returns:
+        the message; arguments that the form does not ask for stay as they are
+
+    Example:
+        >>> as_labels("pass `overwrite=True`, or weights=None", {"overwrite": "Replace", "weights": "Encoder weights"})
+        "tick 'Replace', or 'Encoder weights': none"
+    """
+
+    def reworded(found: re.Match[str]) -> str:
+        label = labels.get(found["bare"] or found["name"])
+        if not label:
+            return found[0]
+        verb, value = bool(found["verb"]), found["value"]
+        if found["bare"]:
+            return f"fill in '{label}'" if verb else f"'{label}'"
+        if value in ("True", "False"):
+            tick = "tick" if value == "True" else "untick"
+            return f"{tick} '{label}'" if verb else f"'{label}' {tick}ed"
+        word = "none" if value == "None" else value.strip("'\"")
+        return f"set '{label}' to {word}" if verb else f"'{label}': {word}"
+
+    return _MENTION.sub(reworded, text)
