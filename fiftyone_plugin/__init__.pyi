@@ -17,6 +17,8 @@ from .workflows.correcting.rounds import start_correction_round as start_correct
 from .workflows.correcting.simulated_answers import simulate_answers as simulate_answers
 from .workflows.correcting.sitting import open_sitting as open_sitting
 from .workflows.finding.label_errors import find_label_errors as find_label_errors
+from .workflows.handing_on.html_report import write_report as write_report
+from .workflows.handing_on.issue_lists import export_label_issues as export_label_issues
 from .workflows.housekeeping import delete_label_quality_run as delete_label_quality_run
 from .workflows.housekeeping import list_label_quality_runs as list_label_quality_runs
 from .workflows.objects.object_marks import mark_objects as mark_objects

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from .errors import LabelQualityError
+
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 PLUGIN_NAME = "@label-quality/segmentation"
 
 _PACKAGE = Path(__file__).resolve().parent
-_PLUGIN_PARTS = ("fiftyone.yml", "__init__.py", "requirements.txt", "operators", "panels")
+_PLUGIN_PARTS = ("fiftyone.yml", "__init__.py", "requirements.txt", "operators", "panels", "skills")
 
 
 def plugin_parts() -> dict[str, Path]:
@@ -90,7 +93,7 @@ def install_plugin(plugins_dir: str | Path, *, overwrite: bool = False) -> Path:
             written
     """
     folder = Path(plugins_dir).expanduser()
-    target = folder.joinpath(*PLUGIN_NAME.split("/"))
+    target = folder_of_plugin(folder)
     installed = [*_installed(folder), *([target] if target.is_symlink() and not target.exists() else [])]
     if installed and not overwrite:
         raise LabelQualityError(
@@ -103,6 +106,20 @@ def install_plugin(plugins_dir: str | Path, *, overwrite: bool = False) -> Path:
     except OSError as error:
         raise LabelQualityError(f"Expected {folder} to be writable, but: {error}; check its permissions.") from error
     return target
+
+
+def folder_of_plugin(folder: AnyPath) -> AnyPath:
+    r"""Where in FiftyOne's plugins folder this plugin belongs, on any system.
+
+    Args:
+        folder: FiftyOne's plugins folder
+
+    Example:
+        >>> from pathlib import PureWindowsPath
+        >>> print(folder_of_plugin(PureWindowsPath("C:/Users/Ada Lovelace/plugins")))
+        C:\Users\Ada Lovelace\plugins\@label-quality\segmentation
+    """
+    return folder.joinpath(*PLUGIN_NAME.split("/"))
 
 
 def _installed(folder: Path) -> Iterator[Path]:

@@ -8,11 +8,13 @@ from .clean_labels import CleanLabels, UndoCleanLabels
 from .compute_superpixels import ComputeSuperpixels
 from .delete_label_quality_run import DeleteLabelQualityRun
 from .export_corrected_labels import ExportCorrectedLabels
+from .export_label_issues import ExportLabelIssues
 from .find_label_errors import FindLabelErrors
 from .generate_pseudo_labels import GeneratePseudoLabels
 from .hand_edits import BeginHandEdits, FinishHandEdits
 from .inject_label_errors import InjectLabelErrors
 from .label_quality_metric import LabelQualityMetric
+from .label_quality_report import LabelQualityReport
 from .label_quality_status import LabelQualityStatus
 from .plan_correction_queries import PlanCorrectionQueries
 from .precompute_sam_embeddings import PrecomputeSamEmbeddings
@@ -45,6 +47,8 @@ OPERATORS = (
     BeginHandEdits,
     FinishHandEdits,
     ExportCorrectedLabels,
+    LabelQualityReport,
+    ExportLabelIssues,
     TrainCrossValidated,
     TrainNoiseRobust,
     InjectLabelErrors,

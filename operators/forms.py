@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import fiftyone.operators.types as types
@@ -150,6 +151,37 @@ def confirm_input(ctx: Any, inputs: types.Object, title: str, text: str) -> None
     if not ctx.params.get("confirm"):
         tick.invalid = True
         tick.error_message = f"{title}: tick the box to confirm (in Python: `confirm=True`)"
+
+
+def choice_input(
+    inputs: types.Object,
+    name: str,
+    choices: Sequence[str],
+    default: str,
+    *,
+    label: str,
+    texts: Mapping[str, str] | None = None,
+) -> None:
+    """Ask for one of a few values."""
+    view = types.DropdownView()
+    for choice in choices:
+        view.add_choice(choice, label=(texts or {}).get(choice, choice))
+    inputs.enum(name, list(choices), required=False, default=default, label=label, view=view)
+
+
+def file_input(ctx: Any, inputs: types.Object, name: str, label: str) -> None:
+    """Ask for a file to write, and whether to replace one that is there."""
+    inputs.str("path", required=True, default=f"~/{name}", label=label, description="On the machine of the App.")
+    path = Path(ctx.params.get("path") or f"~/{name}").expanduser()
+    if path.exists():
+        confirm_input(ctx, inputs, "Replace the file", f"{path} is there already.")
+
+
+def file_output() -> types.Property:
+    """Where a file was written."""
+    outputs = types.Object()
+    outputs.str("path", label="Written")
+    return types.Property(outputs, view=types.View(label="Written"))
 
 
 def regions_key(ctx: Any) -> str:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator
 from typing import Any, ClassVar
 
+import fiftyone as fo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset.runs import run_records
@@ -13,6 +14,11 @@ from ..fiftyone_plugin.progress import Progress
 from . import forms
 from .entry import Entry
 from .progress import execute, run_with_progress, show_report
+
+_SCHEDULING = (
+    "Execute works as it is. Where Schedule says NOT AVAILABLE: start the App with "
+    "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true, and run `fiftyone delegated launch` beside it."
+)
 
 
 class Job(Entry, ABC):
@@ -56,6 +62,8 @@ class Job(Entry, ABC):
         """The form."""
         inputs = types.Object()
         self.ask(ctx, inputs)
+        if self.takes_hours and ctx.dataset is not None and not fo.config.allow_legacy_orchestrators:
+            inputs.view("scheduling", types.Notice(label="To schedule it", description=_SCHEDULING))
         return self.form(inputs)
 
     def resolve_output(self, ctx: Any) -> types.Property:

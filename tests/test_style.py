@@ -27,7 +27,7 @@ HALLS = {
     "dataset": ["door", "fields", "journals", "runs"],
     "workflows": [
         "checking", "objects", "scoring", "rehearsing", "reviewing", "training", "starting", "correcting", "finding",
-        "housekeeping",
+        "handing_on", "housekeeping",
     ],
 }  # fmt: skip
 MAY_IMPORT = {

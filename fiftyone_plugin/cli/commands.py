@@ -212,6 +212,37 @@ def _delete_run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _report_arguments(report: argparse.ArgumentParser) -> None:
+    report.add_argument("dataset", help="name of a FiftyOne dataset")
+    report.add_argument("path", help="HTML file to write")
+    report.add_argument("--key", default="label_quality", help="the scoring run")
+    report.set_defaults(run=_report)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from ..workflows.handing_on.html_report import write_report
+
+    print(f"Written: {write_report(open_samples(options), options.path, key=options.key)}")
+    return 0
+
+
+def _issues_arguments(issues: argparse.ArgumentParser) -> None:
+    dataset_arguments(issues)
+    issues.add_argument("path", help="file to write: .csv, or .json for COCO")
+    issues.add_argument("--key", default="label_quality", help="the scoring run")
+    issues.add_argument("--statuses", nargs="+", default=["pending", "accepted"], help="which regions")
+    issues.add_argument("--tag", help="also tag the samples of these regions so")
+    issues.set_defaults(run=_issues)
+
+
+def _issues(options: argparse.Namespace) -> int:
+    from ..workflows.handing_on.issue_lists import export_label_issues
+
+    chosen = {"key": options.key, "statuses": options.statuses, "tag": options.tag}
+    print(f"Written: {export_label_issues(open_samples(options), options.path, **chosen)}")
+    return 0
+
+
 def _plugin_arguments(plugin: argparse.ArgumentParser) -> None:
     plugin.add_argument("--overwrite", action="store_true", help="replace an installed version")
     plugin.set_defaults(run=_install_plugin)
@@ -233,6 +264,8 @@ _COMMANDS: Commands = {
     "train-noise-robust": ("train on noisy labels and propose corrected ones", _noise_robust_arguments),
 }
 _UPKEEP: Commands = {
+    "report": ("write what a run found into one HTML file", _report_arguments),
+    "export-issues": ("write the regions of a run as CSV or COCO", _issues_arguments),
     "runs": ("list the runs on a dataset", _runs_arguments),
     "delete": ("delete a run with everything it wrote", _delete_arguments),
     "install-plugin": ("put the plugin into FiftyOne's plugins folder", _plugin_arguments),

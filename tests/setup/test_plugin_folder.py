@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import shutil
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path, PureWindowsPath
+from threading import Thread
 
 import pytest
 
@@ -73,3 +77,30 @@ def test_an_older_copy_elsewhere_is_replaced(tmp_path):
         plugin_folder.install_plugin(tmp_path)
     plugin_folder.install_plugin(tmp_path, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["@label-quality", "other"]
+
+
+def test_fiftyone_downloads_it_from_an_archive(tmp_path, monkeypatch):
+    """As `fiftyone plugins download URL` does, with a ZIP of the plugin."""
+    import fiftyone as fo
+    import fiftyone.plugins as fop
+
+    plugin_folder._copy_plugin(tmp_path / "repository")
+    shutil.make_archive(str(tmp_path / "served" / "plugin"), "zip", tmp_path, "repository")
+    monkeypatch.setattr(fo.config, "plugins_dir", str(tmp_path / "plug ins"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        found = fop.download_plugin(f"http://127.0.0.1:{server.server_port}/plugin.zip")
+        server.shutdown()
+    made = Path(found[plugin_folder.PLUGIN_NAME])
+    assert (made / "skills" / "label-quality-audit" / "SKILL.md").is_file()
+    assert (made / "panels" / "js" / "dist" / "index.umd.js").is_file()
+    assert plugin_folder.PLUGIN_NAME in fop.list_downloaded_plugins()
+
+
+def test_paths_with_spaces_and_backslashes(tmp_path):
+    folder = tmp_path / "Ada Lovelace" / "__plugins__"
+    assert plugin_folder.install_plugin(folder) == folder / "@label-quality" / "segmentation"
+    windows = PureWindowsPath(r"C:\Users\Ada Lovelace\fiftyone\__plugins__")
+    assert str(plugin_folder.folder_of_plugin(windows)).endswith(r"__plugins__\@label-quality\segmentation")

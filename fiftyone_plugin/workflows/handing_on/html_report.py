@@ -1,0 +1,225 @@
+"""One HTML file that says what a scoring run found, for people without FiftyOne; it needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from ... import quality
+from ...dataset.fields.schema import ScoreFields
+from ...dataset.runs import run_records
+from ...errors import LabelQualityError
+from ...models.files.images import image_size
+from ...written_files import write_file
+from ..correcting.corrected_labels import CorrectionReport, apply_corrections
+from ..correcting.correction_run import planned_fields
+from ..reviewing.overview import RunOverview, run_overview, worst_images
+from ..scoring.report import ScoringReport, load_report
+from .found_regions import FoundRegion, found_regions
+from .pictures import COLORS, outlined
+
+NUM_IMAGES: Final = 12
+_REGIONS_OF_AN_IMAGE: Final = 8
+_STYLE: Final = """
+:root{color-scheme:light dark;--line:#8886}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;
+padding:0 1rem}table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .8rem;
+border-bottom:1px solid var(--line);
+text-align:left}td.n{text-align:right;font-variant-numeric:tabular-nums}.big{font-size:2.2rem;font-weight:600;margin:0}
+.warn{border-left:4px solid #d55e00;padding:.4rem .8rem;margin:1rem 0}.grid{display:grid;gap:1rem;
+grid-template-columns:repeat(auto-fill,minmax(17rem,1fr))}figure{margin:0}figure img{width:100%;border-radius:4px}
+figcaption{font-size:.85rem}i.k{display:inline-block;width:.8em;height:.8em;margin-right:.3em;border-radius:2px}
+svg rect{fill:#0072b2}small,.quiet{opacity:.75}
+"""
+
+
+def write_report(samples: Any, path: str | Path, *, key: str = "label_quality", num_images: int = NUM_IMAGES) -> Path:
+    """Write what a scoring run found into one HTML file: how much is wrong, where, and what was done about it.
+
+    Args:
+        samples: the `fiftyone` dataset or a view of it; a run is of the whole dataset
+        path: file to write, ending in .html; one that is there is replaced
+        key: the scoring run
+        num_images: how many of the worst images to show
+
+    Returns:
+        the file
+
+    Raises:
+        LabelQualityError: if there is no such run, or the path does not end in .html
+
+    Example:
+        >>> write_report(dataset, "label_quality.html")  # doctest: +SKIP
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise LabelQualityError(f"Expected `path` to end in .html, but got {path}")
+    dataset = samples._root_dataset
+    report, overview = load_report(dataset, key), run_overview(dataset, key)
+    title = f"Label quality of {dataset.name}"
+    parts = [
+        f"<h1>{escape(title)}</h1>", *_judged(dataset, report), *_how_much(report, overview),
+        *_worst(dataset, report, num_images), *_classes(overview), *_pairs(overview), *_reviews(overview),
+        *_before_and_after(dataset, report.label_field), *_limits(report),
+    ]  # fmt: skip
+    page = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
+        + "\n".join(parts)
+        + "</body></html>"
+    )
+    write_file(path, lambda file: file.write(page.encode()))
+    return path
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = ["<table><tr>", *(f"<th>{escape(name)}</th>" for name in head), "</tr>"]
+    for row in rows:
+        cells = (f'<td class="n">{one}</td>' if _is_number(one) else f"<td>{escape(str(one))}</td>" for one in row)
+        lines += ["<tr>", *cells, "</tr>"]
+    return "".join([*lines, "</table>"])
+
+
+def _is_number(cell: Any) -> bool:
+    return str(cell).replace(",", "").replace(".", "").replace("%", "").strip().isdigit()
+
+
+def _judged(dataset: Any, report: ScoringReport) -> Iterator[str]:
+    record = run_records.find_run(dataset, report.key)
+    parameters = {} if record is None else record.parameters
+    source = next(
+        (parameters[name] for name in ("source", "model", "probabilities") if parameters.get(name)), "a model"
+    )
+    written = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    yield (
+        f"<p>{report.num_scored:,} images, labels <code>{escape(report.label_field)}</code>, {len(report.classes)} "
+        f"classes, judged by <code>{escape(str(source).partition('#')[0])}</code>; run "
+        f"<code>{escape(report.key)}</code>, written on {written}.</p>"
+    )
+
+
+def _how_much(report: ScoringReport, overview: RunOverview) -> Iterator[str]:
+    yield "<h2>How much is wrong</h2>"
+    if report.wrong_share is not None:
+        low, high = report.wrong_share_range or (report.wrong_share, report.wrong_share)
+        yield f'<p class="big">{report.wrong_share:.1%} of the labelled pixels</p>'
+        yield f'<p class="quiet">estimated by the run; between {low:.1%} and {high:.1%}</p>'
+    yield f"<p>{report.flagged_share:.2%} of the labelled pixels are flagged by confident learning.</p>"
+    if report.num_regions is not None:
+        yield (
+            f"<p>{report.num_regions:,} regions where label and prediction differ, {report.num_likely:,} of them more "
+            "likely wrong than right.</p>"
+        )
+    yield from (f'<p class="warn">{escape(warning)}</p>' for warning in overview.warnings)
+
+
+def _worst(dataset: Any, report: ScoringReport, count: int) -> Iterator[str]:
+    view = worst_images(dataset, report.key, count)
+    yield "<h2>The worst images</h2>"
+    yield "<p>Image score: low = the label is probably wrong. Region score: high = probably wrong.</p>"
+    yield "<p>" + " ".join(f'<i class="k" style="background:{c}"></i>{k}' for k, c in COLORS.items()) + "</p>"
+    regions: dict[str, list[FoundRegion]] = {}
+    if dataset.has_field(ScoreFields(report.key).regions):
+        found = found_regions(view, report.key, statuses=("pending", "accepted"))
+        regions = {sample_id: list(group) for sample_id, group in groupby(found, lambda one: one.sample_id)}
+    yield '<div class="grid">'
+    for sample_id, filepath, score in zip(*view.values(["id", "filepath", report.key]), strict=True):
+        yield _figure(filepath, score, regions.get(sample_id, []))
+    yield "</div>"
+
+
+def _figure(filepath: str, score: float, regions: list[FoundRegion]) -> str:
+    likely = [one for one in regions if one.score >= quality.LIKELY or one.status == "accepted"]
+    shown = (likely or regions[:1])[:_REGIONS_OF_AN_IMAGE]
+    said = "; ".join(f"{one.given} &rarr; {one.suggested} ({one.score:.2f})" for one in map(_safe, shown))
+    name = escape(Path(filepath).name)
+    try:
+        size = image_size(filepath)
+        picture = outlined(filepath, [(one.mask(size), COLORS.get(one.kind, "#cc79a7")) for one in shown])
+    except (OSError, ValueError) as error:
+        return f"<figure><figcaption>{name}: no picture ({escape(str(error))})</figcaption></figure>"
+    return (
+        f'<figure><img alt="{name}" src="{picture}"><figcaption><b>{score:.3f}</b> {name}<br>{said}</figcaption>'
+        "</figure>"
+    )
+
+
+def _safe(region: FoundRegion) -> FoundRegion:
+    return replace(region, given=escape(region.given), suggested=escape(region.suggested))
+
+
+def _classes(overview: RunOverview) -> Iterator[str]:
+    yield "<h2>Classes, least trusted first</h2>"
+    rows = [
+        (
+            one.name, "" if one.score is None else f"{one.score:.2f}",
+            "" if one.issue_share is None else f"{one.issue_share:.1%}", f"{one.num_pending:,}",
+        )
+        for one in overview.classes
+    ]  # fmt: skip
+    yield _table(("Class", "Mean self-confidence", "Pixels in regions", "Regions to review"), rows)
+
+
+def _pairs(overview: RunOverview) -> Iterator[str]:
+    if overview.regions is None:
+        return
+    pairs = overview.regions.pairs
+    rows = [
+        (given, suggested, pairs.counts[row][column], pairs.areas[row][column])
+        for row, given in enumerate(pairs.given)
+        for column, suggested in enumerate(pairs.suggested)
+        if pairs.counts[row][column]
+    ]
+    if rows:
+        yield "<h2>What is taken for what</h2>"
+        best = sorted(rows, key=lambda row: -row[3])[:20]
+        yield _table(("Given", "Suggested", "Regions", "Pixels"), [(a, b, f"{n:,}", f"{p:,}") for a, b, n, p in best])
+
+
+def _reviews(overview: RunOverview) -> Iterator[str]:
+    if overview.regions is None:
+        return
+    review = overview.regions.review
+    yield "<h2>What people said</h2>"
+    if not review.accepted + review.rejected:
+        yield "<p>Nobody has reviewed a region yet.</p>"
+        return
+    right = review.precision
+    yield (
+        f"<p>{review.accepted:,} regions were accepted as errors, {review.rejected:,} rejected: {right.estimate:.0%} "
+        f"of them are errors ({right.low:.0%} to {right.high:.0%}).</p>"
+    )
+    if review.advice:
+        yield f"<p>{escape(review.advice)}</p>"
+
+
+def _before_and_after(dataset: Any, label_field: str) -> Iterator[str]:
+    if label_field not in planned_fields(dataset):
+        return
+    done: CorrectionReport = apply_corrections(dataset, label_field)
+    yield "<h2>Before and after</h2>"
+    yield (
+        f"<p>{done.num_repaired:,} pixels in {done.num_changed:,} of {done.num_images:,} images have another class "
+        f"now, in <code>{escape(label_field)}_corrected</code>. The given labels are as they were.</p>"
+    )
+    changes = sorted(done.changes.items(), key=lambda row: -row[1])[:20]
+    if changes:
+        yield _table(("Given", "Now", "Pixels"), [(given, now, f"{pixels:,}") for (given, now), pixels in changes])
+
+
+def _limits(report: ScoringReport) -> Iterator[str]:
+    yield "<h2>Limits</h2><ul>"
+    yield "<li>Labels are judged by predictions. An error that the model makes, too, is not seen.</li>"
+    yield "<li>Shares of wrong pixels are estimates with an interval, not counts.</li>"
+    if report.rehearsed_found is not None:
+        yield (
+            f"<li>Of {report.num_rehearsed:,} errors that were put into copies of these labels on purpose, "
+            f"{report.rehearsed_found:.0%} would be among the worst fifth of the images (20% by chance).</li>"
+        )
+    if report.skipped:
+        yield f"<li>{len(report.skipped):,} samples could not be judged.</li>"
+    yield "</ul>"
