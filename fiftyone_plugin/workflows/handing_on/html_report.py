@@ -63,7 +63,7 @@ def write_report(samples: Any, path: str | Path, *, key: str = "label_quality", 
     title = f"Label quality of {dataset.name}"
     parts = [
         f"<h1>{escape(title)}</h1>", *_judged(dataset, report), *_how_much(report, overview),
-        *_worst(dataset, report, num_images), *_classes(overview), *_pairs(overview), *_reviews(overview),
+        *_worst(dataset, report, num_images), *_classes(overview), *_pairs(report), *_reviews(overview),
         *_before_and_after(dataset, report.label_field), *_limits(report),
     ]  # fmt: skip
     page = (
@@ -164,20 +164,11 @@ def _classes(overview: RunOverview) -> Iterator[str]:
     yield _table(("Class", "Mean self-confidence", "Pixels in regions", "Regions to review"), rows)
 
 
-def _pairs(overview: RunOverview) -> Iterator[str]:
-    if overview.regions is None:
-        return
-    pairs = overview.regions.pairs
-    rows = [
-        (given, suggested, pairs.counts[row][column], pairs.areas[row][column])
-        for row, given in enumerate(pairs.given)
-        for column, suggested in enumerate(pairs.suggested)
-        if pairs.counts[row][column]
-    ]
-    if rows:
+def _pairs(report: ScoringReport) -> Iterator[str]:
+    if report.pairs:
         yield "<h2>What is taken for what</h2>"
-        best = sorted(rows, key=lambda row: -row[3])[:20]
-        yield _table(("Given", "Suggested", "Regions", "Pixels"), [(a, b, f"{n:,}", f"{p:,}") for a, b, n, p in best])
+        rows = [(given, predicted, f"{pixels:,}") for given, predicted, pixels in report.pairs[:20]]
+        yield _table(("Given", "Predicted", "Flagged pixels"), rows)
 
 
 def _reviews(overview: RunOverview) -> Iterator[str]:

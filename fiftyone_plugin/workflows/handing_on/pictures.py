@@ -13,7 +13,7 @@ from PIL import Image
 from ...models.files.images import read_image
 
 COLORS: Final[Mapping[str, str]] = {
-    "missing": "#0072b2", "spurious": "#e69f00", "wrong_class": "#d55e00", "boundary": "#cc79a7",
+    "missing": "#56b4e9", "spurious": "#f0e442", "wrong_class": "#d55e00", "boundary": "#cc79a7",
 }  # fmt: skip
 """Of the kinds; told apart by colour-blind people, too (Okabe & Ito)."""
 
@@ -54,12 +54,14 @@ def draw_outline(pixels: np.ndarray, mask: np.ndarray, color: str) -> np.ndarray
     Returns:
         `pixels`
     """
-    pixels[_rim(mask)] = [int(color[place : place + 2], 16) for place in (1, 3, 5)]
+    rim = _rim(mask)
+    pixels[_rim(rim | mask)] = 0  # a dark edge, so that it is seen on any image
+    pixels[rim] = [int(color[place : place + 2], 16) for place in (1, 3, 5)]
     return pixels
 
 
 def _rim(mask: np.ndarray) -> np.ndarray:
-    """Pixels at most two steps outside of a mask and its own border: a line that hides little of the object.
+    """The border of a mask and the pixels beside it: a line that hides little of the object.
 
     Example:
         >>> _rim(np.pad(np.ones((1, 1), bool), 2)).sum()
