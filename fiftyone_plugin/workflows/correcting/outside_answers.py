@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +45,22 @@ class OutsideReport:
         num_images: images they are in
         passed_over: proposals whose class the label field does not have, or whose mask is gone
         corrections: what all answers together have changed
+        taken_back: parts that were taken over earlier and have the given class again
     """
 
     num_answers: int
     num_images: int
     passed_over: int
     corrections: CorrectionReport
+    taken_back: int = 0
 
     def markdown(self) -> str:
         """The report as a person reads it."""
         lines = [f"**{self.num_answers:,} parts of {self.num_images:,} labels were taken over**"]
         if self.passed_over:
             lines.append(f"- {self.passed_over:,} were passed over: their class or their mask is not there")
+        if self.taken_back:
+            lines.append(f"- {self.taken_back:,} were taken back: their regions are not accepted any more")
         return "\n".join([*lines, self.corrections.markdown()])
 
 
@@ -70,6 +74,8 @@ def apply_proposals(
     progress: Progress = silent,
 ) -> OutsideReport:
     """Take the regions of a run that were accepted into the corrected labels: each becomes its suggested class.
+
+    What was taken over earlier and is not accepted any more is taken back.
 
     Args:
         samples: the `fiftyone` dataset or a view of it
@@ -104,16 +110,14 @@ def apply_proposals(
             *chosen.values([f"{name}.detections.id", f"{name}.detections.status"]), strict=True
         )
         for label_id, state in zip(label_ids or [], states or [], strict=True)
-        if state in wanted
     }
     passed_over, rows = 0, []
-    taken = {
-        a.query_id
-        for a in answer_log.answers_that_count(answer_log.read_answers(dataset, run.label_field, masks=False))
-    }
-    for region in regions.find_regions(dataset, name, state_of):
-        if region.label_id in taken:  # again, it would lie over what was said since
-            continue
+    counted = answer_log.answers_that_count(answer_log.read_answers(dataset, run.label_field, masks=False))
+    taken = {answer.query_id for answer in counted}
+    back = [answer for answer in counted if _no_longer_holds(answer, state_of.get(answer.query_id), wanted)]
+    answer_log.add_answers(dataset, [replace(answer, status="pending", time=regions.utc_now()) for answer in back])
+    chosen_ids = [label_id for label_id, state in state_of.items() if state in wanted and label_id not in taken]
+    for region in regions.find_regions(dataset, name, chosen_ids):  # those taken would lie over what was said since
         source = PROPOSAL if state_of[region.label_id] == "accepted" else UNREVIEWED
         answer = _answer_of(run, classes, region, source, reviewer)
         if answer is None:
@@ -121,7 +125,14 @@ def apply_proposals(
         else:
             rows.append(answer)
     answer_log.add_answers(dataset, rows)
-    return _report(samples, run, rows, passed_over, progress)
+    return _report(samples, run, rows, passed_over, progress, back)
+
+
+def _no_longer_holds(answer: Answer, state: str | None, wanted: set[str]) -> bool:
+    """Whether what was taken over is of a region of this run whose acceptance was taken back, or that was rejected."""
+    if answer.source == PROPOSAL:
+        return state is not None and state not in {"accepted", *wanted}
+    return answer.source == UNREVIEWED and state == "rejected"
 
 
 def _begun(samples: Any, label_field: str, on_edited: str, progress: Progress) -> CorrectionRun:
@@ -174,14 +185,19 @@ def _answer_of(
 
 
 def _report(
-    samples: Any, run: CorrectionRun, rows: Sequence[Answer], passed_over: int, progress: Progress
+    samples: Any,
+    run: CorrectionRun,
+    rows: Sequence[Answer],
+    passed_over: int,
+    progress: Progress,
+    back: Sequence[Answer] = (),
 ) -> OutsideReport:
-    touched = list(dict.fromkeys(answer.sample_id for answer in rows))
+    touched = list(dict.fromkeys(answer.sample_id for answer in (*rows, *back)))
     for done, sample_id in enumerate(touched, start=1):
         derive(run, sample_id)
         progress(done, len(touched), "writing corrected labels")
     report = apply_corrections(samples._root_dataset, run.label_field, progress=progress)
-    return OutsideReport(len(rows), len(touched), passed_over, report)
+    return OutsideReport(len(rows), len(touched), passed_over, report, len(back))
 
 
 # --- edits by hand --------------------------------------------------------------------------------------------
