@@ -19,7 +19,7 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(
         self, *args: Any, fill: Callable[[argparse.ArgumentParser], None] | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(*args, formatter_class=_WithDefaults, **kwargs)
+        super().__init__(*args, **{"formatter_class": _WithDefaults, **kwargs})
         self._fill = fill
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
