@@ -54,7 +54,7 @@ def fiftyone_source(model: Any) -> Source:
     config = getattr(model, "config", None)
     mean, std = (getattr(config, field, None) for field in ("image_mean", "image_std"))
     softmax = getattr(getattr(model, "_output_processor", None), "has_softmax_out", None)
-    classes = getattr(model, "_classes", None) or getattr(model, "classes", None)
+    names = _channel_names(model)
     return replace(
         source,
         description=name,
@@ -66,6 +66,20 @@ def fiftyone_source(model: Any) -> Source:
         outputs=replace(
             source.outputs,
             from_logits=source.outputs.from_logits if softmax is None else not softmax,
-            channel_names=tuple(map(str, classes)) if classes else source.outputs.channel_names,
+            channel_names=names or source.outputs.channel_names,
         ),
     )
+
+
+def _channel_names(model: Any) -> tuple[str, ...]:
+    """Names of the channels by the mask values that FiftyOne writes for them.
+
+    The classes of a model that has mask targets are these, but sorted by the alphabet, and not the channels in order.
+    """
+    targets = getattr(model, "mask_targets", None)
+    if targets:
+        first = int(bool(getattr(getattr(model, "_output_processor", None), "no_background_cls", False)))
+        named = {int(value): str(name) for value, name in targets.items()}
+        return tuple(named.get(value, f"class {value}") for value in range(first, max(named) + 1))
+    classes = getattr(model, "_classes", None) or getattr(model, "classes", None)
+    return tuple(map(str, classes or ()))
