@@ -73,6 +73,9 @@ the second on only the worst."""
 CHANCE: Final = 0.56
 """AUROC of rehearsed errors up to which a model is called too weak to see them."""
 
+FEWEST_OF_CLASS: Final = 20
+"""Rehearsed errors of a class from which on it is said how well they are found."""
+
 MOVED: Final = (0.006, 0.004, 6.0)
 """Share of the pixels that must agree in addition when the label is moved; how many more are one unit of evidence; and
 most units. Nearly all good labels fit best where they are."""
@@ -253,6 +256,26 @@ class _Image:
 
 
 @dataclass(frozen=True)
+class Found:
+    """How well some of the errors that were put in on purpose are found.
+
+    Attributes:
+        num_labels: labels that one of them was put into
+        auroc: probability that an altered label looks worse than a label as it is
+        in_worst_fifth: share of the altered labels that would be among the worst fifth of the dataset
+    """
+
+    num_labels: int
+    auroc: float
+    in_worst_fifth: float
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether they would be found as well by guessing."""
+        return self.auroc <= CHANCE
+
+
+@dataclass(frozen=True)
 class Rehearsed:
     """How well the errors that were put in on purpose are found: what to expect of this model.
 
@@ -261,12 +284,20 @@ class Rehearsed:
         num_found: those in which a region is the error
         auroc: probability that an altered label looks worse than a label as it is
         found_in_worst_fifth: share of the altered labels that would be among the worst fifth of the dataset
+        limit: pixels of the error in the middle by size
+        small: the errors up to that size
+        large: the others; None where all have one size
+        by_class: the errors that take a class for another or another for it, where there are `FEWEST_OF_CLASS`
     """
 
     num_labels: int
     num_found: int
     auroc: float
     found_in_worst_fifth: float
+    limit: int
+    small: Found
+    large: Found | None
+    by_class: Mapping[int, Found]
 
 
 class Evidence:
@@ -536,8 +567,6 @@ class Judge:
     @cached_property
     def rehearsed(self) -> Rehearsed | None:
         """How well rehearsed errors are found; None if there were none."""
-        from sklearn.metrics import roc_auc_score
-
         if len(self.images) < FEWEST_IMAGES:
             return None
         altered = [(image, one) for image in self.images for one in image.rehearsals if not np.isnan(one.softmin)]
@@ -546,12 +575,20 @@ class Judge:
             return None
         columns = np.array([self._measures(image, one.rows, one.softmin, image.confidence) for image, one in altered])
         worse = self._combined(columns, [image for image, _ in altered])
-        truth = np.r_[np.zeros(len(asis)), np.ones(len(worse))]
+        pixels = np.array([one.pixels for _, one in altered])
+        classes = np.array([one.classes for _, one in altered])
+        limit = int(np.median(pixels))
+        everything, small = _found(asis, worse), _found(asis, worse[pixels <= limit])
+        of_class = {index: worse[(classes == index).any(axis=1)] for index in np.unique(classes).tolist()}
         return Rehearsed(
             num_labels=len(altered),
             num_found=sum(bool(one.hits.any()) for _, one in altered),
-            auroc=float(roc_auc_score(truth, np.r_[asis, worse])),
-            found_in_worst_fifth=float((worse >= np.percentile(asis, 80)).mean()),
+            auroc=everything.auroc,
+            found_in_worst_fifth=everything.in_worst_fifth,
+            limit=limit,
+            small=small,
+            large=_found(asis, worse[pixels > limit]) if (pixels > limit).any() else None,
+            by_class={i: _found(asis, some) for i, some in of_class.items() if len(some) >= FEWEST_OF_CLASS},
         )
 
     @property
@@ -563,13 +600,38 @@ class Judge:
                 "single objects, and images are ranked by large disagreements only; train longer or take a larger model"
             )
         found = self.rehearsed
-        if found is None or self.wrong_share >= NOISY[1] or found.auroc > CHANCE:
+        if found is None or self.wrong_share >= NOISY[1]:
             return None
-        return (
-            f"The model is too weak to judge these labels: of {found.num_labels} errors put into them on purpose it "
-            f"would rank {found.found_in_worst_fifth:.0%} among the worst fifth of the images, where chance is 20%; "
-            "train longer or take a larger model"
-        )
+        if found.auroc <= CHANCE:
+            return (
+                f"The model is too weak to judge single objects: of {found.num_labels} errors put into these labels on "
+                f"purpose it would rank {found.found_in_worst_fifth:.0%} among the worst fifth of the images, where "
+                "chance is 20%; train longer or take a larger model"
+            )
+        if found.small.by_chance and found.large is not None:
+            return (
+                f"The model cannot see small errors: of {found.small.num_labels} of up to {found.limit:,} pixels, put "
+                f"into these labels on purpose, it would rank {found.small.in_worst_fifth:.0%} among the worst fifth "
+                f"of the images, where chance is 20%; of larger ones {found.large.in_worst_fifth:.0%}. Believe it "
+                "where it finds large errors; for small ones take a model that sees small objects"
+            )
+        return None
+
+    @property
+    def blind_classes(self) -> list[int]:
+        """Classes whose rehearsed errors are found no better than by chance, though others are."""
+        found = self.rehearsed
+        if found is None or found.auroc <= CHANCE:
+            return []
+        return [index for index, some in found.by_class.items() if some.by_chance]
+
+
+def _found(asis: FloatArray, worse: FloatArray) -> Found:
+    from sklearn.metrics import roc_auc_score
+
+    truth = np.r_[np.zeros(len(asis)), np.ones(len(worse))]
+    auroc = float(roc_auc_score(truth, np.r_[asis, worse]))
+    return Found(len(worse), auroc, float((worse >= np.percentile(asis, 80)).mean()))
 
 
 def _ratio_range(values: FloatArray, sizes: FloatArray) -> tuple[float, float]:

@@ -89,11 +89,15 @@ class Rehearsal:
         rows: its regions
         hits: (R,) bool, whether a region is the error
         softmin: of the altered label
+        pixels: how many are wrong
+        classes: what most of them are, and what they are called
     """
 
     rows: RegionRows
     hits: BoolArray
     softmin: float
+    pixels: int
+    classes: tuple[int, int]
 
 
 def rehearsals_of(index: int, num_images: int) -> int:
@@ -170,8 +174,21 @@ def rehearse(
             image.label, image.maps, tolerance=tolerance, min_area=min_area, max_per_image=max_per_image
         )
         hits = _hits(regions, error.changed)
-        altered.append(Rehearsal(RegionRows.of(regions), hits, softmin(image.maps.self_confidence, temperature)))
+        classes = (_most(original[error.changed]), _most(error.mask[error.changed]))
+        altered.append(
+            Rehearsal(
+                RegionRows.of(regions),
+                hits,
+                softmin(image.maps.self_confidence, temperature),
+                int(error.changed.sum()),
+                classes,
+            )
+        )
     return altered
+
+
+def _most(values: IntArray) -> int:
+    return int(np.bincount(values).argmax())
 
 
 def _hits(regions: ImageRegions, changed: BoolArray) -> BoolArray:
@@ -203,6 +220,8 @@ def save_rehearsals(rehearsals: Sequence[Rehearsal], path: str | Path) -> Path:
         {
             "lengths": np.array([len(one.rows) for one in rehearsals], np.int64),
             "softmins": np.array([one.softmin for one in rehearsals], np.float64),
+            "pixels": np.array([one.pixels for one in rehearsals], np.int64),
+            "classes": np.array([one.classes for one in rehearsals], np.int64).reshape(-1, 2),
             "features": np.concatenate([empty, *(one.rows.features for one in rehearsals)]),
             "given": _joined(one.rows.given for one in rehearsals),
             "suggested": _joined(one.rows.suggested for one in rehearsals),
@@ -230,8 +249,9 @@ def load_rehearsals(path: str | Path) -> list[Rehearsal]:
             raise ValueError(f"{arrays['features'].shape[1]} features instead of {len(FEATURE_NAMES)}")
         ends = np.cumsum(arrays["lengths"])[:-1]
         columns = (np.split(arrays[name], ends) for name in ("features", "given", "suggested", "hits"))
-        rows = zip(*columns, arrays["softmins"], strict=True) if len(arrays["lengths"]) else ()
-        return [Rehearsal(RegionRows(f, g, s), h, float(softmin)) for f, g, s, h, softmin in rows]
+        about = (arrays[name].tolist() for name in ("softmins", "pixels", "classes"))
+        rows = zip(*columns, *about, strict=True) if len(arrays["lengths"]) else ()
+        return [Rehearsal(RegionRows(f, g, s), h, low, size, (a, b)) for f, g, s, h, low, size, (a, b) in rows]
     except (KeyError, IndexError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise LabelQualityError(
             f"Expected rehearsed labels in {path}, but the file is damaged or of another version ({error}); delete it "

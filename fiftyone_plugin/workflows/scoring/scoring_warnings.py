@@ -16,6 +16,9 @@ from .sources import UNKNOWN_STATE, ProbabilitySource
 _HARDLY = 0.2
 """Mean self-confidence of a class below which a model does not know the class, a rule of thumb."""
 
+_FOUND_ELSEWHERE = 0.5
+"""Share of a class's labelled pixels that a model must find in other places, to be believed that it knows the class."""
+
 
 def finding_warnings(
     findings: Findings,
@@ -45,12 +48,7 @@ def finding_warnings(
         warnings.append(swapped)
     if findings.suspicion:
         warnings.append(findings.suspicion)
-    unknown = [f"{name} ({score:.2f})" for name, score in findings.class_scores(classes).items() if score < _HARDLY]
-    if unknown:
-        warnings.append(
-            f"The model hardly recognises {', '.join(unknown[:5])} (mean probability of the class where it is the "
-            "label): what it says there is no evidence of wrong labels; train longer or take a larger model"
-        )
+    warnings += _class_warnings(findings, classes)
     if findings.judge is not None and findings.judge.warning:
         warnings.append(findings.judge.warning)
     empty = sum(np.isnan(score) for score in findings.scores["softmin"].values())
@@ -58,6 +56,34 @@ def finding_warnings(
         warnings.append(f"{empty} images hold ignored pixels only and have no score")
     if len(skipped) > len(images) // 2:
         warnings.append(f"{len(skipped)} samples were left out; see `report.skipped`")
+    return warnings
+
+
+def _class_warnings(findings: Findings, classes: ClassMap) -> list[str]:
+    """Say of which classes the predictions are no evidence, and which labels look wrong everywhere."""
+    warnings, scores, counts = [], findings.class_scores(classes), findings.totals.class_pixels
+    elsewhere = findings.confusion.sum(axis=0) - findings.confusion.diagonal()
+    low = [(index, name) for index, name in enumerate(classes.names) if scores.get(name, 1.0) < _HARDLY]
+    moved = [name for index, name in low if elsewhere[index] >= _FOUND_ELSEWHERE * counts[index]]
+    if moved:
+        warnings.append(
+            f"The labels of {', '.join(moved[:5])} look wrong nearly everywhere: the model knows that class, but finds "
+            "it in other places. Look at a few of its images to tell who is right"
+        )
+    unknown = [f"{name} ({scores[name]:.2f})" for _, name in low if name not in moved]
+    if unknown:
+        warnings.append(
+            f"The model hardly recognises {', '.join(unknown[:5])} (mean probability of the class where it is the "
+            "label): what it says there is no evidence of wrong labels; train longer or take a larger model. Or nearly "
+            "all labels of the class are wrong: look at a few of its images to tell"
+        )
+    blind = findings.judge.blind_classes if findings.judge is not None else []
+    named = [classes.names[index] for index in blind if index not in dict(low)]
+    if named:
+        warnings.append(
+            f"Errors in {', '.join(named[:5])}, put into these labels on purpose, are found no better than by chance: "
+            "that images of these classes look fine means little"
+        )
     return warnings
 
 

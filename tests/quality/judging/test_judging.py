@@ -7,6 +7,7 @@ import pytest
 
 from fiftyone_plugin import quality
 from fiftyone_plugin.errors import LabelQualityError
+from fiftyone_plugin.quality.judging.judge import Found, Rehearsed
 from fiftyone_plugin.quality.judging.rehearsed_labels import MOST_PER_IMAGE
 
 SIZE = (60, 80)
@@ -131,6 +132,26 @@ def test_rehearsed_errors_tell_what_can_be_found():
     assert 0.8 < rehearsed.auroc <= 1
     assert rehearsed.num_found > 0.5 * rehearsed.num_labels > 20
     assert rehearsed.found_in_worst_fifth > 0.6
+    assert rehearsed.small.num_labels + rehearsed.large.num_labels == rehearsed.num_labels
+    assert rehearsed.large.auroc > rehearsed.small.auroc > 0.7
+    assert set(rehearsed.by_class) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "of_class", "words", "blind"),
+    [
+        (0.5, 0.9, 0.9, "cannot see small errors", []),
+        (0.5, 0.51, 0.5, "too weak to judge single objects", []),
+        (0.8, 0.9, 0.5, None, [2]),
+    ],
+)
+def test_what_a_model_can_judge_is_asked_by_size_and_class(small, large, of_class, words, blind):
+    whole = (small + large) / 2
+    some = [Found(40, value, value / 2) for value in (small, large, of_class)]
+    judge = quality.judge_labels(*dataset()).judge
+    vars(judge)["rehearsed"] = Rehearsed(80, 40, whole, whole / 2, 90, some[0], some[1], {1: some[1], 2: some[2]})
+    assert judge.blind_classes == blind
+    assert judge.warning is None if words is None else words in judge.warning
 
 
 def test_few_images_are_ranked_by_softmin_and_keep_the_fixed_score():
@@ -182,7 +203,7 @@ def test_rehearsals_survive_their_file_and_damage_is_named(tmp_path):
         for one, other in zip(some, read, strict=True):
             np.testing.assert_array_equal(one.rows.features, other.rows.features)
             np.testing.assert_array_equal(one.hits, other.hits)
-            assert one.softmin == other.softmin
+            assert (one.softmin, one.pixels, one.classes) == (other.softmin, other.pixels, other.classes)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(LabelQualityError, match=r"rehearsed labels.*delete it"):
         quality.load_rehearsals(path)

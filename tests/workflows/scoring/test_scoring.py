@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import fiftyone as fo
 import numpy as np
@@ -14,6 +15,7 @@ from fiftyone_plugin import delete_label_quality_run, load_report, quality, scor
 from fiftyone_plugin.dataset.runs import files
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
+from fiftyone_plugin.workflows.scoring import scoring_warnings
 
 WRONG = 2
 
@@ -133,6 +135,24 @@ def test_a_class_that_the_model_does_not_know_is_named(dataset, tmp_path):
         np.save(sample.probabilities, probs)
     report = score(dataset, tmp_path / "run")
     assert any("hardly recognises tree (0.00)" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("confusion", "blind", "words"),
+    [
+        ([[90, 60], [100, 0]], [], "labels of tree look wrong nearly everywhere"),
+        ([[90, 5], [100, 0]], [], "hardly recognises tree (0.10)"),
+        ([[90, 5], [100, 0]], [0], "Errors in road, put into these labels on purpose"),
+    ],
+)
+def test_labels_that_are_wrong_everywhere_are_told_from_a_class_that_the_model_does_not_know(confusion, blind, words):
+    findings = SimpleNamespace(
+        class_scores=lambda classes: {"road": 0.9, "tree": 0.1},
+        totals=SimpleNamespace(class_pixels=np.array([150, 100])),
+        confusion=np.array(confusion),
+        judge=SimpleNamespace(blind_classes=blind),
+    )
+    assert words in " ".join(scoring_warnings._class_warnings(findings, SimpleNamespace(names=["road", "tree"])))
 
 
 def test_two_keys_live_side_by_side(dataset, tmp_path):
