@@ -8,7 +8,7 @@ import fiftyone as fo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin import quality
-from ..fiftyone_plugin.dataset.fields.regions import STATUSES
+from ..fiftyone_plugin.dataset.fields.regions import STATUSES, captioned
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.workflows.reviewing import review
 from . import forms
@@ -68,7 +68,7 @@ class ShowLabelIssues(Entry):
         if not number:
             ctx.ops.notify(f"No region fits these choices{below}", variant="info")
         else:
-            ctx.ops.set_view(view)
+            ctx.ops.set_view(captioned(view, ScoreFields(key).regions))
             ctx.ops.set_active_fields([ScoreFields(key).regions])
             ctx.ops.notify(f"{number:,} regions, worst first{below}", variant="success")
         return {"num_regions": number, "stages": view._serialize()}

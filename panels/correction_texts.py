@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 from ..fiftyone_plugin.workflows.correcting.sitting import Question, SittingProgress
-from .charts import percent
+from .numbers import WIDEST, count, percent
 
-HELP = """
+KEYS = (
+    ("Enter, y", "the label is right"),
+    ("1 to 9", "it is this class; the likely ones come first"),
+    ("c, /", "find another class by typing"),
+    ("s", "skip: cannot say"),
+    ("z", "undo the newest answer, as often as you like"),
+    ("← →", "earlier questions; a new answer replaces the old one"),
+    ("click", "the region should reach to here"),
+    ("Shift + click", "the region should not reach to here"),
+    ("Backspace", "take the last click back"),
+    ("m", "show the label as outlines, as colours, or not"),
+    ("wheel, pinch, + −", "zoom"),
+    ("drag, Space + drag, Shift + arrows", "move the picture"),
+    ("0", "back to the region; again: the whole image"),
+    ("?", "show or hide these keys"),
+)
+"""Keys as a person reads them, and what they do."""
+
+HELP = f"""
 ### Label correction
 
 One question at a time: **is the label of the marked region right, and if not, what is it?** Questions come in the
@@ -13,16 +31,7 @@ order that repairs most; each answer is saved before the next question is shown.
 
 | key | |
 |---|---|
-| **Enter** or **y** | the label is right |
-| **1** to **9** | it is this class; the likely ones come first |
-| **c** or **/** | find another class by typing |
-| **s** | skip: cannot say |
-| **z** | undo the newest answer, as often as you like |
-| **←** **→** | look at earlier questions; answering one again replaces its answer |
-| **click**, **Shift + click** | the region should reach to here, should not; then answer |
-| **Backspace** | take the last click back |
-| **m** | the label as outlines, as colours, or hidden |
-| **wheel**, **drag**, **0** | zoom, move, back to the region (and again: the whole image) |
+{chr(10).join(f"| **{keys}** | {meaning} |" for keys, meaning in KEYS)}
 
 If no image appears, press **Plain viewer**: the same with another viewer, without keys.
 """
@@ -43,20 +52,48 @@ NO_CHOICE = "Choose a class first."
 
 
 def nothing_left(progress: SittingProgress, *, sample: bool) -> str:
-    """What to do when there is no question.
+    """What was done and what to do, when there is no question.
 
     Args:
         progress: of the sitting
         sample: whether only questions about one sample are asked
     """
-    if sample:
-        return "**No question about this image is open.** Go on to another image, or answer in the panel of the grid."
+    about = " about this image" if sample else ""
+    if progress.pending:
+        head = (
+            f"### No question{about} is free just now\n\nIn another tab or with somebody else: "
+            f"**{count(progress.pending, 'question')}**. A tab that was closed gives its question back after a minute; "
+            "then press **Look again**."
+        )
+    elif progress.answered:
+        head = f"### Done: all questions{about} are answered"
+    else:
+        head = f"### No question{about} is open"
+    return "\n\n".join(filter(None, (head, _done(progress), _next_step(progress, sample=sample))))
+
+
+def _done(progress: SittingProgress) -> str:
     if not progress.answered:
-        return "**No question is open.** Plan the next round, which asks about what is doubtful now."
+        return ""
+    lines = [
+        f"You answered {count(progress.answered, 'question')}: {progress.confirmed:,} right, "
+        f"{progress.corrected:,} corrected, {progress.skipped:,} skipped.",
+        f"**{count(progress.pixels_repaired, 'pixel')}** got another class.",
+        _wrong(progress),
+    ]
+    return " ".join(filter(None, lines))
+
+
+def _next_step(progress: SittingProgress, *, sample: bool) -> str:
+    if sample:
+        return "Go on to another image, or answer in the panel of the grid."
+    if progress.pending:
+        return ""
+    if not progress.answered:
+        return "**Ask more** plans the next questions. **What changed** shows what was answered before."
     return (
-        f"**Every question is answered.** You answered {_count(progress.answered, 'question')}. Plan the next round, "
-        "which asks about what is doubtful now, or train on the corrected labels first; with **undo** and **back** "
-        "you can still change an answer."
+        "Look at **what changed** first. Then **export** the corrected labels, **train** on them, or **ask more**: "
+        "that plans the next questions. **Undo** and **Back** still change answers."
     )
 
 
@@ -84,24 +121,29 @@ def progress_text(progress: SittingProgress) -> str:
     parts = [
         f"**{progress.answered:,}** answered, **{progress.pending:,}** to go",
         f"**{progress.pixels_repaired:,}** pixels repaired",
+        _wrong(progress),
     ]
     if progress.answered:
-        parts.append(f"**{progress.per_minute:.1f}** a minute")
-    if progress.wrong_share is not None:
-        parts.append(f"still wrong: **{percent(progress.wrong_share)} %**{_interval(progress)}")
-    if progress.bits_spent:
-        parts.append(
-            f"**{progress.bits_spent:,.0f}** bits spent, asking for classes would take "
-            f"{progress.bits_classification:,.0f}"
-        )
-    return " · ".join(parts)
+        parts.append(f"{progress.per_minute:.0f} a minute")
+    return " · ".join(filter(None, parts))
+
+
+def done_share(progress: SittingProgress) -> float:
+    """How much of the questions is answered, from 0 to 1."""
+    return progress.answered / max(progress.answered + progress.pending, 1)
+
+
+def _wrong(progress: SittingProgress) -> str:
+    """How much is still wrong, where that is known well enough to be said."""
+    if progress.wrong_share is None:
+        return ""
+    ends = (progress.wrong_low, progress.wrong_high)
+    if None in ends or ends[1] - ends[0] > WIDEST:  # type: ignore[operator]
+        return ""
+    return f"about **{percent(progress.wrong_share)} %** of the pixels still wrong{_interval(progress)}"
 
 
 def _interval(progress: SittingProgress) -> str:
     if progress.wrong_low is None or progress.wrong_high is None:
         return ""
-    return f" [{percent(progress.wrong_low)}, {percent(progress.wrong_high)}]"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f" ({percent(progress.wrong_low)} to {percent(progress.wrong_high)} %)"

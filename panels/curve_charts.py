@@ -1,7 +1,7 @@
 """Chart and words of the learning curves panel: pure functions from numbers to Plotly and Markdown.
 
-As in `charts`, backgrounds are transparent and colours of text, axes and grid are the App's; the colours of the classes
-are readable on dark and light.
+Backgrounds are transparent and colours of text, axes and grid are the App's; the colours of the classes are readable on
+dark and light.
 """
 
 from __future__ import annotations
@@ -10,10 +10,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..fiftyone_plugin.workflows.training.learning_curves import ClassProgress, TrainingProgress
-from .charts import BLUE, CLEAR, GREEN, GREY, ORANGE, RED, Chart, chart, layout_of, quote_html, short
+
+Chart = dict[str, Any]
 
 MOST_CLASSES = 12
-COLORS = (BLUE, ORANGE, GREEN, RED, "#a678de", "#c7a008", "#1fa8b8", "#d4609e", "#7d8f2e", "#b3704a", GREY, "#5f6fd9")
+COLORS = (
+    "#4f8ff7", "#f58b3c", "#2ea878", "#e5484d", "#a678de", "#c7a008", "#1fa8b8", "#d4609e", "#7d8f2e", "#b3704a",
+    "#8a93a0", "#5f6fd9",
+)  # fmt: skip
+CLEAR = "rgba(0,0,0,0)"
+_LONGEST_NAME = 24
 
 HELP = """
 ### Learning curves
@@ -68,7 +74,7 @@ def learning_curves(found: TrainingProgress) -> Chart:
 
 
 def _class_traces(times: Sequence[float], entry: ClassProgress, color: str) -> list[dict[str, Any]]:
-    name = quote_html(short(entry.name, 24))
+    name = quote_html(short(entry.name))
     common = {"type": "scatter", "legendgroup": entry.name, "hoverinfo": "text"}
     measured = {
         **common, "mode": "lines+markers", "name": name, "x": list(times), "y": entry.ious,
@@ -121,3 +127,50 @@ def class_table(found: TrainingProgress) -> str:
     if len(found.classes) > MOST_CLASSES:
         lines.append(f"\nThe chart has the {MOST_CLASSES} classes with the most labelled pixels.")
     return "\n".join(lines)
+
+
+def short(name: str, longest: int = _LONGEST_NAME) -> str:
+    """A name that fits beside an axis.
+
+    Example:
+        >>> short("a very long class name", 16)
+        'a very long cla…'
+    """
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def quote_html(text: str) -> str:
+    """Text that Plotly must not take for tags."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def chart(traces: list[dict[str, Any]], layout: dict[str, Any], height: str) -> Chart:
+    """Arguments of `panel.plot`; in the view, not in panel data, so that a click does not reset what is seen."""
+    return {
+        "data": traces,
+        "layout": layout,
+        "config": {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset"},
+        "height": height,
+        "width": "100%",
+    }
+
+
+def layout_of(**changes: Any) -> dict[str, Any]:
+    """A layout with the App's colours and room for what is written beside the axes."""
+    layout = {
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "margin": {"l": 8, "r": 12, "t": 12, "b": 8, "pad": 2},
+        "font": {"size": 12},
+        "hoverlabel": {"font": {"size": 12}},
+        "uirevision": "keep",
+        "dragmode": False,
+        **changes,
+    }
+    for name, axis in layout.items():
+        if name.startswith(("xaxis", "yaxis")):
+            axis.setdefault("automargin", True)
+            axis.setdefault("fixedrange", True)
+            if "title" in axis:
+                axis["title"] = {"font": {"size": 12}, "standoff": 8, **axis["title"]}
+    return layout

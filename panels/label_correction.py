@@ -10,8 +10,10 @@ from uuid import uuid4
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
+from ..fiftyone_plugin.dataset.fields.queries import CorrectionFields
 from ..fiftyone_plugin.dataset.fields.values import number_between
 from ..fiftyone_plugin.errors import LabelQualityError
+from ..fiftyone_plugin.workflows.correcting import label_changes
 from ..fiftyone_plugin.workflows.correcting import sitting as answering
 from . import correction_texts as texts
 from . import viewer
@@ -27,7 +29,7 @@ MOST_BUTTONS = 9
 LONGEST = 300.0  # seconds
 _LONGEST_NAME, _MOST_PICTURES, _MOST_PIXELS = 200, 256, 1_000_000
 
-_ABOUT_A_QUESTION = {"confirm", "choose", "skip", "refine", "unrefine"}
+_ABOUT_A_QUESTION = {"confirm", "choose", "skip", "refine", "unrefine"}  # not "hold", which may be late
 _KEYS = {
     "Enter": ("confirm", ""),
     "y": ("confirm", ""),
@@ -38,7 +40,7 @@ _KEYS = {
     "Backspace": ("unrefine", ""),
     "m": ("overlay", ""),
 }
-_OVERLAY_NAMES = {"outline": "outlines", "tint": "colours", "off": "hidden"}
+_OVERLAY_NAMES = {"outline": "Outlines", "tint": "Colours", "off": "No label"}
 
 # Buttons of one width, as many in a row as there is room for; nothing makes the panel wider than it is.
 _ONE_WIDTH = {"grid": {"sx": {"gridTemplateColumns": "repeat(auto-fill, minmax(min(100%, 124px), 1fr))"}}}
@@ -46,6 +48,7 @@ _ONE_COLUMN = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr)"}}}
 _ENDS = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr) auto", "alignItems": "center"}}}
 _PLAIN_ITEM = {"item": {"sx": {"width": "auto", "minWidth": "0"}}}
 _CLOSE = {"& h3, & p": {"m": 0}, "& h3": {"fontSize": "1.4rem"}}  # Markdown without the room around its parts
+_HEAD = {"& h3": {"m": 0, "fontSize": "1.4rem"}, "& p": {"my": 0.75}}
 _SHORT = {"whiteSpace": "nowrap", "overflow": "hidden", "minWidth": 0, "px": 1}
 _FILLED = {**_PLAIN_ITEM, "button": {"fullWidth": True, "sx": _SHORT}}
 
@@ -100,6 +103,41 @@ class LabelCorrectionPanel(foo.Panel):
     def plan(self, ctx: Any) -> None:
         """Open the form that plans questions."""
         ctx.prompt(f"{self.plugin_name}/plan_correction_queries", on_success=self.on_load)
+
+    def show_changes(self, ctx: Any) -> None:
+        """The images whose label differs from the given one, with the pixels."""
+        field = ctx.panel.get_state(FIELD)
+        names = CorrectionFields(field)
+        found = label_changes.find_label_changes(ctx.dataset, field)
+        if not found:
+            ctx.ops.notify("Nothing has changed so far", variant="info")
+            return
+        ctx.ops.set_view(view=label_changes.changes_view(ctx.dataset, found))
+        ctx.ops.set_active_fields([names.changes, names.corrected])
+        pixels = sum(change.pixels for change in found)
+        what = f"{texts.count(pixels, 'pixel')} in {texts.count(len(found), 'image')}"
+        ctx.ops.notify(
+            f"Changed: {what}; shown under Samples, and both labels in 'Before and after'", variant="success"
+        )
+
+    def apply(self, ctx: Any) -> None:
+        """Open the form that brings the corrected labels up to date."""
+        self._open(ctx, "apply_corrections")
+
+    def export(self, ctx: Any) -> None:
+        """Open the form that gives the corrected labels away."""
+        self._open(ctx, "export_corrected_labels")
+
+    def train(self, ctx: Any) -> None:
+        """Open the form that trains on the corrected labels."""
+        ctx.prompt(
+            f"{self.plugin_name}/train_cross_validated",
+            params={"label_field": CorrectionFields(ctx.panel.get_state(FIELD)).corrected},
+        )
+
+    def _open(self, ctx: Any, operator: str) -> None:
+        params = {"label_field": ctx.panel.get_state(FIELD)}
+        ctx.prompt(f"{self.plugin_name}/{operator}", params=params, on_success=self.on_load)
 
     def choose_other(self, ctx: Any) -> None:
         """A class from the list: of which question, its value says."""
@@ -206,18 +244,46 @@ class LabelCorrectionPanel(foo.Panel):
         if len(desk.fields) > 1:
             self._fields(page, desk.fields)
         if question is None:
-            page.md(texts.nothing_left(progress, sample=ctx.panel_id == NAME), name="nothing_left")
-            self._plan_button(page)
+            self._end(page, progress, sample=ctx.panel_id == NAME)
         else:
             self._question(page, question, desk.colors)
+            self._progress(page, progress)
             self._picture(ctx, page, question, self._look(ctx, version, desk.colors, question))
             self._answers(ctx, page, question, desk.colors)
         if message:
             page.view("message", types.Notice(label=message))
         self._tools(ctx, page, question)
-        page.md(texts.progress_text(progress), name="progress")
-        if progress.advice:
-            page.md(progress.advice, name="advice")
+
+    def _progress(self, page: types.Object, progress: answering.SittingProgress) -> None:
+        """What was done and what is left, over a line that fills."""
+        done = f"{100 * texts.done_share(progress):.1f}%"
+        line = (
+            f"linear-gradient(to right, var(--fo-palette-primary-main, #ff6d04) {done}, "
+            f"var(--fo-palette-divider, #8886) {done}) left bottom / 100% 3px no-repeat"
+        )
+        advice = f" · {progress.advice}" if progress.advice else ""
+        look = {"container": {"sx": {"background": line, "pb": 0.75, **_CLOSE}}}
+        page.md(texts.progress_text(progress) + advice, name="progress", componentsProps=look)
+
+    def _end(self, page: types.Object, progress: answering.SittingProgress, *, sample: bool) -> None:
+        """No question: what was repaired, and what to do with it."""
+        look = {"container": {"sx": _HEAD}}
+        page.md(texts.nothing_left(progress, sample=sample), name="nothing_left", componentsProps=look)
+        steps = types.Object()
+        view = types.GridView(orientation="vertical", gap=1, componentsProps=_ONE_WIDTH)
+        page.define_property("steps", steps, view=view)
+        if progress.pending:
+            steps.btn("again", label="Look again", on_click=self.on_load, variant="contained", componentsProps=_FILLED)
+        if not sample:
+            for name, label, clicked, variant in (
+                ("changes", "What changed", self.show_changes, "outlined" if progress.pending else "contained"),
+                ("apply", "Apply", self.apply, "outlined"),
+                ("export", "Export", self.export, "outlined"),
+                ("train", "Train", self.train, "outlined"),
+            ):
+                steps.btn(name, label=label, on_click=clicked, variant=variant, componentsProps=_FILLED)
+        if not sample:
+            steps.btn("plan", label="Ask more", on_click=self.plan, variant="outlined", componentsProps=_FILLED)
 
     def _look(self, ctx: Any, version: int, colors: dict[str, str], question: answering.Question) -> Look:
         tab = ctx.panel.get_state(TAB)
@@ -226,6 +292,7 @@ class LabelCorrectionPanel(foo.Panel):
             tab=tab,
             overlay=ctx.panel.get_state(OVERLAY) or viewer.OVERLAYS[0],
             colors=colors,
+            help=texts.KEYS,
             keys={**_KEYS, **{key: ("choose", name) for key, name in _numbered(question)}},
             held=pictures_of(tab),
         )
@@ -276,12 +343,12 @@ class LabelCorrectionPanel(foo.Panel):
             button("back", "Back · ←", "back")
             button("forward", "Forward · →", "forward")
         if question is not None:
-            button("unrefine", "Last click off · ⌫", "unrefine", disabled=not question.points)
+            button("unrefine", "Unclick · ⌫", "unrefine", disabled=not question.points)
             overlay = _OVERLAY_NAMES[ctx.panel.get_state(OVERLAY) or viewer.OVERLAYS[0]]
-            button("overlay", f"Label: {overlay} · m", "overlay")
+            button("overlay", f"{overlay} · m", "overlay")
         plain = bool(ctx.panel.get_state(PLAIN))
         if viewer.BUNDLE.is_file():
-            label = "Viewer with keys" if plain else "Plain viewer"
+            label = "With keys" if plain else "Plain viewer"
             tools.btn("viewer", label=label, on_click=self.switch_viewer, componentsProps=_FILLED)
 
     def _button(self, ctx: Any, parent: types.Object, question: answering.Question | None) -> Callable[..., None]:
@@ -344,4 +411,5 @@ _ACTIONS: dict[str, Callable[[answering.Sitting, Any, dict[str, Any]], Any]] = {
     "undo": lambda sitting, question, params: sitting.undo(),
     "back": lambda sitting, question, params: sitting.back(),
     "forward": lambda sitting, question, params: sitting.forward(),
+    "hold": lambda sitting, question, params: sitting.hold(),
 }

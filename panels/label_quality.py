@@ -1,24 +1,33 @@
-"""Panel: a scoring run at a glance, every chart a way to the images and regions behind it."""
+"""Panel: a scoring run at a glance, every mark a way to the images and regions behind it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import OrderedDict
+from typing import Any, Final
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..fiftyone_plugin.workflows.reviewing import overview
-from . import charts, texts
+from ..fiftyone_plugin.dataset.fields.appearance import class_colors
+from ..fiftyone_plugin.errors import LabelQualityError
+from ..fiftyone_plugin.quality import LIKELY
+from ..fiftyone_plugin.workflows.reviewing import overview, review
+from ..fiftyone_plugin.workflows.reviewing.worst_pictures import worst_pictures
+from . import cards, pictures, texts
+from .numbers import count
 
-# Where the App keeps what is chosen: by the places of the inputs on the page.
-RUN, OTHER, FIELD, MEASURE = "bar.run", "bar.other", "cards.scores.field", "cards.pairs.measure"
+# Where the App keeps what is chosen.
+RUN, OTHER, FIELD, MEASURE = "bar.run", "bar.other", "chosen.field", "chosen.measure"
 NO_RUN = "-"
 OPENS = "opens"  # the image that is to be opened as soon as the grid has it
+LAST = "last"  # what was decided last: decision and ids of regions
 MEASURES = {"regions": "number of regions", "pixels": "number of pixels"}
+COMPONENT: Final = "LabelQualityCards"
+_MOST_UNDONE = 500  # ids that travel with every click
+_MOST_PICTURES = 4
+_MOST_BESIDE = 6  # columns of a matrix that stands beside another card
 
-# Two columns where there is room, one where the panel shares the window.
-_COLUMNS = {"grid": {"sx": {"gridTemplateColumns": "repeat(auto-fit, minmax(min(100%, 440px), 1fr))"}}}
-_AS_WIDE_AS_NEEDED = {"item": {"sx": {"width": "auto", "minWidth": "0"}}}
+_drawn: OrderedDict[tuple[Any, ...], tuple[list[Any], list[str]]] = OrderedDict()
 
 
 class LabelQualityPanel(foo.Panel):
@@ -46,6 +55,7 @@ class LabelQualityPanel(foo.Panel):
 
     def on_change_dataset(self, ctx: Any) -> None:
         """Another dataset has other runs."""
+        ctx.panel.set_state(LAST, None)
         self.on_load(ctx)
 
     def on_change_view(self, ctx: Any) -> None:
@@ -56,6 +66,9 @@ class LabelQualityPanel(foo.Panel):
             ctx.panel.set_state(OPENS, None)
             if not ctx.view._is_generated and len(ctx.view.select(opens)):
                 ctx.ops.open_sample(id=opens)
+
+    def on_change_selected(self, ctx: Any) -> None:
+        """`render` says how many regions are selected."""
 
     def change_run(self, ctx: Any) -> None:
         """Look at another run, in the grid as well."""
@@ -71,13 +84,12 @@ class LabelQualityPanel(foo.Panel):
         """Compare with another run, or with none."""
         ctx.panel.set_state(OTHER, ctx.params["value"])
 
-    def change_field(self, ctx: Any) -> None:
-        """Look at another score."""
-        ctx.panel.set_state(FIELD, ctx.params["value"])
-
-    def change_measure(self, ctx: Any) -> None:
-        """Count regions or their pixels."""
-        ctx.panel.set_state(MEASURE, ctx.params["value"])
+    def choose(self, ctx: Any) -> None:
+        """Another score, or pixels instead of regions."""
+        path, value = ctx.params.get("path"), ctx.params.get("value")
+        if path in (FIELD, MEASURE) and isinstance(value, str):
+            ctx.panel.set_state(path, value)
+            self._choose(ctx, ctx.panel.get_state(RUN))
 
     def _choose(self, ctx: Any, run: str | None) -> None:
         """Put choices into the state that exist on this dataset, keeping those that do."""
@@ -94,34 +106,41 @@ class LabelQualityPanel(foo.Panel):
 
     # --- clicks ----------------------------------------------------------------------------------------------
 
-    def click_score(self, ctx: Any) -> None:
-        """The images of a bar."""
-        bar = ctx.params.get("idx")
-        if isinstance(bar, int) and bar >= 0:
-            self._show(ctx, overview.images_between(ctx.dataset, ctx.panel.get_state(FIELD), bar))
+    def pick(self, ctx: Any) -> None:
+        """A click on a mark, or a button: `card` says where, `at` on what."""
+        card, at = str(ctx.params.get("card")), ctx.params.get("at")
+        if card in _MARKS and ctx.panel.get_state(RUN):
+            _MARKS[card](self, ctx, at)
+        elif at in _BUTTONS:
+            _BUTTONS[at](self, ctx)
+        else:
+            ctx.ops.notify("The page is older than the dataset: press Refresh", variant="warning")
 
-    def click_pair(self, ctx: Any) -> None:
-        """The regions of a cell, worst first."""
-        self._show_regions(ctx, given=ctx.params["y"], suggested=ctx.params["x"])
+    def _pick_score(self, ctx: Any, at: Any) -> None:
+        if isinstance(at, int):
+            self._show(ctx, overview.images_between(ctx.dataset, ctx.panel.get_state(FIELD), at))
 
-    def click_kind(self, ctx: Any) -> None:
-        """The regions of a kind, worst first."""
-        self._show_regions(ctx, label=ctx.params["x"])
+    def _pick_kind(self, ctx: Any, at: Any) -> None:
+        kind, _, status = str(at).partition("/")
+        self._show_regions(ctx, status=status or None, label=kind)
 
-    def click_class(self, ctx: Any) -> None:
-        """The regions that are labelled as a class, worst first."""
-        self._show_regions(ctx, given=ctx.params["y"])
+    def _pick_class(self, ctx: Any, at: Any) -> None:
+        self._show_regions(ctx, given=str(at))
 
-    def click_image(self, ctx: Any) -> None:
+    def _pick_pair(self, ctx: Any, at: Any) -> None:
+        given, _, suggested = str(at).partition(cards.BETWEEN)
+        self._show_regions(ctx, given=given, suggested=suggested)
+
+    def _pick_image(self, ctx: Any, at: Any) -> None:
         """One of the worst images, opened among the others as soon as the grid shows them.
 
         Opening a sample that the grid's view does not have ends the App.
         """
         worst = overview.worst_images(ctx.dataset, ctx.panel.get_state(RUN))
         if overview.same_view(ctx.view, worst):
-            ctx.ops.open_sample(id=ctx.params["id"])
+            ctx.ops.open_sample(id=str(at))
         else:
-            ctx.panel.set_state(OPENS, ctx.params["id"])
+            ctx.panel.set_state(OPENS, str(at))
             ctx.ops.set_view(view=worst)
 
     def show_better(self, ctx: Any) -> None:
@@ -132,22 +151,6 @@ class LabelQualityPanel(foo.Panel):
         """The images whose score fell."""
         self._show_changed(ctx, better=False)
 
-    def score_labels(self, ctx: Any) -> None:
-        """Open the form that makes a run."""
-        ctx.prompt(f"{self.plugin_name}/score_label_quality", on_success=self.on_load)
-
-    def show_issues(self, ctx: Any) -> None:
-        """Open the form that shows regions."""
-        ctx.prompt(f"{self.plugin_name}/show_label_issues", params={"key": ctx.panel.get_state(RUN)})
-
-    def rescore(self, ctx: Any) -> None:
-        """Score regions anew from what was accepted and rejected."""
-        ctx.prompt(
-            f"{self.plugin_name}/rescore_label_issues",
-            params={"key": ctx.panel.get_state(RUN)},
-            on_success=self.on_load,
-        )
-
     def _show_changed(self, ctx: Any, *, better: bool) -> None:
         comparison = overview.compare_runs(ctx.dataset, ctx.panel.get_state(RUN), ctx.panel.get_state(OTHER))
         self._show(ctx, overview.changed_images(ctx.dataset, comparison, better=better))
@@ -156,136 +159,261 @@ class LabelQualityPanel(foo.Panel):
         """The images whose label is not the one that was scored."""
         self._show(ctx, overview.changed_labels(ctx.dataset, ctx.panel.get_state(RUN)))
 
-    def _show_regions(self, ctx: Any, **wanted: str) -> None:
+    def _show_regions(self, ctx: Any, **wanted: Any) -> None:
         run = ctx.panel.get_state(RUN)
-        if self._show(ctx, overview.regions_of(ctx.dataset, run, **wanted), "regions"):
+        if self._show(ctx, overview.regions_of(ctx.dataset, run, **wanted), "region"):
             ctx.ops.set_active_fields([overview.regions_field(run)])
 
-    def _show(self, ctx: Any, view: Any, what: str = "images") -> bool:
+    def _show(self, ctx: Any, view: Any, noun: str = "image") -> bool:
         """Show a view under Samples and say so; False if there is nothing in it."""
         number = len(view)
         if number:
             ctx.ops.set_view(view=view)
-            ctx.ops.notify(f"Shown under Samples: {number:,} {what}", variant="success")
+            ctx.ops.notify(f"Shown under Samples: {count(number, noun)}", variant="success")
         else:
-            ctx.ops.notify(f"There are no such {what}", variant="info")
+            ctx.ops.notify(f"There are no such {noun}s", variant="info")
         return number > 0
+
+    # --- buttons ---------------------------------------------------------------------------------------------
+
+    def find_errors(self, ctx: Any) -> None:
+        """Open the form that trains a model and scores with it."""
+        self._prompt(ctx, "find_label_errors")
+
+    def train(self, ctx: Any) -> None:
+        """Open the form that trains a model of one's own choice."""
+        self._prompt(ctx, "train_cross_validated")
+
+    def score_labels(self, ctx: Any) -> None:
+        """Open the form that makes a run."""
+        self._prompt(ctx, "score_label_quality")
+
+    def show_issues(self, ctx: Any) -> None:
+        """Open the form that shows regions."""
+        self._prompt(ctx, "show_label_issues", key=ctx.panel.get_state(RUN))
+
+    def rescore(self, ctx: Any) -> None:
+        """Score regions anew from what was accepted and rejected."""
+        self._prompt(ctx, "rescore_label_issues", key=ctx.panel.get_state(RUN))
+
+    def _prompt(self, ctx: Any, operator: str, **params: Any) -> None:
+        ctx.prompt(f"{self.plugin_name}/{operator}", params=params or None, on_success=self.on_load)
+
+    def review_worst(self, ctx: Any) -> None:
+        """The pending regions that are likely wrong, worst first; all of them if none is."""
+        found = overview.run_overview(ctx.dataset, ctx.panel.get_state(RUN)).regions
+        self._show_regions(ctx, least=LIKELY if found and found.likely else 0.0)
+
+    # --- reviewing -------------------------------------------------------------------------------------------
+
+    def accept(self, ctx: Any) -> None:
+        """The labels of the selected regions are wrong."""
+        self._decide(ctx, "accepted")
+
+    def reject(self, ctx: Any) -> None:
+        """The labels of the selected regions are right."""
+        self._decide(ctx, "rejected")
+
+    def undo(self, ctx: Any) -> None:
+        """Take the last decision back."""
+        last = ctx.panel.get_state(LAST)
+        if last:
+            ctx.panel.set_state(LAST, None)
+            self._review(ctx, ctx.dataset, "pending", list(last["ids"]))
+
+    def _decide(self, ctx: Any, decision: str) -> None:
+        field = overview.regions_field(ctx.panel.get_state(RUN))
+        if not _shows_regions(ctx, field) or not ctx.selected:
+            ctx.ops.notify("Tick regions in the grid first", variant="info")
+            return
+        ids = ctx.view.select(ctx.selected).values(f"{field}.id")
+        ctx.panel.set_state(LAST, {"decision": decision, "ids": ids} if len(ids) <= _MOST_UNDONE else None)
+        self._review(ctx, ctx.dataset, decision, ids)
+
+    def _review(self, ctx: Any, samples: Any, decision: str, ids: list[str]) -> None:
+        try:
+            report = review.review_regions(
+                samples, decision, key=ctx.panel.get_state(RUN), label_ids=ids,
+                reviewer=getattr(ctx.user, "name", None),
+            )  # fmt: skip
+        except LabelQualityError as error:
+            ctx.ops.notify(str(error), variant="error")
+            return
+        ctx.ops.clear_selected_samples()
+        ctx.ops.reload_dataset()
+        done = "back to be reviewed" if decision == "pending" else f"{decision}; undo: u"
+        ctx.ops.notify(f"{count(report.num_regions, 'region')} {done}", variant="success")
 
     # --- layout ----------------------------------------------------------------------------------------------
 
     def render(self, ctx: Any) -> types.Property:
-        """The page: what was found, where, of what kind, and what reviewing it says."""
+        """The page: how much is wrong and what to do, the worst images, where and of what kind, what reviews say."""
         page = types.Object()
-        run, other = ctx.panel.get_state(RUN), ctx.panel.get_state(OTHER)
+        run = ctx.panel.get_state(RUN)
         if run:
             found = overview.run_overview(ctx.dataset, run)
-            self._head(ctx, page, found)
-            self._images(ctx, page, found)
-            self._regions(ctx, page, found)
+            self._bar(ctx, page, found)
+            shown = [*self._first(ctx, found), *self._where(ctx, found), *self._reviewed(found)]
+            other = ctx.panel.get_state(OTHER)
             if other not in (None, NO_RUN):
-                self._comparison(page, overview.compare_runs(ctx.dataset, run, other))
+                shown += self._comparison(overview.compare_runs(ctx.dataset, run, other))
         else:
-            page.md(texts.NO_RUN, name="no_run")
-            page.btn("score", label="Score label quality", on_click=self.score_labels, variant="contained")
-        view = types.GridView(orientation="vertical", columns=1, width=100, gap=2, pad=2)
-        return types.Property(page, view=view)
+            shown = [_empty()]
+        view = types.View(
+            component=COMPONENT, composite_view=True, cards=shown, on_pick=self.pick, on_choose=self.choose
+        )
+        page.obj("cards", view=view)
+        return types.Property(page, view=types.GridView(orientation="vertical", columns=1, width=100, gap=1, pad=2))
 
-    def _head(self, ctx: Any, page: types.Object, found: overview.RunOverview) -> None:
+    def _bar(self, ctx: Any, page: types.Object, found: overview.RunOverview) -> None:
         keys = [run.key for run in overview.scoring_runs(ctx.dataset)]
+        if len(keys) == 1:
+            return
         bar = page.grid("bar", gap=2, align_y="bottom")
         _choice(bar, "run", "Run", [(key, key) for key in keys], self.change_run)
         others = [(NO_RUN, "no other run"), *((key, key) for key in keys if key != found.key)]
-        if len(others) > 1:
-            _choice(bar, "other", "Compare with", others, self.change_other)
-        if found.regions is not None and found.regions.total:
-            _button(bar, "issues", "Show issues", self.show_issues, icon="visibility")
-            _button(bar, "rescore", "Rescore with my reviews", self.rescore, icon="school")
-        _button(bar, "refresh", "Refresh", self.on_load, icon="refresh")
-        page.md(texts.summary(found), name="summary")
-        for number, warning in enumerate(found.warnings):
-            page.view(f"warning_{number}", types.Warning(label="Before you believe the scores", description=warning))
+        _choice(bar, "other", "Compare with", others, self.change_other)
+
+    def _first(self, ctx: Any, found: overview.RunOverview) -> list[cards.Card]:
+        """What to know and to do first."""
+        action = cards.action
+        some = found.regions is not None and found.regions.total > 0
+        steps = [action("refresh", "Refresh")]
+        if some:
+            reviewed = found.regions.review.accepted + found.regions.review.rejected  # type: ignore[union-attr]
+            waiting = found.regions.status["pending"]  # type: ignore[union-attr]
+            steps = [
+                action("review_worst", "Review the worst regions", primary=True, disabled=not waiting),
+                action("show_issues", "Choose regions"),
+                action("rescore", "Learn from my reviews", disabled=not reviewed),
+                *steps,
+            ]
+        shown = [cards.card("estimate", "How much is wrong", lines=texts.how_much(found), actions=steps, wide=True)]
         changed = overview.num_changed_labels(ctx.dataset, found.key)
-        if changed:
-            page.view("changed", types.Warning(label="Labels have changed", description=texts.changed(changed)))
-            _button(page, "show_changed", "Show the changed images", self.show_changed)
-
-    def _images(self, ctx: Any, page: types.Object, found: overview.RunOverview) -> None:
+        warnings = [*found.warnings, *([texts.changed(changed)] if changed else [])]
+        if warnings:
+            steps = [action("show_changed", "Show these images")] if changed else []
+            shown.append(
+                cards.card("warnings", "Before you believe it", lines=warnings, actions=steps, wide=True, warns=True)
+            )
+        field = overview.regions_field(found.key)
+        if some and _shows_regions(ctx, field):
+            shown.insert(0, self._review_card(ctx))
         if found.worst:
-            card = _card(page, "worst", "**Worst images**")
-            card.plot("worst_plot", **charts.worst_images(found.worst, overview.NUM_WORST), on_click=self.click_image)
-        cards = _cards(page, "cards")
-        field = ctx.panel.get_state(FIELD)
+            sources = self._sources(ctx, found)
+            shown.append(cards.card("worst", "Worst images", cards.pictures(*sources), wide=True))
+        return shown
+
+    def _review_card(self, ctx: Any) -> cards.Card:
+        last, number = ctx.panel.get_state(LAST), len(ctx.selected or [])
+        steps = [
+            cards.action("accept", "Accept: it is wrong", key="a", primary=bool(number), disabled=not number),
+            cards.action("reject", "Reject: it is right", key="r", disabled=not number),
+            cards.action("undo", "Undo", key="u", disabled=not last),
+        ]
+        said = (last["decision"], len(last["ids"])) if last else None
+        return cards.card("review", "Review", lines=texts.selected(number, said), actions=steps, wide=True)
+
+    def _sources(self, ctx: Any, found: overview.RunOverview) -> tuple[list[Any], list[str]]:
+        """The worst images and what they look like, drawn once for each state of the dataset."""
+        key = overview.state_of(ctx.dataset, found.key)
+        if key not in _drawn:
+            dataset, field = ctx.dataset, found.label_field
+            read = worst_pictures(dataset, found.key, field, found.worst)
+            names = {
+                int(str(value).replace("#", "0x"), 0): name for value, name in overview.targets(dataset, field).items()
+            }
+            colors = class_colors(dataset, field, list(names.values()))
+            _drawn[key] = read, [pictures.drawn(picture, colors, names) for picture in read]
+            while len(_drawn) > _MOST_PICTURES:
+                _drawn.popitem(last=False)
+        return _drawn[key]
+
+    def _where(self, ctx: Any, found: overview.RunOverview) -> list[cards.Card]:
+        """Images by score, regions by kind, class and pair of classes."""
+        shown, field, regions = [], ctx.panel.get_state(FIELD), found.regions
+        names = [entry.name for entry in found.classes]
+        colors = class_colors(ctx.dataset, found.label_field, names)
         if field:
-            card = _card(cards, "scores", "**Images by score**")
-            if len(found.score_fields) > 1:
-                _choice(card, "field", "", found.score_fields, self.change_field)
-            histogram = overview.score_histogram(ctx.dataset, field)
-            card.plot("scores_plot", **charts.score_histogram(histogram), on_click=self.click_score)
-        if found.regions is not None and found.regions.total:
-            card = _card(cards, "kinds", "**Regions by kind**")
-            card.plot("kinds_plot", **charts.kinds(found.regions), on_click=self.click_kind)
+            chosen = cards.choice(FIELD, field, found.score_fields) if len(found.score_fields) > 1 else None
+            body = cards.score_histogram(overview.score_histogram(ctx.dataset, field))
+            shown.append(cards.card("scores", "Images by score", body, choice=chosen))
+        if regions is not None and regions.total:
+            shown.append(cards.card("kinds", "Regions by kind of error", cards.kinds(regions)))
         if found.classes:
-            card = _card(cards, "classes", texts.classes_heading(len(found.classes)))
-            card.plot("classes_plot", **charts.class_quality(found.classes), on_click=self.click_class)
-        if found.regions is not None and found.regions.pairs.given:
-            card = _card(cards, "pairs", texts.pairs_heading(found.regions.pairs))
-            _choice(card, "measure", "", list(MEASURES.items()), self.change_measure)
-            matrix = charts.pair_matrix(found.regions.pairs, ctx.panel.get_state(MEASURE))
-            card.plot("pairs_plot", **matrix, on_click=self.click_pair)
+            body, note = cards.class_quality(found.classes, colors), texts.classes_note(len(found.classes))
+            shown.append(cards.card("classes", "Classes, least trusted first", body, lines=note))
+        if regions is not None and regions.pairs.given:
+            measure = ctx.panel.get_state(MEASURE)
+            body = cards.pair_matrix(regions.pairs, measure, colors)
+            chosen = cards.choice(MEASURE, measure, list(MEASURES.items()))
+            title, note = "What should be what", texts.pairs_note(regions.pairs)
+            wide = len(regions.pairs.suggested) > _MOST_BESIDE
+            shown.append(cards.card("pairs", title, body, lines=note, choice=chosen, wide=wide or None))
+        return shown
 
-    def _regions(self, ctx: Any, page: types.Object, found: overview.RunOverview) -> None:
-        regions = found.regions
-        if regions is None:
-            page.md(texts.NO_REGIONS_FIELD, name="no_regions")
-        elif not regions.total:
-            page.md(texts.NO_DISAGREEMENT, name="no_disagreement")
-        else:
-            cards = _cards(page, "review")
-            _card(cards, "estimate", f"**How much is wrong**\n\n{texts.review_text(regions)}")
-            if regions.review.accepted + regions.review.rejected:
-                card = _card(cards, "precision", "**Precision of what was reviewed**")
-                card.plot("precision_plot", **charts.precision(regions.review))
+    def _reviewed(self, found: overview.RunOverview) -> list[cards.Card]:
+        if found.regions is None or not found.regions.review.so_far:
+            return []
+        said = found.regions.review
+        shown = [cards.card("precision", "How many of the reviewed regions were errors", cards.precision(said))]
+        if len(said.so_far) > 1:
+            shown.append(cards.card("so_far", "The same while you reviewed", cards.precision_so_far(said)))
+        return shown
 
-    def _comparison(self, page: types.Object, comparison: overview.Comparison) -> None:
-        page.md(texts.comparison_text(comparison), name="comparison")
-        cards = _cards(page, "compared")
-        card = _card(cards, "compared_scores", "")
-        card.plot("compared_scores_plot", **charts.compared_scores(comparison))
+    def _comparison(self, comparison: overview.Comparison) -> list[cards.Card]:
+        steps = [
+            cards.action(name, f"{count(number, 'image')} got {word}", disabled=not number)
+            for name, number, word in (
+                ("show_better", comparison.change.better, "better"),
+                ("show_worse", comparison.change.worse, "worse"),
+            )
+        ]
+        lines = texts.comparison_text(comparison)
+        body = cards.compared_scores(comparison)
+        shown = [cards.card("compared_scores", "Before and after", body, lines=lines, actions=steps)]
         if any(row[1] + row[2] for row in comparison.kinds):
-            card = _card(cards, "compared_kinds", "")
-            card.plot("compared_kinds_plot", **charts.compared_kinds(comparison))
-        buttons = page.grid("changed", gap=2)
-        for name, count, word, clicked in (
-            ("better", comparison.change.better, "better", self.show_better),
-            ("worse", comparison.change.worse, "worse", self.show_worse),
-        ):
-            _button(buttons, name, f"{count:,} images got {word}", clicked, disabled=not count)
+            shown.append(cards.card("compared_kinds", "Regions before and after", cards.compared_kinds(comparison)))
+        return shown
 
 
-def _cards(parent: types.Object, name: str) -> types.Object:
-    """Room for cards side by side."""
-    cards = types.Object()
-    view = types.GridView(orientation="vertical", columns=2, gap=2, align_y="stretch", componentsProps=_COLUMNS)
-    parent.define_property(name, cards, view=view)
-    return cards
+_MARKS: Final = {
+    "scores": LabelQualityPanel._pick_score,
+    "kinds": LabelQualityPanel._pick_kind,
+    "classes": LabelQualityPanel._pick_class,
+    "pairs": LabelQualityPanel._pick_pair,
+    "worst": LabelQualityPanel._pick_image,
+}
+_BUTTONS: Final = {
+    "refresh": LabelQualityPanel.on_load,
+    **{
+        name: getattr(LabelQualityPanel, name)
+        for name in (
+            "find_errors", "train", "score_labels", "show_issues", "rescore", "review_worst", "show_changed",
+            "show_better", "show_worse", "accept", "reject", "undo",
+        )
+    },
+}  # fmt: skip
 
 
-def _card(parent: types.Object, name: str, heading: str) -> types.Object:
-    """A part of the page with a heading over it."""
-    card = types.Object()
-    parent.define_property(name, card, view=types.GridView(orientation="vertical", columns=1, gap=1))
-    if heading:
-        card.md(heading, name=f"{name}_heading")
-    return card
+def _empty() -> cards.Card:
+    """Before the first run: how to get one."""
+    steps = [
+        cards.action("find_errors", "Find label errors", primary=True),
+        cards.action("train", "Train a model"),
+        cards.action("score_labels", "Score with a model I have"),
+    ]
+    return cards.card("no_run", "Label quality", lines=texts.NO_RUN, actions=steps, wide=True)
 
 
-def _button(parent: types.Object, name: str, label: str, clicked: Any, **kwargs: Any) -> None:
-    parent.btn(name, label=label, on_click=clicked, variant="outlined", componentsProps=_AS_WIDE_AS_NEEDED, **kwargs)
+def _shows_regions(ctx: Any, field: str) -> bool:
+    """Whether the grid shows regions of a run."""
+    return bool(ctx.view is not None and ctx.view._is_generated and ctx.view.has_field(field))
 
 
 def _choice(parent: types.Object, name: str, label: str, choices: list[tuple[str, str]], changed: Any) -> None:
     """A dropdown; what is chosen is in the state, a default would be sent back as a choice."""
-    view = types.DropdownView(**({"width": "260px"} if label else {}))
+    view = types.DropdownView(width="260px")
     for value, title in choices:
         view.add_choice(value, label=title)
     parent.enum(name, [value for value, _ in choices], label=label, view=view, on_change=changed)

@@ -28,11 +28,11 @@ OVERLAYS: Final = ("outline", "tint", "off")
 
 NO_CLASS: Final = 255
 
-_HEIGHT = "clamp(320px, calc(100vh - 360px), 1400px)"
-_SHADE, _TINT = 97, 110  # of 255, as in the component
+_HEIGHT = "clamp(260px, calc(100vh - 380px), 1400px)"  # the component then takes what room there is
+_SHADE, _TINT = 77, 110  # of 255, as in the component
 _LOSSLESS = 100_000
-_FRAMED = 3.0  # a first look at a region shows this many times its size
-_FRAMED_LEAST = 48
+_FRAMED = 2.0  # a first look at a region shows this many times its size
+_FRAMED_LEAST = 160
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Look:
         overlay: one of `OVERLAYS`
         colors: of the classes by name, as "#rrggbb"
         keys: key to action and its value
+        help: keys as a person reads them, and what they do
         held: names of the pictures that the browser has already
     """
 
@@ -53,6 +54,7 @@ class Look:
     overlay: str = OVERLAYS[0]
     colors: Mapping[str, str] = field(default_factory=dict)
     keys: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    help: Sequence[tuple[str, str]] = ()
     held: Collection[str] = ()
 
 
@@ -74,9 +76,10 @@ def canvas_view(question: Question | None, look: Look, on_act: Any) -> types.Vie
         tab=look.tab,
         version=look.version,
         names=names,
-        colours=[_rgb(look.colors.get(name, "#808080")) for name in names],
+        colours=class_colours(names, look.colors),
         overlay=look.overlay,
         keys={key: list(meant) for key, meant in look.keys.items()},
+        help=[list(row) for row in look.help],
         height=_HEIGHT,
         on_act=on_act,
         **(_shown(question, look.held) if question else _NOTHING),
@@ -85,7 +88,7 @@ def canvas_view(question: Question | None, look: Look, on_act: Any) -> types.Vie
 
 _NOTHING: dict[str, Any] = {
     "question": "", "picture": "", "image": "", "labels": "", "size": [1, 1], "region": "", "region_at": [0, 0],
-    "box": [0, 0, 1, 1], "point": [0, 0], "points": [], "given": "",
+    "box": [0, 0, 1, 1], "point": [0, 0], "points": [], "given": "", "overview": "", "part": [0, 0, 1, 1],
 }  # fmt: skip
 
 
@@ -106,12 +109,24 @@ def _shown(question: Question, held: Collection[str]) -> dict[str, Any]:
         "point": [int(end) for end in question.point],
         "points": [[int(x), int(y), bool(positive)] for x, y, positive in question.points],
         "given": question.given,
+        "overview": "" if picture in held or question.overview is None else photo_uri(question.overview),
+        "part": [float(end) for end in question.part],
     }
 
 
 def picture_name(question: Question) -> str:
     """A name that is another one when the image or the label as corrected so far is."""
-    return f"{question.query_id}-{zlib.crc32(question.labels.tobytes()):08x}"
+    return labels_name(question.query_id, question.labels)
+
+
+def labels_name(name: str, labels: np.ndarray) -> str:
+    """A name that is another one when the labels are."""
+    return f"{name}-{zlib.crc32(labels.tobytes()):08x}"
+
+
+def class_colours(names: Sequence[str], colors: Mapping[str, str]) -> list[list[int]]:
+    """Red, green and blue of each class; grey where it has no colour."""
+    return [_rgb(colors.get(name, "#808080")) for name in names]
 
 
 def png_uri(values: np.ndarray) -> str:

@@ -86,6 +86,28 @@ class Person:
         self.page.wait_for_selector("[data-cy=spotlight-section-forward]")
         self.page.wait_for_selector("canvas[canvas-loaded=true]")
 
+    def open_panel(self, dataset: Any, panel: str, ready: str) -> Any:
+        """Open a dataset and a panel over the whole width, and wait for what it must show."""
+        from playwright.sync_api import TimeoutError
+
+        here = f"[data-cy=panel-content-{panel}]"
+        self.page.goto(f"{self.address}/datasets/{dataset.name}")
+        self.page.locator(f"{here}, [data-cy=spotlight-section-forward]").first.wait_for()
+        for _ in range(3):  # just after the server has started, the App may still arrange its panels
+            if not self.page.locator(here).count():
+                self.page.locator("[data-cy=new-panel-btn]").first.click()
+                self.page.locator(f"[data-cy=new-panel-option-{panel}]").click(modifiers=["Alt", "Shift"])
+            try:
+                self.page.locator(ready).first.wait_for(timeout=20_000)
+                return self.page.locator(here)
+            except TimeoutError:
+                continue
+        raise AssertionError(f"the panel {panel} did not open")
+
+    def theme(self, name: str) -> None:
+        """Dark or light, from the next page on."""
+        self.page.add_init_script(f"localStorage.setItem('mui-mode', '{name}')")
+
     def open_form(self, label: str, *, button: bool = False) -> Any:
         """Look an operator up by its name, or press its button beside the grid, and open its form."""
         if button:

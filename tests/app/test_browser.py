@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import fiftyone as fo
@@ -12,7 +11,6 @@ from playwright.sync_api import expect
 from scipy.ndimage import gaussian_filter
 
 from demo.scenes import SCENE_CLASSES, SCENE_COLORS, render_scene
-from fiftyone_plugin import score_label_quality
 from fiftyone_plugin.dataset.fields import appearance
 from fiftyone_plugin.dataset.runs import files
 from fiftyone_plugin.quality import known_errors
@@ -50,65 +48,45 @@ def scenes(tmp_path):
     dataset.delete()
 
 
-def screenshot(page, name):
-    """Keep a picture where LABEL_QUALITY_SCREENSHOTS says; a person looks at them."""
-    folder = os.environ.get("LABEL_QUALITY_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=str(Path(folder) / f"{name}.png"))
-
-
-def open_dataset(page, app, dataset):
-    page.goto(f"{app}/datasets/{dataset.name}")
-    page.wait_for_selector("[data-cy=spotlight-section-forward]")
-    page.wait_for_selector("canvas[canvas-loaded=true]")
-
-
-def test_score_from_the_app(app, page, person, scenes, tmp_path):
-    open_dataset(page, app, scenes)
-    screenshot(page, "1-before")
+def test_score_from_the_app_and_review(person, page, scenes):
+    person.open(scenes)
+    person.screenshot("1-before")
     person.open_form("Score labels")
     page.get_by_text("Probabilities on disk").click()
     page.get_by_text("Field or folder").wait_for()
     page.locator("input:below(:text('Field or folder'))").first.fill("probabilities")
     page.keyboard.press("Enter")
-    screenshot(page, "2-form")
+    person.screenshot("2-form")
     execute = page.get_by_role("button", name="Execute").first
     expect(execute).to_be_enabled()
     execute.click()
     page.get_by_text("12 images scored").wait_for()
-    screenshot(page, "3-report")
+    person.screenshot("3-report")
     page.get_by_role("button", name="Done").click()
     page.wait_for_selector("canvas[canvas-loaded=true]")
-    screenshot(page, "4-worst-first")
+    person.screenshot("4-worst-first")
     scenes.reload()
     worst = [Path(path).stem for path in scenes.sort_by("label_quality").limit(2).values("filepath")]
     assert sorted(worst) == [str(number) for number in WRONG]
 
-
-def test_regions_are_shown_and_accepted_from_the_app(app, page, person, scenes, tmp_path):
-    score_label_quality(scenes, "labels", probabilities="probabilities", output_dir=str(tmp_path / "run"))
     scores = scenes.values("label_quality_regions.detections.score", unwind=True)
     number = sum(score >= 0.5 for score in scores)  # the form begins with regions that are rather wrong than right
-    open_dataset(page, app, scenes)
     person.open_form("Show label issues")
     page.get_by_text("Status").first.wait_for()
-    screenshot(page, "5-show-form")
+    person.screenshot("5-show-form")
     page.get_by_role("button", name="Execute").first.click()
     expect(page.locator("[data-cy=entry-counts]")).to_contain_text(f"{number:,} patch", timeout=60_000)
     page.wait_for_selector("canvas[canvas-loaded=true]")
-    page.wait_for_timeout(3_000)
-    screenshot(page, "6-regions")
+    person.screenshot("6-regions")
     tile = page.locator("[data-cy=looker]").first
     tile.hover()
     tile.locator("[data-cy^=looker-checkbox-input]").dispatch_event("click")  # a person clicks what is drawn over it
     person.open_form("Accept label issues")
     page.get_by_text("Accept the selected regions: 1").wait_for()
-    screenshot(page, "7-accept-form")
+    person.screenshot("7-accept-form")
     page.get_by_role("button", name="Execute").first.click()
     expect(page.locator("[data-cy=entry-counts]")).to_contain_text(f"{number - 1:,} patch", timeout=60_000)
-    page.wait_for_timeout(2_000)
-    screenshot(page, "8-accepted")
+    person.screenshot("8-accepted")
     scenes.reload()
     accepted = [d.id for s in scenes for d in s.label_quality_regions.detections if d.status == "accepted"]
     assert len(accepted) == 1

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import statistics
-from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import TimeoutError, expect
+from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -25,30 +23,7 @@ WATCH = """
 """
 
 
-def screenshot(page, name):
-    """Keep a picture where LABEL_QUALITY_SCREENSHOTS says; a person looks at them."""
-    folder = os.environ.get("LABEL_QUALITY_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.wait_for_timeout(400)
-        page.screenshot(path=str(Path(folder) / f"{name}.png"))
-
-
-def open_panel(page, app, dataset, ready=f"{CANVAS}[data-question]"):
-    page.goto(f"{app}/datasets/{dataset.name}")
-    page.set_default_timeout(30_000)
-    here = f"[data-cy=panel-content-{NAME}]"
-    page.locator(f"{here}, [data-cy=spotlight-section-forward]").first.wait_for()
-    for _ in range(3):  # just after the server has started, the App may still arrange its panels
-        if not page.locator(here).count():
-            page.locator("[data-cy=new-panel-btn]").first.click()
-            page.locator(f"[data-cy=new-panel-option-{NAME}]").click(modifiers=["Alt", "Shift"])
-        try:
-            page.locator(ready).first.wait_for(timeout=20_000)
-            return
-        except TimeoutError:
-            continue
-    pytest.fail("the panel did not open")
+READY = f"{CANVAS}[data-question]"
 
 
 class Screen:
@@ -127,14 +102,24 @@ def answer(screen, truth, way):
     return screen.press(number)
 
 
-def test_fifty_questions(app, page, make_planned):
+def test_fifty_questions(person, app, page, make_planned):
     dataset = make_planned(4)
     truths = {key: query["truth"] for key, query in stored(dataset).items()}
-    open_panel(page, app, dataset)
+    person.open_panel(dataset, NAME, READY)
     screen, answered = Screen(page, dataset), []
     screen.watch()
     expect(screen.canvas).to_be_focused()
-    screenshot(page, "correction-1-dark")
+    person.screenshot("correction-1-dark")
+    page.keyboard.press("?")
+    expect(page.locator("[data-cy=correction-keys]")).to_contain_text("undo the newest answer")
+    person.screenshot("correction-1-keys")
+    page.keyboard.press("?")
+    for width, height in ((700, 900), (1440, 900), (1920, 1080)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(300)
+        over = screen.panel.evaluate("(panel) => panel.scrollHeight - panel.clientHeight")
+        assert over <= 0, f"{over} pixels are cut off at {width} x {height}"
+        person.screenshot(f"correction-1-{width}")
 
     for number in range(1, 51):
         question = screen.question
@@ -170,14 +155,14 @@ def test_fifty_questions(app, page, make_planned):
             screen.changes(lambda: screen.click(0.45, 0.5), "version")
             expect(screen.panel).to_contain_text("region changed by you")
             screen.changes(lambda: screen.click(0.6, 0.5, shift=True), "version")
-            screenshot(page, "correction-2-refined")
+            person.screenshot("correction-2-refined")
             screen.press("Backspace", "version")
-            screen.button("Last click off", "version")
+            screen.button("Unclick", "version")
             expect(screen.panel).not_to_contain_text("region changed by you")
             assert screen.canvas.get_attribute("data-version") != version
     page.keyboard.press("m")
-    expect(screen.panel).to_contain_text("Label: colours")
-    screenshot(page, "correction-3-tint")
+    expect(screen.panel).to_contain_text("Colours · m")
+    person.screenshot("correction-3-tint")
 
     queries = stored(dataset)
     done = {key for key, query in queries.items() if query["status"] != "pending"}
@@ -215,13 +200,13 @@ def assert_corrected(dataset, answered):
         assert np.array_equal(found, expected)
 
 
-def test_two_tabs_never_get_the_same_question(app, page, make_planned):
+def test_two_tabs_never_get_the_same_question(person, app, page, make_planned):
     dataset = make_planned(2)
-    open_panel(page, app, dataset)
+    person.open_panel(dataset, NAME, READY)
     first = Screen(page, dataset)
     first.press("Enter")
     other = page.context.new_page()
-    open_panel(other, app, dataset)
+    type(person)(other, app).open_panel(dataset, NAME, READY)
     second = Screen(other, dataset)
     with page.context.expect_page() as opened:
         page.evaluate("window.open(location.href)")  # takes what this tab remembers with it
@@ -242,12 +227,12 @@ def test_two_tabs_never_get_the_same_question(app, page, make_planned):
     assert sum(query["status"] == "confirmed" for query in queries.values()) == len(seen) + 1
 
 
-def test_without_the_script_the_plain_viewer_works(app, page, make_planned):
+def test_without_the_script_the_plain_viewer_works(person, app, page, make_planned):
     dataset = make_planned(2)
     page.route("**/index.umd.js*", lambda route: route.fulfill(status=404, body=""))
-    open_panel(page, app, dataset, ready="text=Plain viewer")
+    person.open_panel(dataset, NAME, "text=Plain viewer")
     panel = page.locator(f"[data-cy=panel-content-{NAME}]")
-    screenshot(page, "correction-4-no-script")
+    person.screenshot("correction-4-no-script")
     panel.get_by_role("button", name="Plain viewer").click()
     page.wait_for_selector(".js-plotly-plot .nsewdrag", state="attached")
     page.wait_for_timeout(2_000)  # the App lays plots out again half a second after it has opened them
@@ -265,16 +250,16 @@ def test_without_the_script_the_plain_viewer_works(app, page, make_planned):
         except AssertionError:
             continue
     expect(panel).to_contain_text("region changed by you")
-    screenshot(page, "correction-5-plain")
+    person.screenshot("correction-5-plain")
     panel.get_by_role("button", name="Right").click()
     expect(panel).to_contain_text("question 2")
     panel.get_by_role("button", name="Undo").click()
     expect(panel).to_contain_text("question 1")
 
 
-def test_in_the_modal_only_its_sample_is_asked_about(app, page, make_planned):
+def test_in_the_modal_only_its_sample_is_asked_about(person, app, page, make_planned):
     dataset = make_planned(2)
-    page.add_init_script("localStorage.setItem('mui-mode', 'light')")
+    person.theme("light")
     page.goto(f"{app}/datasets/{dataset.name}")
     page.locator("[data-cy=spotlight-section-forward]").wait_for()
     page.wait_for_timeout(2_000)
@@ -283,7 +268,7 @@ def test_in_the_modal_only_its_sample_is_asked_about(app, page, make_planned):
     page.locator(f"[data-cy=modal] [data-cy=panel-tab-{NAME}]").click()
     page.locator(f"[data-cy=modal] {CANVAS}[data-question]").wait_for()
     screen = Screen(page, dataset)
-    screenshot(page, "correction-6-modal")
+    person.screenshot("correction-6-modal")
     samples = set()
     for _ in range(6):
         samples.add(stored(dataset)[screen.question]["sample"])
@@ -291,21 +276,32 @@ def test_in_the_modal_only_its_sample_is_asked_about(app, page, make_planned):
     assert len(samples) == 1
 
 
-def test_when_nothing_is_left_it_says_what_to_do(app, page, make_planned):
+def test_when_nothing_is_left_it_says_what_to_do_and_shows_what_changed(person, app, page, make_planned):
     dataset = make_planned(1, most=2)
-    page.add_init_script("localStorage.setItem('mui-mode', 'light')")
-    open_panel(page, app, dataset)
+    person.theme("light")
+    person.open_panel(dataset, NAME, READY)
     screen = Screen(page, dataset)
-    screen.press("Enter")
+    screen.press("1")
     page.keyboard.press("s")
-    expect(screen.panel).to_contain_text("Every question is answered")
-    expect(screen.panel.get_by_role("button", name="Plan correction queries")).to_be_visible()
-    screenshot(page, "correction-7-nothing-left")
+    expect(screen.panel).to_contain_text("all questions are answered")
+    for step in ("What changed", "Apply", "Export", "Train", "Ask more"):
+        expect(screen.panel.get_by_role("button", name=step, exact=True)).to_be_visible()
+    person.screenshot("correction-7-nothing-left")
+    screen.panel.get_by_role("button", name="What changed").click()
+    page.get_by_text("Changed: ").first.wait_for()
+    both = person.open_panel(dataset, "label_changes", "[data-cy=label-changes]:not([data-picture=''])")
+    expect(both).to_contain_text("1 of 1")
+    person.screenshot("changes-1-slider")
+    page.locator("[data-cy=label-changes]").focus()
+    page.keyboard.press("b")
+    expect(both).to_contain_text("Slider")
+    person.screenshot("changes-2-beside")
+    page.locator(f"[data-cy=panel-tab-{NAME}]").click()
     screen.panel.get_by_role("button", name="Undo").click()
     screen.canvas.wait_for()
     expect(screen.panel).to_contain_text("question 2")
 
 
-def test_without_a_plan_it_says_what_to_do(app, page, make_dataset):
-    open_panel(page, app, make_dataset(2), ready="text=No questions yet")
-    screenshot(page, "correction-8-no-plan")
+def test_without_a_plan_it_says_what_to_do(person, app, page, make_dataset):
+    person.open_panel(make_dataset(2), NAME, "text=No questions yet")
+    person.screenshot("correction-8-no-plan")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from playwright.sync_api import expect
@@ -19,8 +16,7 @@ TINY = {
 DRAWN = "[...document.querySelectorAll('.js-plotly-plot')].flatMap(p => p.data.map(t => [t.name, t.mode]))"
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_curves_table_and_proposals(app, page, make_dataset, tmp_path, theme):
+def test_curves_table_and_proposals(person, page, make_dataset, tmp_path):
     from fiftyone_plugin import train_noise_robust
     from fiftyone_plugin.progress import silent
 
@@ -29,21 +25,15 @@ def test_curves_table_and_proposals(app, page, make_dataset, tmp_path, theme):
     dataset = make_dataset(4, wrong=(1,))
     report = train_noise_robust(dataset, output_dir=str(tmp_path / "run"), progress=silent, **TINY)
     torch.set_num_threads(threads)
-    page.add_init_script(f"localStorage.setItem('mui-mode', '{theme}')")
-    page.goto(f"{app}/datasets/{dataset.name}")
-    page.wait_for_selector("[data-cy=spotlight-section-forward]")
-    page.wait_for_timeout(2_000)  # just after the server has started, the App may still arrange its panels
-    page.locator("[data-cy=new-panel-btn]").first.click()
-    page.locator("[data-cy=new-panel-option-learning_curves]").click(modifiers=["Alt", "Shift"])
-    page.get_by_text("Show proposals").first.wait_for()
-    page.wait_for_selector(".js-plotly-plot .nsewdrag", state="attached")
-    page.wait_for_timeout(2_000)  # the App lays plots out again half a second after it has opened them
+    for theme in ("dark", "light"):
+        person.theme(theme)
+        person.open_panel(dataset, "learning_curves", ".js-plotly-plot .nsewdrag >> visible=true")
+        page.wait_for_timeout(2_000)  # the App lays plots out again half a second after it has opened them
+        person.screenshot(f"learning-curves-{theme}")
     drawn = {tuple(trace) for trace in page.evaluate(DRAWN)}
     assert {(name, "lines+markers") for name in ("road", "car", "tree")} <= drawn
     assert {(f"{name}, trigger", "markers") for name in report.fired} <= drawn
     expect(page.locator("table")).to_contain_text("trigger epoch")
-    if folder := os.environ.get("LABEL_QUALITY_SCREENSHOTS"):
-        page.screenshot(path=str(Path(folder) / f"learning-curves-{theme}.png"))
     page.get_by_text("Show proposals").first.click()
     page.wait_for_timeout(1_000)
     page.locator("[data-cy=panel-tab-samples]").click()

@@ -1,151 +1,101 @@
-"""A person opens the label quality panel, sees every chart, clicks each, and gets those images or regions."""
+"""A person opens the label quality panel, sees every card at any width, clicks marks, and reviews beside the grid."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import TimeoutError, expect
+from playwright.sync_api import expect
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-PLACE = """
-([name, x, y]) => {
-    const plot = [...document.querySelectorAll('.js-plotly-plot')].find(p => p.data.some(t => t.name === name));
-    const trace = plot.data.find(t => t.name === name), layout = plot._fullLayout;
-    const across = layout[(trace.xaxis || 'x').replace('x', 'xaxis')], up = layout.yaxis;
-    plot.scrollIntoView({block: 'center'});
-    const box = plot.getBoundingClientRect();
-    return [box.left + across._offset + across.d2p(x), box.top + up._offset + up.d2p(y)];
-}
+PANEL = "label_quality"
+CARDS = "[data-cy=label-quality-cards]"
+BOXES = """
+() => [...document.querySelectorAll('[data-cy^=card-]')].map((card) => {
+    const {left, top, right, bottom} = card.getBoundingClientRect();
+    return [left, top, right, bottom, card.scrollWidth - card.clientWidth];
+})
 """
-CHARTS = {"worst images", "images", "pending", "accepted", "rejected", "mean probability", "share in regions", "pairs",
-          "precision"}  # fmt: skip
 
 
-def screenshot(page, name):
-    """Keep a picture where LABEL_QUALITY_SCREENSHOTS says; a person looks at them."""
-    folder = os.environ.get("LABEL_QUALITY_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+def apart(page):
+    """Cards beside and below each other, nothing wider than its card, none beyond the panel."""
+    width = page.evaluate("() => window.innerWidth")
+    boxes = page.evaluate(BOXES)
+    assert all(right <= width and over <= 1 for _, _, right, _, over in boxes)
+    for place, (left, top, right, bottom, _) in enumerate(boxes):
+        for other in boxes[place + 1 :]:
+            assert other[0] >= right or other[2] <= left or other[1] >= bottom or other[3] <= top
 
 
-def open_panel(page, app, dataset):
-    page.goto(f"{app}/datasets/{dataset.name}")
-    page.wait_for_selector("[data-cy=spotlight-section-forward]")
-    page.set_default_timeout(30_000)
-    for _ in range(3):  # just after the server has started, the App may still arrange its panels
-        page.locator("[data-cy=new-panel-btn]").first.click()
-        page.locator("[data-cy=new-panel-option-label_quality]").click(modifiers=["Alt", "Shift"])
-        try:
-            page.get_by_text("Refresh").or_(page.get_by_text("No label quality run yet")).first.wait_for(timeout=20_000)
-            return
-        except TimeoutError:
-            continue
-    pytest.fail("the panel did not open")
-
-
-def charts(page):
-    """Names of the traces that are on the page, once they are drawn."""
-    page.wait_for_selector(".js-plotly-plot .nsewdrag", state="attached")
-    page.wait_for_timeout(2_000)  # the App lays plots out again half a second after it has opened them
-    return set(page.evaluate("[...document.querySelectorAll('.js-plotly-plot')].flatMap(p => p.data.map(t => t.name))"))
-
-
-def click(page, name, x, y, method):
-    """Click a point of a chart as a person does, again if nothing happens, and wait for the answer."""
-    page.evaluate(PLACE, [name, x, y])  # scrolls
-    for pause in (300, 1_500, 4_000):  # a busy machine lays the page out late, and Plotly clicks what it hovers
-        page.wait_for_timeout(pause)
-        left, top = page.evaluate(PLACE, [name, x, y])
-        page.mouse.move(left - 6, top - 4)
-        page.mouse.move(left, top, steps=4)
-        page.wait_for_timeout(200 + pause // 4)
-        try:
-            wanted = lambda answer: f'"{method}"' in (answer.request.post_data or "")  # noqa: E731
-            with page.expect_response(wanted, timeout=15_000) as caught:
-                page.mouse.down()
-                page.mouse.up()
-        except TimeoutError:
-            continue
-        assert caught.value.ok
-        return
-    pytest.fail(f"clicking {name!r} at ({x}, {y}) did nothing")
-
-
-def expect_shown(page, text):
+def shown(page, text):
     """The grid says that it shows this much; then back to the panel."""
     page.locator("[data-cy=panel-tab-samples]").click()
     expect(page.locator("[data-cy=entry-counts]")).to_contain_text(text, timeout=30_000)
-    page.locator("[data-cy=panel-tab-label_quality]").click()
-    charts(page)
+    page.locator(f"[data-cy=panel-tab-{PANEL}]").click()
+    page.locator(CARDS).wait_for()
 
 
-def choose(page, number, label):
-    page.locator("[data-cy=panel-content-label_quality]").get_by_role("combobox").nth(number).click()
-    page.get_by_role("option", name=label).click()
+def test_every_card_is_in_its_place_and_leads_to_what_it_counts(person, page, make_scored):
+    dataset = make_scored(12, reviewed=4, keys=[PANEL, "corrected_quality"])
+    panel = person.open_panel(dataset, PANEL, CARDS)
+    panel.get_by_role("combobox").nth(0).click()
+    page.get_by_role("option", name=PANEL).click()
+    panel.get_by_role("combobox").nth(1).click()
+    page.get_by_role("option", name="corrected_quality").click()
+    page.locator("[data-cy=card-compared_scores]").wait_for()
+    for width in (700, 1440, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function("(width) => document.body.clientWidth === width", arg=width)
+        apart(page)
+        person.screenshot(f"panel-1-{width}")
+        page.locator("[data-cy=card-pairs]").scroll_into_view_if_needed()
+        person.screenshot(f"panel-2-{width}")
 
-
-def test_every_chart_is_shown_and_leads_to_what_it_counts(app, page, make_scored):
-    dataset = make_scored(12, reviewed=4, keys=["label_quality"])
-    open_panel(page, app, dataset)
-    assert charts(page) >= CHARTS
-    expect(page.get_by_text("9 regions", exact=False).first).to_be_visible()
-    screenshot(page, "panel-1-dark")
-
-    click(page, "images", 0.35, 0.5, "click_score")
-    expect_shown(page, "2 samples")
-    click(page, "pending", "missing", 0.5, "click_kind")
-    expect_shown(page, "2 patches")
-    click(page, "pairs", "car", "road", "click_pair")
-    expect_shown(page, "1 patch")
-    click(page, "mean probability", 0.1, "car", "click_class")
-    expect_shown(page, "2 patches")
-    screenshot(page, "panel-2-after-clicks")
-    click(page, "worst images", 2, 0.4, "click_image")  # the grid still shows patches, in which no image is
+    page.locator("[data-cy=card-scores]").get_by_role("button", name="2 images").first.click()
+    shown(page, "2 samples")
+    page.get_by_role("button", name="8 images got better").click()
+    shown(page, "8 samples")
+    page.locator("[data-cy=card-pairs]").get_by_title("car → tree").focus()
+    page.keyboard.press("Enter")
+    shown(page, "patch")
+    page.locator("[data-cy=card-worst] button").nth(2).click()  # the grid shows patches, in which no image is
     page.locator("[data-cy=modal] canvas").first.wait_for()
     expect(page.get_by_text("not found")).to_have_count(0)
-    page.wait_for_timeout(1_500)
-    screenshot(page, "panel-3-sample")
+    person.screenshot("panel-3-sample")
 
 
-def test_light_theme_and_pixels(app, page, make_scored):
-    dataset = make_scored(12, reviewed=9)
-    page.add_init_script("localStorage.setItem('mui-mode', 'light')")
-    open_panel(page, app, dataset)
-    assert charts(page) >= CHARTS - {"pairs"}
-    page.get_by_text("Every region has been reviewed").wait_for()
-    screenshot(page, "panel-4-light")
+def test_regions_are_reviewed_beside_the_grid_by_one_key(person, page, make_scored):
+    dataset = make_scored(12, reviewed=4)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    person.theme("light")
+    person.open_panel(dataset, PANEL, CARDS)
+    person.screenshot("panel-4-light")
+    page.get_by_role("button", name="Split horizontally").first.click()
+    page.get_by_role("button", name="Review the worst regions").click()
+    expect(page.locator("[data-cy=entry-counts]")).to_contain_text("5 patches", timeout=30_000)
+    tile = page.locator("[data-cy=looker]").first
+    tile.hover()
+    tile.locator("[data-cy^=looker-checkbox-input]").dispatch_event("click")  # a person clicks what is drawn over it
+    page.get_by_text("1 region selected").wait_for()
+    expect(page.get_by_role("button", name="Accept: it is wrong")).to_be_in_viewport()
+    person.screenshot("panel-5-review")
+    page.keyboard.press("a")
+    expect(page.locator("[data-cy=entry-counts]")).to_contain_text("4 patches", timeout=30_000)
+    person.screenshot("panel-6-accepted")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("[data-cy=entry-counts]")).to_contain_text("5 patches", timeout=30_000)
+    statuses = dataset.count_values(f"{PANEL}_regions.detections.status")
+    assert statuses == {"pending": 5, "accepted": 3, "rejected": 1}
 
 
-def test_two_runs_are_compared(app, page, make_scored):
-    dataset = make_scored(12, reviewed=4, keys=["label_quality", "corrected_quality"])
-    open_panel(page, app, dataset)
-    choose(page, 0, "label_quality")
-    choose(page, 1, "corrected_quality")
-    page.get_by_text("images got better").wait_for()
-    assert {"label_quality", "corrected_quality"} <= charts(page)
-    page.get_by_text("images got better").scroll_into_view_if_needed()
-    screenshot(page, "panel-5-comparison")
-    page.get_by_text("8 images got better").click()
-    expect_shown(page, "8 samples")
-
-
-@pytest.mark.parametrize(
-    ("options", "text", "name"),
-    [({"agree": True}, "No disagreement", "agree"), ({"regions": False}, "no issue regions", "no-regions")],
-)
-def test_runs_without_regions_say_so(app, page, make_scored, options, text, name):
-    open_panel(page, app, make_scored(6, **options))
-    page.get_by_text(text).first.wait_for()
-    assert {"worst images", "images"} <= charts(page)
-    screenshot(page, f"panel-6-{name}")
-
-
-def test_without_a_run_the_panel_leads_to_scoring(app, page, make_dataset):
-    open_panel(page, app, make_dataset(3))
-    page.get_by_role("button", name="Score label quality").click()
-    page.get_by_text("Where probabilities come from").wait_for()
-    screenshot(page, "panel-7-no-run")
+def test_states_without_regions_or_runs_say_what_to_do(person, page, make_scored, make_dataset):
+    for name, dataset, text in (
+        ("agree", make_scored(6, agree=True), "No disagreement"),
+        ("no-regions", make_scored(6, regions=False), "has no regions"),
+        ("no-run", make_dataset(3), "No label has been checked here yet"),
+    ):
+        person.open_panel(dataset, PANEL, f"text={text}")
+        person.screenshot(f"panel-7-{name}")
+    page.get_by_role("button", name="Find label errors").click()
+    page.get_by_role("dialog").first.wait_for()
+    person.screenshot("panel-8-find")

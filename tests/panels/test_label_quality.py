@@ -11,6 +11,7 @@ from fiftyone.operators.executor import ExecutionContext, Executor
 
 URI = "@label-quality/segmentation/label_quality"
 KEY = "label_quality"
+FIELD = f"{KEY}_regions"
 
 
 class Sitting:
@@ -20,11 +21,12 @@ class Sitting:
         self.dataset, self.state = dataset, {}
         self.send("on_load")
 
-    def send(self, method, *, shown=None, active=(), **params):
+    def send(self, method, *, shown=None, active=(), selected=(), **params):
         panel = foo.get_operator(URI)
         request = {
             "dataset_name": self.dataset.name,
             "active_fields": list(active),
+            "selected": list(selected),
             "view": [] if shown is None else shown._serialize(),
             "params": {"panel_id": "p", "panel_state": self.state, "__method__": method, **params},
         }
@@ -37,6 +39,9 @@ class Sitting:
             if name == "show_panel_output":
                 self.page = params["output"]
         return ctx
+
+    def pick(self, card, at, **more):
+        return self.send("pick", card=card, at=at, **more)
 
     def sent(self, name):
         return [params for found, params in self.requests if found == name]
@@ -51,19 +56,24 @@ class Sitting:
     def text(self):
         return json.dumps(self.page, ensure_ascii=False)
 
-    def plots(self):
+    def cards(self):
+        """The cards on the page by name."""
         found = {}
 
-        def walk(node, name):
+        def walk(node):
             if isinstance(node, dict):
-                view = node.get("view") or {}
-                if isinstance(view, dict) and view.get("name") == "PlotlyView":
-                    found[name] = view
-                for key, value in node.items():
-                    walk(value, key)
+                if isinstance(node.get("cards"), list):
+                    found.update({card["name"]: card for card in node["cards"]})
+                for value in node.values():
+                    walk(value)
 
-        walk(self.page, "")
+        walk(self.page)
         return found
+
+    def actions(self):
+        """The buttons that can be pressed."""
+        steps = [step for card in self.cards().values() for step in card.get("actions", [])]
+        return {step["name"] for step in steps if not step.get("disabled")}
 
 
 @pytest.fixture
@@ -71,82 +81,101 @@ def sitting(make_scored):
     return Sitting(make_scored(12, reviewed=4))
 
 
-def test_the_page_has_every_chart(sitting):
-    expected = {"worst_plot", "scores_plot", "kinds_plot", "classes_plot", "pairs_plot", "precision_plot"}
-    assert set(sitting.plots()) == expected
-    assert "9 regions" in sitting.text()
-    assert "Review 5 more regions" in sitting.text()
+def marks(card):
+    """Everything on a card that can be clicked, with how many it says that there are."""
+    name, body = card["name"], card["body"]
+    if name == "scores":
+        return [(place, number) for place, number in enumerate(body["counts"]) if number]
+    if name == "kinds":
+        words = [
+            (bar["at"], int(bar["title"].split(": ")[1].split()[0])) for row in body["rows"] for bar in row["bars"]
+        ]
+        return [*words, *((row["at"], int(row["text"])) for row in body["rows"])]
+    if name == "classes":
+        return [(row["at"], int(row["text"].split(" · ")[-1].split()[0])) for row in body["rows"]]
+    pairs = [(given, suggested) for given in body["rows"] for suggested in body["columns"]]
+    texts = [text for row in body["texts"] for text in row]
+    return [("\x1f".join(pair), int(text)) for pair, text in zip(pairs, texts, strict=True) if text != "0"]
+
+
+@pytest.mark.parametrize("card", ["scores", "kinds", "classes", "pairs"])
+def test_a_click_shows_exactly_what_a_mark_counts(make_scored, card):
+    """Over the whole chart: no image or region is counted and not shown, or shown and not counted."""
+    sitting = Sitting(make_scored(16, reviewed=5))
+    found = marks(sitting.cards()[card])
+    assert found
+    for at, number in found:
+        sitting.pick(card, at)
+        if not number:
+            assert sitting.sent("set_view") == []
+            continue
+        view = sitting.view()
+        assert len(view) == number
+        worst = view.values(KEY if card == "scores" else f"{FIELD}.score")
+        assert worst == sorted(worst, reverse=card != "scores")
+
+
+def test_clicks_show_what_they_name(sitting):
+    sitting.pick("kinds", "missing/accepted")
+    assert set(sitting.view().values(f"{FIELD}.status")) == {"accepted"}
+    sitting.pick("pairs", "car\x1ftree")
+    assert set(sitting.view().values(f"{FIELD}.label")) == {"car → tree"}, "called by what is to be decided"
+    assert sitting.sent("set_active_fields") == [{"fields": [FIELD]}]
+    sitting.pick("classes", "tree")
+    assert set(sitting.view().values(f"{FIELD}.given")) == {"tree"}
+    sitting.pick("estimate", "review_worst")
+    assert min(sitting.view().values(f"{FIELD}.score")) >= 0.5
+    sitting.pick("estimate", "nothing like that")
+    assert "older" in sitting.sent("notify")[0]["message"]
+
+
+def test_scores_on_an_edge_are_counted_where_they_are_shown(make_scored):
+    dataset = make_scored(12)
+    dataset.set_values(KEY, [0.1 * place for place in range(11)] + [0.3])
+    sitting = Sitting(dataset)
+    for at, number in marks(sitting.cards()["scores"]):
+        sitting.pick("scores", at)
+        assert len(sitting.view()) == number
+
+
+def test_the_page_says_first_how_much_is_wrong(sitting):
+    assert next(iter(sitting.cards())) == "estimate"
+    expected = {"estimate", "worst", "scores", "kinds", "classes", "pairs", "precision", "so_far"}
+    assert set(sitting.cards()) == expected
+    said = " ".join(sitting.cards()["estimate"]["lines"])
+    assert "5 regions to review" in said
+    assert "review 5 regions" in said
+    for jargon in ("[", "1 regions", "bits"):
+        assert jargon not in said
+    assert "Run" not in sitting.text(), "there is nothing to choose from"
 
 
 def test_callbacks_are_methods_of_the_panel(sitting):
     panel = foo.get_operator(URI)
     named = {part.split("#")[1].split('"')[0] for part in sitting.text().split(f"{URI}")[1:] if part.startswith("#")}
-    assert {"click_score", "click_kind", "click_pair", "click_class", "click_image", "change_run"} <= named
+    assert named == {"pick", "choose"}
     assert all(callable(getattr(panel, name)) for name in named)
 
 
 def test_no_data_in_the_state(sitting):
-    assert sitting.state == {
-        "bar": {"run": KEY, "other": "-"},
-        "cards": {"scores": {"field": KEY}, "pairs": {"measure": "regions"}},
-    }
+    assert sitting.state == {"bar": {"run": KEY, "other": "-"}, "chosen": {"field": KEY, "measure": "regions"}}
     assert {name for name, _ in sitting.requests} == {"patch_panel_state", "show_panel_output"}
-    assert len(sitting.text()) < 40_000
 
 
-def test_plots_leave_colours_to_the_theme(sitting):
-    for plot in sitting.plots().values():
-        assert plot["layout"]["paper_bgcolor"] == plot["layout"]["plot_bgcolor"] == "rgba(0,0,0,0)"
-        assert "color" not in plot["layout"]["font"]
-
-
-def test_click_a_score(sitting):
-    bars = sitting.plots()["scores_plot"]["data"][0]
-    number = bars["y"].index(2)
-    sitting.send("click_score", idx=number, x=bars["x"][number])
-    view = sitting.view()
-    assert len(view) == 2
-    assert view.values(KEY) == sorted(view.values(KEY))
-
-
-def test_click_a_kind(sitting):
-    sitting.send("click_kind", x="missing")
-    view = sitting.view()
-    assert set(view.values(f"{KEY}_regions.label")) == {"missing"}
-    assert set(view.values(f"{KEY}_regions.status")) == {"pending"}
-    scores = view.values(f"{KEY}_regions.score")
-    assert scores == sorted(scores, reverse=True)
-
-
-def test_click_a_pair(sitting):
-    matrix = sitting.plots()["pairs_plot"]["data"][0]
-    row, column = next((r, c) for r, line in enumerate(matrix["z"]) for c, value in enumerate(line) if value)
-    given, suggested = matrix["y"][row], matrix["x"][column]
-    sitting.send("click_pair", x=suggested, y=given)
-    view = sitting.view()
-    assert set(view.values(f"{KEY}_regions.given")) == {given}
-    assert set(view.values(f"{KEY}_regions.suggested")) == {suggested}
-    assert len(view) == int(matrix["text"][row][column])
-
-
-def test_click_a_class(sitting):
-    sitting.send("click_class", y="tree")
-    assert set(sitting.view().values(f"{KEY}_regions.given")) == {"tree"}
-
-
-def test_click_where_nothing_is(make_scored):
-    sitting = Sitting(make_scored(12, reviewed=9))
-    sitting.send("click_class", y="tree")
-    assert sitting.sent("set_view") == []
-    assert "no such regions" in sitting.sent("notify")[0]["message"]
+def test_worst_images_are_pictures_with_what_should_be_what(sitting):
+    items = sitting.cards()["worst"]["body"]["items"]
+    assert len(items) == 8
+    assert all(item["source"].startswith("data:image/jpeg;base64,") for item in items)
+    assert any("road → car" in item["text"] for item in items)
+    assert sum(len(item["source"]) for item in items) < 600_000
 
 
 def test_an_image_opens_once_the_grid_shows_it(sitting):
     """FiftyOne's App ends where a sample is opened that its view does not have."""
-    ids = sitting.plots()["worst_plot"]["data"][0]["ids"]
-    patches = sitting.dataset.to_patches(f"{KEY}_regions")
+    ids = [item["at"] for item in sitting.cards()["worst"]["body"]["items"]]
+    patches = sitting.dataset.to_patches(FIELD)
     for shown in (None, patches, sitting.dataset.exclude(ids[3])):
-        sitting.send("click_image", shown=shown, id=ids[3], idx=3)
+        sitting.pick("worst", ids[3], shown=shown)
         worst = sitting.view()
         assert worst.values("id") == ids
         assert sitting.sent("open_sample") == []
@@ -154,16 +183,16 @@ def test_an_image_opens_once_the_grid_shows_it(sitting):
         assert [opened["id"] for opened in sitting.sent("open_sample")] == [ids[3]]
     sitting.send("on_change_view", shown=worst)
     assert sitting.sent("open_sample") == []
-    sitting.send("click_image", shown=worst, id=ids[5], idx=5)
+    sitting.pick("worst", ids[5], shown=worst)
     assert [opened["id"] for opened in sitting.sent("open_sample")] == [ids[5]]
     assert sitting.sent("set_view") == []
 
 
 @pytest.mark.parametrize("name", ["patches", "others"])
 def test_an_image_stays_closed_where_the_grid_shows_something_else(sitting, name):
-    ids = sitting.plots()["worst_plot"]["data"][0]["ids"]
-    sitting.send("click_image", id=ids[3], idx=3)
-    other = {"patches": sitting.dataset.to_patches(f"{KEY}_regions"), "others": sitting.dataset.exclude(ids[3])}
+    ids = [item["at"] for item in sitting.cards()["worst"]["body"]["items"]]
+    sitting.pick("worst", ids[3])
+    other = {"patches": sitting.dataset.to_patches(FIELD), "others": sitting.dataset.exclude(ids[3])}
     for _ in range(2):
         sitting.send("on_change_view", shown=other[name])
         assert sitting.sent("open_sample") == []
@@ -171,14 +200,42 @@ def test_an_image_stays_closed_where_the_grid_shows_something_else(sitting, name
     assert sitting.sent("open_sample") == []
 
 
+def test_regions_are_decided_beside_the_grid_and_taken_back(sitting):
+    assert "review" not in sitting.cards(), "only where regions are shown"
+    sitting.pick("estimate", "review_worst")
+    view = sitting.view()
+    first, second = view.values("id")[:2]
+    sitting.send("on_change_selected", shown=view, selected=[first, second])
+    assert "2 regions selected" in sitting.text()
+    assert {"accept", "reject"} <= sitting.actions()
+    assert "undo" not in sitting.actions()
+    sitting.pick("review", "accept", shown=view, selected=[first, second])
+    assert {"clear_selected_samples", "reload_dataset"} <= {name for name, _ in sitting.requests}
+
+    def statuses():
+        found = zip(*sitting.dataset.values([f"{FIELD}.detections.id", f"{FIELD}.detections.status"], unwind=True),
+                    strict=True)  # fmt: skip
+        return {label_id: status for label_id, status in found if label_id in (first, second)}
+
+    assert set(statuses().values()) == {"accepted"}
+    sitting.send("on_change_view", shown=view)
+    assert {"undo", "reject"} & sitting.actions() == {"undo"}
+    sitting.pick("review", "undo", shown=view)
+    assert set(statuses().values()) == {"pending"}
+    sitting.pick("review", "accept", shown=view)
+    assert "Tick regions" in sitting.sent("notify")[0]["message"]
+
+
 def test_the_grid_follows_to_another_run(make_scored):
     sitting = Sitting(make_scored(12, keys=[KEY, "later"]))
     dataset = sitting.dataset
     active = ["ground_truth", "later", "later_regions"]
     sitting.send("change_run", value=KEY, active=active, shown=dataset.to_patches("later_regions"))
-    assert sitting.sent("set_active_fields") == [{"fields": ["ground_truth", KEY, f"{KEY}_regions"]}]
-    assert sitting.view().has_field(f"{KEY}_regions")
-    sitting.send("change_run", value="later", shown=dataset.exists(KEY).sort_by(KEY).limit(8))
+    assert sitting.sent("set_active_fields") == [{"fields": ["ground_truth", KEY, FIELD]}]
+    assert sitting.view().has_field(FIELD)
+    sitting.pick("worst", dataset.sort_by(KEY).first().id)
+    worst = sitting.view()
+    sitting.send("change_run", value="later", shown=worst)
     assert sitting.view().values("id") == dataset.sort_by("later").limit(8).values("id")
     sitting.send("change_run", value=KEY, shown=dataset.match_tags("mine"))
     assert sitting.sent("set_view") == []
@@ -187,7 +244,7 @@ def test_the_grid_follows_to_another_run(make_scored):
 def test_after_deleting_a_run_the_grid_shows_nothing_of_it(make_scored):
     dataset = make_scored(4, keys=[KEY, "later"])
     op = foo.get_operator("@label-quality/segmentation/delete_label_quality_run")
-    for key, shown in (("later", dataset.exists(KEY)), (KEY, dataset.to_patches(f"{KEY}_regions"))):
+    for key, shown in (("later", dataset.exists(KEY)), (KEY, dataset.to_patches(FIELD))):
         request = {
             "dataset_name": dataset.name, "view": shown._serialize(), "params": {"key": key},
             "active_fields": ["ground_truth", f"{key}_regions"],
@@ -199,22 +256,15 @@ def test_after_deleting_a_run_the_grid_shows_nothing_of_it(make_scored):
         assert sent["set_active_fields"] == {"fields": ["ground_truth"]}
 
 
-def test_pictures_are_addresses(sitting):
-    pictures = sitting.plots()["worst_plot"]["layout"]["images"]
-    assert len(pictures) == 8
-    assert all(picture["source"].startswith("/media?filepath=%2F") for picture in pictures)
-
-
-def test_pixels_instead_of_regions(sitting):
-    sitting.send("change_measure", value="pixels")
-    assert "pixels" in sitting.plots()["pairs_plot"]["data"][0]["hovertext"][0][0]
-
-
-def test_another_score(sitting):
-    before = sitting.plots()["scores_plot"]["data"][0]["y"]
-    sitting.send("change_field", value=f"{KEY}_softmin")
-    assert sitting.plots()["scores_plot"]["data"][0]["y"] != before
-    sitting.send("click_score", idx=0)
+def test_another_score_and_pixels_instead_of_regions(sitting):
+    before = sitting.cards()
+    sitting.send("choose", path="chosen.field", value=f"{KEY}_softmin")
+    sitting.send("choose", path="chosen.measure", value="pixels")
+    sitting.send("choose", path="bar.run", value="no path of a choice")
+    after = sitting.cards()
+    assert after["scores"]["body"]["counts"] != before["scores"]["body"]["counts"]
+    assert after["pairs"]["body"]["values"] != before["pairs"]["body"]["values"]
+    sitting.pick("scores", 0)
     assert max(sitting.view().values(f"{KEY}_softmin")) < 0.1
 
 
@@ -223,76 +273,82 @@ def test_comparison(make_scored):
     assert sitting.state["bar"]["run"] == "after", "the latest run"
     sitting.send("change_run", value="before")
     sitting.send("change_other", value="after")
-    assert {"compared_scores_plot", "compared_kinds_plot"} <= set(sitting.plots())
+    assert {"compared_scores", "compared_kinds"} <= set(sitting.cards())
+    curves = sitting.cards()["compared_scores"]["body"]["series"]
+    assert [curve["points"][-1][1] for curve in curves] == [1.0, 1.0]
     assert "8 images got better" in sitting.text()
-    sitting.send("show_better")
+    sitting.pick("compared_scores", "show_better")
     assert len(sitting.view()) == 8
-    sitting.send("show_worse")
+    sitting.pick("compared_scores", "show_worse")
     assert len(sitting.view()) == 4
     sitting.send("change_run", value="after")
     assert sitting.state["bar"]["other"] == "-", "a run is not compared with itself"
-    assert "compared_scores_plot" not in sitting.plots()
+    assert "compared_scores" not in sitting.cards()
 
 
 @pytest.mark.parametrize(
-    ("method", "operator"),
+    ("name", "operator", "key"),
     [
-        ("score_labels", "score_label_quality"),
-        ("show_issues", "show_label_issues"),
-        ("rescore", "rescore_label_issues"),
+        ("find_errors", "find_label_errors", None),
+        ("train", "train_cross_validated", None),
+        ("score_labels", "score_label_quality", None),
+        ("show_issues", "show_label_issues", KEY),
+        ("rescore", "rescore_label_issues", KEY),
     ],
 )
-def test_buttons_open_forms(sitting, method, operator):
-    sitting.send(method)
+def test_buttons_open_forms(sitting, name, operator, key):
+    sitting.pick("estimate", name)
     (prompt,) = sitting.sent("prompt_user_for_operation")
     assert prompt["operator_uri"] == f"@label-quality/segmentation/{operator}"
-    assert (prompt.get("params") or {}).get("key") == (None if method == "score_labels" else KEY)
+    assert (prompt.get("params") or {}).get("key") == key
 
 
 def test_no_run_yet(make_dataset):
     sitting = Sitting(make_dataset(2))
-    assert "No label quality run yet" in sitting.text()
-    assert sitting.plots() == {}
+    assert set(sitting.cards()) == {"no_run"}
+    assert sitting.actions() == {"find_errors", "train", "score_labels"}
     sitting.send("on_change_view")
-    assert "score_labels" in sitting.text()
+    assert set(sitting.cards()) == {"no_run"}
 
 
 def test_a_run_without_regions(make_scored):
     sitting = Sitting(make_scored(6, regions=False))
-    assert "no issue regions" in sitting.text()
-    assert set(sitting.plots()) == {"worst_plot", "scores_plot", "classes_plot"}
+    assert "has no regions" in sitting.text()
+    assert set(sitting.cards()) == {"estimate", "worst", "scores", "classes"}
 
 
 def test_no_disagreement_at_all(make_scored):
     sitting = Sitting(make_scored(6, agree=True))
     assert "No disagreement" in sitting.text()
-    assert "rescore" not in sitting.text()
+    assert sitting.actions() == {"refresh"}
 
 
 def test_everything_reviewed(make_scored):
     sitting = Sitting(make_scored(12, reviewed=9))
     assert "Every region has been reviewed" in sitting.text()
-    assert "pairs_plot" not in sitting.plots()
+    assert "pairs" not in sitting.cards()
+    sitting.pick("classes", "tree")
+    assert sitting.sent("set_view") == []
+    assert "no such regions" in sitting.sent("notify")[0]["message"]
 
 
 def test_state_of_another_dataset_is_put_right(make_scored):
     sitting = Sitting(make_scored(6, keys=["other_run"]))
     sitting.dataset = make_scored(6)
     sitting.send("on_change_dataset")
-    assert sitting.state["bar"]["run"] == KEY
-    assert sitting.state["cards"]["scores"]["field"] == KEY
+    assert (sitting.state["bar"]["run"], sitting.state["chosen"]["field"]) == (KEY, KEY)
 
 
-def test_warnings_of_the_run_are_said(make_scored):
+def test_warnings_of_the_run_stand_in_one_box(make_scored):
     from fiftyone_plugin.dataset.runs import run_records
 
     dataset = make_scored(6)
     record = run_records.find_run(dataset, KEY)
-    summary = {**json.loads(json.dumps(record.summary)), "warnings": ["The model hardly recognises car"]}
+    summary = {**json.loads(json.dumps(record.summary)), "warnings": ["The model hardly recognises car", "Few images"]}
     run_records.register_run(
         dataset, replace(record, parameters={}, fields=list(record.fields), views=[], summary=summary)
     )
-    assert "The model hardly recognises car" in Sitting(dataset).text()
+    assert Sitting(dataset).cards()["warnings"]["lines"] == summary["warnings"]
 
 
 def test_changed_labels_are_said_and_shown(make_dataset, tmp_path):
@@ -304,17 +360,17 @@ def test_changed_labels_are_said_and_shown(make_dataset, tmp_path):
     label.mask = label.get_mask() // 2
     label.export_mask(label.mask_path, overwrite_path=True)
     sitting = Sitting(dataset)
-    assert "The labels of 1 images" in sitting.text()
-    sitting.send("show_changed")
+    assert "The label of 1 image is not what was scored" in sitting.text()
+    sitting.pick("warnings", "show_changed")
     assert sitting.view().values("id") == [dataset.first().id]
 
 
 def test_accepting_a_region_is_seen(sitting):
-    sample = sitting.dataset.match({f"{KEY}_regions.detections.status": "pending"}).first()
-    for region in sample[f"{KEY}_regions"].detections:
+    sample = sitting.dataset.match({f"{FIELD}.detections.status": "pending"}).first()
+    for region in sample[FIELD].detections:
         region.status = "accepted"
     sample.save()
-    accepted = sitting.dataset.count_values(f"{KEY}_regions.detections.status")["accepted"]
+    accepted = sitting.dataset.count_values(f"{FIELD}.detections.status")["accepted"]
     assert accepted > 3
     sitting.send("on_change_view")
     assert f"{accepted} accepted" in sitting.text()

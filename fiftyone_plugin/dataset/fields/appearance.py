@@ -11,7 +11,8 @@ ISSUE_COLOR = "#ff00e6"
 KIND_COLORS = {"missing": "#00b8ff", "spurious": "#ff7a00", "wrong_class": "#ff00e6", "boundary": "#ffe600"}
 """Told apart on photos of any kind, also by people who see red and green alike."""
 
-SIDEBAR_GROUP = "label quality"
+LIGHT = 0.35
+"""Opacity of labels over the image, unless the user has chosen one."""
 
 
 def distinct_colors(count: int) -> list[str]:
@@ -89,15 +90,22 @@ def _is_hex(color: Any) -> bool:
     return isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color) is not None
 
 
-def color_issues(dataset: Any, issues: str, heatmap: str) -> None:
-    """Flagged pixels in one loud colour, suspicion from transparent to hot."""
+def color_pixels(dataset: Any, name: str) -> None:
+    """The pixels of a mask of zeros and ones in one loud colour."""
     scheme = _scheme(dataset)
     entry = {
-        "path": issues,
+        "path": name,
         "fieldColor": ISSUE_COLOR,
         "maskTargetsColors": [{"intTarget": 1, "color": ISSUE_COLOR}],
     }
-    scheme.fields = [*_without(scheme.fields, {issues}), entry]
+    scheme.fields = [*_without(scheme.fields, {name}), entry]
+    _save_scheme(dataset, scheme)
+
+
+def color_issues(dataset: Any, issues: str, heatmap: str) -> None:
+    """Flagged pixels in one loud colour, suspicion from transparent to hot."""
+    color_pixels(dataset, issues)
+    scheme = _scheme(dataset)
     scale = {
         "path": heatmap,
         "list": [
@@ -111,12 +119,14 @@ def color_issues(dataset: Any, issues: str, heatmap: str) -> None:
 
 
 def color_regions(dataset: Any, regions: str) -> None:
-    """The kinds of issue regions in fixed colours, the same for every run."""
+    """The kinds of issue regions in fixed colours, the same for every run, as a light fill that hides no object."""
     scheme = _scheme(dataset)
+    if scheme.opacity is None:
+        scheme.opacity = LIGHT
     entry = {
         "path": regions,
         "fieldColor": ISSUE_COLOR,
-        "colorByAttribute": "label",
+        "colorByAttribute": "kind",
         "valueColors": [{"value": kind, "color": color} for kind, color in KIND_COLORS.items()],
     }
     scheme.fields = [*_without(scheme.fields, {regions}), entry]

@@ -132,19 +132,20 @@ def score_histogram(
     low, high = span or round_span(*score_range(dataset, field))
     num_bins = num_bins or int(np.clip(2 * _samples(dataset).estimated_document_count() ** 0.5, 10, 40))
     width = (high - low) / num_bins
-    place = {"$floor": {"$divide": [{"$subtract": [f"${field}", low]}, width]}}
-    bin_of = {"$max": [0, {"$min": [num_bins - 1, place]}]}
+    edges = [low + width * index for index in range(num_bins)] + [high]
+    groups = {"count": {"$sum": 1}, "sum": {"$sum": f"${field}"}}
     pipeline = [
         {"$match": {field: {"$ne": None}}},
         {"$project": {"_id": 0, field: 1}},  # with the index, no document is read
-        {"$group": {"_id": bin_of, "count": {"$sum": 1}, "sum": {"$sum": f"${field}"}}},
+        # Compared with the very edges that `between` compares with; the upper end has no bin of its own.
+        {"$bucket": {"groupBy": f"${field}", "boundaries": edges, "default": "end", "output": groups}},
     ]
     counts, total = [0] * num_bins, 0.0
+    place = {edge: number for number, edge in enumerate(edges)} | {"end": num_bins - 1}
     for row in _samples(dataset).aggregate(pipeline, hint=_index_of(dataset, field)):
-        counts[int(row["_id"])] += row["count"]
+        counts[place[row["_id"]]] += row["count"]
         total += row["sum"]
     number = sum(counts)
-    edges = [low + width * index for index in range(num_bins)] + [high]
     return Histogram(edges, counts, _median(dataset, field, number), total / number if number else None)
 
 

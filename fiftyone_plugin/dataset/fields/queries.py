@@ -20,8 +20,8 @@ from .schema import declare_detections
 QUERY_STATUSES: Final = ("pending", "confirmed", "corrected", "skipped")
 """Not answered yet, the label is right, it was corrected, the reviewer could not say."""
 
-CLAIM_SECONDS: Final = 180
-"""How long a query that was shown is kept for whom it was shown to."""
+CLAIM_SECONDS: Final = 60
+"""How long a query that was shown is kept for whom it was shown to; a page that is open says so more often."""
 
 _CHUNK = 2_000
 
@@ -63,6 +63,11 @@ class CorrectionFields:
     def corrected(self) -> str:
         """Segmentation: the label with the answers painted onto it."""
         return f"{self.label_field}_corrected"
+
+    @property
+    def changes(self) -> str:
+        """Segmentation: 1 where the corrected label differs from the given one."""
+        return f"{self.label_field}_changes"
 
     @property
     def run(self) -> str:

@@ -28,6 +28,7 @@ MOST_PER_IMAGE: Final = 10_000
 _CHUNK = 2_000
 
 _ATTRIBUTES: Final = {
+    "kind": ("StringField", "missing, spurious, wrong_class or boundary, also where a view shows another label"),
     "given": ("StringField", "Class that the label says"),
     "suggested": ("StringField", "Class that the prediction says"),
     "score": ("FloatField", "How surely the label is wrong here, 0 to 1"),
@@ -125,6 +126,7 @@ def region_document(
         "attributes": {},
         "tags": [],
         "label": region.kind,
+        "kind": region.kind,
         "bounding_box": [left / width, top / height, (right - left) / width, (bottom - top) / height],
         "mask_path": mask_path,
         "given": names[region.given],
@@ -401,6 +403,41 @@ def make_patches(dataset: Any, name: str) -> Any:
     for attribute in ("score", "label", "status"):
         patches._dataset.create_index(f"{name}.{attribute}")
     return patches.sort_by(f"{name}.score", reverse=True)
+
+
+def captioned(view: Any, name: str) -> Any:
+    """A view in which regions are called by what is to be decided, "sofa → background", and not by their kind.
+
+    Only what is shown changes; the kind stays in `kind`.
+
+    Args:
+        view: of samples, or of patches
+        name: the field
+
+    Returns:
+        the view
+    """
+    from fiftyone import ViewField
+
+    path = f"{name}.label" if view._is_generated else f"{name}.detections.label"
+    return view.set_field(path, ViewField("given").concat(" → ", ViewField("suggested")))
+
+
+def only_likely(view: Any, name: str, least: float) -> Any:
+    """A view of samples that shows only regions that are surely enough wrong and that nobody has rejected.
+
+    Args:
+        view: of samples
+        name: the field
+        least: lowest score
+
+    Returns:
+        the view; samples without such a region stay in it
+    """
+    from fiftyone import ViewField
+
+    kept = (ViewField("score") >= least) & (ViewField("status") != "rejected")
+    return view.filter_labels(name, kept, only_matches=False)
 
 
 def draw_mask(mask: np.ndarray) -> np.ndarray:

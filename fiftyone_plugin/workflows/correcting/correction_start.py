@@ -143,8 +143,9 @@ def begin(
         "classes": list(named.values()), "values": list(named), "ignored": sorted(ignored),
         "class_rows": recorded_rows(classes),
     }  # fmt: skip
+    owned = dict.fromkeys([names.queries, names.corrected, *(earlier.fields if earlier else [])])
     record = run_records.RunRecord(
-        names.run, run_records.CORRECTION, label_field, parameters, [names.queries, names.corrected],
+        names.run, run_records.CORRECTION, label_field, parameters, list(owned), earlier.views if earlier else [],
         output_dir=str(folder), summary=summary, finished=begun,
     )  # fmt: skip
     run = CorrectionRun(dataset, record, names, folder)

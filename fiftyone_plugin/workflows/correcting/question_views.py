@@ -23,6 +23,7 @@ _CONTEXT = 1.5
 
 _LEAST = 160
 _MOST_SHOWN = 1_500_000
+_OVERVIEW = 210  # pixels of the longer side
 _KEPT = 4
 
 
@@ -50,6 +51,8 @@ class Question:
         point: x and y of the representative pixel in the window
         points: x, y and whether positive, of the refining clicks in the window
         box: (top, left, bottom, right) of the planned region in the window
+        overview: (h, w, 3) uint8, the whole image made small; None where the window is the whole image
+        part: left, top, right, bottom of the window as shares of the whole image
     """
 
     query_id: str
@@ -71,6 +74,8 @@ class Question:
     point: tuple[int, int]
     points: list[tuple[int, int, bool]] = field(default_factory=list)
     box: tuple[int, int, int, int] = (0, 0, 1, 1)
+    overview: np.ndarray | None = None
+    part: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
 
 
 def window_around(bbox: tuple[int, int, int, int], shape: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -159,6 +164,30 @@ class ImageShelf:
             while len(self._images) > _KEPT:
                 self._images.popitem(last=False)
         return pixels
+
+    def overview(self, filepath: str, window: tuple[int, int, int, int], shape: tuple[int, int]) -> np.ndarray | None:
+        """The whole image made small, where a window shows only a part of it.
+
+        Args:
+            filepath: the image
+            window: in pixels of the label
+            shape: (H, W) of the label
+
+        Returns:
+            (h, w, 3) uint8; None where the window is the whole image
+        """
+        if window == (0, 0, *shape):
+            return None
+        key = (filepath, file_stamp(filepath), "overview")
+        with self._lock:
+            if key in self._images:
+                return self._images[key]
+        scale = _OVERVIEW / max(shape)
+        size = max(round(shape[1] * scale), 1), max(round(shape[0] * scale), 1)
+        small = np.asarray(Image.fromarray(self._whole(filepath)).resize(size, Image.Resampling.BILINEAR))
+        with self._lock:
+            self._images[key] = small
+        return small
 
     def _whole(self, filepath: str) -> np.ndarray:
         """The whole image; the last one is kept, because many questions are about one large image."""

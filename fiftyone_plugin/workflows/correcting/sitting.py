@@ -207,7 +207,7 @@ class Sitting:
         def place(x: float, y: float) -> tuple[int, int]:
             return int((x - left + 0.5) * scale), int((y - top + 0.5) * scale)
 
-        box = shown.bbox
+        box, (height, width) = shown.bbox, shown.shape
         return Question(
             query_id=shown.query.query_id,
             sample_id=shown.query.sample_id,
@@ -231,6 +231,8 @@ class Sitting:
                 int((box[0] - top) * scale), int((box[1] - left) * scale),
                 max(int((box[2] - top) * scale), 1), max(int((box[3] - left) * scale), 1),
             ),
+            overview=self._shelf.overview(shown.filepath, shown.window, shown.shape),
+            part=(left / width, top / height, shown.window[3] / width, shown.window[2] / height),
         )  # fmt: skip
 
     def progress(self) -> SittingProgress:
@@ -342,9 +344,17 @@ class Sitting:
                 )
             shown.points = [*shown.points, (int(x), int(y), bool(positive))]
             self._grow(shown)
-            if self._place is None:  # who clicks is still there
-                name, query = self._run.fields.queries, shown.query
-                queries.claim(self._run.dataset, name, query.sample_id, query.query_id, self._id)
+            self._hold()
+
+    def hold(self) -> None:
+        """Keep the question that is shown: its person is still there."""
+        with self._guard:
+            self._hold()
+
+    def _hold(self) -> None:
+        if self._shown is not None and self._place is None:
+            query = self._shown.query
+            queries.claim(self._run.dataset, self._run.fields.queries, query.sample_id, query.query_id, self._id)
 
     def unrefine(self) -> None:
         """Forget the last refining click."""

@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ...dataset.door.scan import mask_targets_of
 from ...dataset.door.slices import every_slice
 from ...dataset.fields import overview as numbers
 from ...dataset.fields import regions
 from ...dataset.fields.schema import ScoreFields
 from ...dataset.runs import run_records
 from ...errors import LabelQualityError
-from ...quality import COMBINED, KINDS, RANKING_TITLES
+from ...quality import COMBINED, KINDS, LIKELY, RANKING_TITLES
 from ...quality.regions.review_statistics import (
     ErrorEstimate,
     Interval,
@@ -31,6 +32,7 @@ from . import review
 MOST_CLASSES = 25
 NUM_WORST = 8
 _LATEST = (20, 50)
+_POINTS = 60
 _CACHED = 16
 
 Result = TypeVar("Result")
@@ -87,6 +89,7 @@ class ReviewOverview:
         precision: share of errors among both
         by_kind: (kind, reviewed, precision)
         latest: (number, precision) of the last regions reviewed
+        so_far: (number, precision) of the first regions reviewed, more and more of them
         estimate: of what is left
         pixels_known: whether the run recorded its labelled pixels, without which there is no share of them
         advice: as by `stopping_advice`
@@ -97,6 +100,7 @@ class ReviewOverview:
     precision: Interval
     by_kind: list[tuple[str, int, Interval]]
     latest: list[tuple[int, Interval]]
+    so_far: list[tuple[int, Interval]]
     estimate: ErrorEstimate
     pixels_known: bool
     advice: str
@@ -111,12 +115,14 @@ class RegionOverview:
         kinds: (kind, pending, accepted, rejected), in the order of `KINDS`
         pairs: pending ones by classes
         review: what reviewing says
+        likely: pending ones that are more likely wrong than right
     """
 
     status: dict[str, int]
     kinds: list[tuple[str, int, int, int]]
     pairs: PairMatrix
     review: ReviewOverview
+    likely: int
 
     @property
     def total(self) -> int:
@@ -226,6 +232,16 @@ def compare_runs(dataset: Any, key: str, other: str) -> Comparison:
     return _remembered(dataset, ("comparison", key, other), lambda: _compare(dataset, before, after))
 
 
+def state_of(dataset: Any, key: str) -> tuple[str, ...]:
+    """What is another one whenever a run or a sample of the dataset has changed, for caches."""
+    return *_state_of_run(dataset, key), numbers.version_of(dataset)
+
+
+def targets(dataset: Any, label_field: str) -> dict[int | str, str]:
+    """What the mask values of a label field mean; empty where the dataset does not say."""
+    return dict(mask_targets_of(dataset, label_field) or {}) if dataset.has_field(label_field) else {}
+
+
 def scoring_runs(dataset: Any) -> list[run_records.RunRecord]:
     """The scoring runs of a dataset, latest last."""
     return sorted(
@@ -279,28 +295,35 @@ def images_between(dataset: Any, field: str, bin_number: int) -> Any:
 
 
 def worst_images(dataset: Any, key: str, count: int = NUM_WORST) -> Any:
-    """A view of the images of the lowest score, worst first."""
-    return numbers.lowest(dataset, key, count)
+    """A view of the images of the lowest score, worst first, with the regions that are likely wrong."""
+    view, name = numbers.lowest(dataset, key, count), regions_field(key)
+    if not dataset.has_field(name):
+        return view
+    return regions.captioned(regions.only_likely(view, name, LIKELY), name)
 
 
-def regions_of(dataset: Any, key: str, **wanted: str) -> Any:
-    """A patches view of pending regions, worst first.
+def regions_of(
+    dataset: Any, key: str, *, status: str | None = numbers.PENDING, least: float = 0.0, **wanted: str
+) -> Any:
+    """A patches view of regions, worst first, each called by what is to be decided: "sofa → background".
 
     Args:
         dataset: the `fiftyone.Dataset`
         key: the run's key
+        status: pending, accepted or rejected; None for all
+        least: lowest score
         wanted: attribute to value: `label` (the kind), `given`, `suggested`
 
     Returns:
-        the view; a region leaves it when it is accepted or rejected
+        the view; a region leaves it when it gets another status
     """
     from fiftyone import ViewField
 
     name = regions_field(key)
     view = regions.patches_view(dataset, name, f"{key} regions")
-    for attribute, value in {"status": numbers.PENDING, **wanted}.items():
+    for attribute, value in (({"status": status} if status else {}) | wanted).items():
         view = view.match(ViewField(f"{name}.{attribute}") == value)
-    return view
+    return regions.captioned(view.match(ViewField(f"{name}.score") >= least) if least > 0 else view, name)
 
 
 def same_view(view: Any, other: Any) -> bool:
@@ -429,10 +452,15 @@ def _classes(summary: dict[str, Any], table: Sequence[numbers.RegionCount]) -> l
         if row.status == numbers.PENDING:
             pending[row.given] += row.count
     found = [
-        ClassQuality(name, scores.get(name), area[name] / pixels[name] if pixels.get(name) else None, pending[name])
+        ClassQuality(name, scores.get(name), _share(area[name], pixels.get(name)), pending[name])
         for name in dict.fromkeys([*scores, *area])
     ]
     return sorted(found, key=lambda entry: (entry.score is None, entry.score, -entry.num_pending))
+
+
+def _share(area: int, pixels: int | None) -> float | None:
+    """Regions overlap, and hold pixels of their neighbours: more than all of a class is all of it."""
+    return min(area / pixels, 1.0) if pixels else None
 
 
 def _regions(dataset: Any, field: str, summary: dict[str, Any], table: Sequence[numbers.RegionCount]) -> RegionOverview:
@@ -442,12 +470,14 @@ def _regions(dataset: Any, field: str, summary: dict[str, Any], table: Sequence[
         status[row.status] += row.count
         kinds[row.kind, row.status] += row.count
     names = [*KINDS, *sorted({kind for kind, _ in kinds} - set(KINDS))]
+    waiting = numbers.pending_arrays(dataset, field, KINDS)
     order = (numbers.PENDING, numbers.ACCEPTED, numbers.REJECTED)
     return RegionOverview(
         status=dict(status),
         kinds=[(name, *(kinds[name, state] for state in order)) for name in names],  # type: ignore[misc]
         pairs=_pairs([row for row in table if row.status == numbers.PENDING]),
-        review=_review(dataset, field, summary),
+        review=_review(dataset, field, summary, waiting),
+        likely=int((waiting.shown >= LIKELY).sum()),
     )
 
 
@@ -473,9 +503,8 @@ def _pairs(table: Sequence[numbers.RegionCount]) -> PairMatrix:
     return PairMatrix(given, suggested, counts.tolist(), areas.tolist(), left_out, len(totals) - len(shown))
 
 
-def _review(dataset: Any, field: str, summary: dict[str, Any]) -> ReviewOverview:
+def _review(dataset: Any, field: str, summary: dict[str, Any], pending: numbers.RegionArrays) -> ReviewOverview:
     decided = numbers.reviews(dataset, field)
-    pending = numbers.pending_arrays(dataset, field, KINDS)
     pixels = sum((summary.get("class_pixels") or {}).values())
     accepted = [review for review in decided if review.accepted]
     wrong = {review.image_id for review in accepted}
@@ -503,6 +532,7 @@ def _review(dataset: Any, field: str, summary: dict[str, Any]) -> ReviewOverview
         precision=_precision(decided),
         by_kind=_by_kind(decided),
         latest=latest,
+        so_far=_so_far(decided),
         estimate=estimate,
         pixels_known=pixels > 0,
         advice=stopping_advice(last, num_latest, estimate.next_precision, pending.scores.size),
@@ -511,6 +541,13 @@ def _review(dataset: Any, field: str, summary: dict[str, Any]) -> ReviewOverview
 
 def _precision(decided: Sequence[numbers.Review]) -> Interval:
     return precision_interval(sum(review.accepted for review in decided), len(decided))
+
+
+def _so_far(decided: Sequence[numbers.Review]) -> list[tuple[int, Interval]]:
+    """Precision of the first 1, 2, ... decisions, at not more than `_POINTS` numbers."""
+    ends = np.unique(np.linspace(1, len(decided), min(len(decided), _POINTS)).round().astype(int)) if decided else []
+    right = np.cumsum([review.accepted for review in decided])
+    return [(int(end), precision_interval(int(right[end - 1]), int(end))) for end in ends]
 
 
 def _by_kind(decided: Sequence[numbers.Review]) -> list[tuple[str, int, Interval]]:

@@ -14,7 +14,7 @@ from ...dataset.door.scan import LabelledImage
 from ...dataset.door.slices import slices_with
 from ...dataset.fields import appearance
 from ...dataset.fields import schema as sample_fields
-from ...dataset.fields.regions import declare_regions, make_patches
+from ...dataset.fields.regions import captioned, declare_regions, make_patches, only_likely
 from ...dataset.fields.regions import write_regions as write_region_batch
 from ...dataset.runs import run_records
 from .findings import Findings
@@ -125,16 +125,18 @@ def _show(dataset: Any, plan: ScoringPlan, classes: ClassMap, report: ScoringRep
         appearance.color_classes(dataset, [plan.label_field], classes.value_names)
     appearance.color_issues(dataset, names.issues, names.map)
     appearance.color_regions(dataset, names.regions)
-    # The photo under the flagged pixels says more than the label, which would cover both.
-    covers = [(plan.write_regions, names.regions), (plan.write_issues, names.issues), (True, plan.label_field)]
-    appearance.show_fields(dataset, [next(name for written, name in covers if written), plan.key])
+    marks = [
+        name for written, name in ((plan.write_regions, names.regions), (plan.write_issues, names.issues)) if written
+    ]
+    appearance.show_fields(dataset, [plan.label_field, *marks[:1], plan.key])
     home = slices_with(dataset, sample_ids)
     scored = home.exists(plan.key)
-    appearance.save_view(
-        dataset, report.views[0], scored.sort_by(plan.key).limit(NUM_WORST), f"The {NUM_WORST} lowest `{plan.key}`"
-    )
+    worst = scored.sort_by(plan.key).limit(NUM_WORST)
+    if plan.write_regions:
+        worst = captioned(only_likely(worst, names.regions, quality.LIKELY), names.regions)
+    appearance.save_view(dataset, report.views[0], worst, f"The {NUM_WORST} lowest `{plan.key}`")
     flagged = home.match({names.issue_share: {"$gt": 0}}).sort_by(names.issue_share, reverse=True)
     appearance.save_view(dataset, report.views[1], flagged, "Images with flagged pixels, most first")
     if report.num_regions:
-        patches = make_patches(home, names.regions)
+        patches = captioned(make_patches(home, names.regions), names.regions)
         appearance.save_view(dataset, report.views[2], patches, "Regions whose label is probably wrong, worst first")

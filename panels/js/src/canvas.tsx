@@ -1,4 +1,5 @@
 import { matching } from "./classes";
+import { fill } from "./fill";
 import { watchAttention } from "./focus";
 import { React, usePython } from "./host";
 import { makeLine } from "./line";
@@ -8,6 +9,14 @@ import type { QuestionView } from "./view";
 
 const FINDERS = ["/", "c"];
 const ANSWERS = ["confirm", "choose", "skip"];
+const ZOOMS: Record<string, number> = { "+": 1.25, "=": 1.25, "-": 0.8 };
+const PANS: Record<string, [right: number, down: number]> = {
+  ArrowLeft: [80, 0],
+  ArrowRight: [-80, 0],
+  ArrowUp: [0, 80],
+  ArrowDown: [0, -80],
+};
+const HOLD = 25_000; // milliseconds after which Python is told that somebody still looks at the question
 const PLAQUE = {
   padding: "2px 10px",
   borderRadius: 4,
@@ -25,6 +34,7 @@ export function LabelCorrection({ schema: { view } }: { schema: { view: Question
   const [hovered, setHovered] = React.useState("");
   const [focused, setFocused] = React.useState(false);
   const [finding, setFinding] = React.useState(false);
+  const [helping, setHelping] = React.useState(false);
   const [line] = React.useState(makeLine);
   const python = usePython();
 
@@ -54,7 +64,13 @@ export function LabelCorrection({ schema: { view } }: { schema: { view: Question
       if (event.target !== box.current) return event.stopPropagation();
       const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
       const meant = latest.current.view.keys[key];
+      const pan = event.shiftKey ? PANS[key] : undefined;
       if (key === "0") drawn.reset();
+      else if (key === " ") drawn.space(true);
+      else if (key === "?") setHelping((shown) => !shown);
+      else if (key === "Escape") setHelping(false);
+      else if (ZOOMS[key]) drawn.grow(ZOOMS[key]);
+      else if (pan) drawn.pan(...pan);
       else if (FINDERS.includes(key)) setFinding(true);
       else if (!meant) return;
       else if (!event.repeat) void latest.current.act(meant[0], { choice: meant[1] });
@@ -62,6 +78,13 @@ export function LabelCorrection({ schema: { view } }: { schema: { view: Question
       event.stopPropagation();
     };
     box.current!.addEventListener("keydown", pressed, { signal });
+    box.current!.addEventListener("keyup", (event) => event.key === " " && drawn.space(false), { signal });
+    box.current!.addEventListener("blur", () => drawn.space(false), { signal });
+    fill(box.current!, signal);
+    const still = setInterval(() => {
+      if (drawn.question()) void latest.current.act("hold");
+    }, HOLD);
+    signal.addEventListener("abort", () => clearInterval(still));
     return () => gone.abort();
   }, []);
 
@@ -113,6 +136,19 @@ export function LabelCorrection({ schema: { view } }: { schema: { view: Question
       {!focused && !finding && view.question && (
         <div style={{ ...CORNER, bottom: 8 }}>Click here to answer with the keyboard</div>
       )}
+      <button
+        title="Keys (?)"
+        aria-label="Show the keys"
+        tabIndex={-1}
+        onClick={() => {
+          setHelping(!helping);
+          focus();
+        }}
+        style={{ ...PLAQUE, position: "absolute", top: 8, right: 8, border: 0, font: "inherit", cursor: "pointer" }}
+      >
+        ?
+      </button>
+      {helping && <Keys help={view.help} />}
       {finding && (
         <Finder
           names={view.names}
@@ -123,6 +159,39 @@ export function LabelCorrection({ schema: { view } }: { schema: { view: Question
           }}
         />
       )}
+    </div>
+  );
+}
+
+/** What the keys do. */
+function Keys({ help }: { help: QuestionView["help"] }) {
+  return (
+    <div
+      data-cy="correction-keys"
+      style={{
+        ...PLAQUE,
+        position: "absolute",
+        inset: "8px 48px 8px auto",
+        height: "fit-content",
+        maxHeight: "calc(100% - 16px)",
+        maxWidth: "calc(100% - 56px)",
+        boxSizing: "border-box",
+        overflow: "auto",
+        padding: "8px 14px",
+      }}
+    >
+      <table>
+        <tbody>
+          {help.map(([keys, meaning]) => (
+            <tr key={keys}>
+              <th scope="row" style={{ textAlign: "left", whiteSpace: "nowrap", paddingRight: 14 }}>
+                {keys}
+              </th>
+              <td>{meaning}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
     </div>
   );
 }

@@ -1,5 +1,8 @@
 /** Marks at places of the screen. */
 
+/** Screen pixels per image pixel from which on the image's pixels are shown as squares. */
+export const CRISP = 14;
+
 const ARMS = [[1, 0], [-1, 0], [0, 1], [0, -1]] as const;
 
 /** The pixel that the question is about. */

@@ -20,6 +20,9 @@ export type QuestionView = {
   colours: Colour[];
   overlay: Overlay;
   keys: Record<string, [action: string, choice: string]>;
+  overview: string; // the whole image in small, where the picture is a part of it; "" else
+  part: [left: number, top: number, right: number, bottom: number]; // which part, as shares
+  help: [keys: string, meaning: string][];
   height: string;
   on_act: string;
 };

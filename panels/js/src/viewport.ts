@@ -5,7 +5,7 @@ export type Size = { width: number; height: number };
 export type Box = readonly [top: number, left: number, bottom: number, right: number];
 
 const MOST = 48; // screen pixels per image pixel
-const FRAMED = 16; // the same for the first look at a region
+const CONTEXT: Size = { width: 160, height: 100 }; // image pixels that the first look at a region shows at least
 const SHARE = 0.5; // of the screen, for the region when first looked at
 
 function centred(scale: number, x: number, y: number, screen: Size): Viewport {
@@ -23,13 +23,31 @@ export function framed(region: Box, image: Size, screen: Size): Viewport {
   const [top, left, bottom, right] = region;
   const all = whole(image, screen);
   const wanted = SHARE * Math.min(screen.width / (right - left), screen.height / (bottom - top));
-  const scale = Math.max(all.scale, Math.min(wanted, Math.max(FRAMED, all.scale)));
-  const view = centred(scale, (left + right) / 2, (top + bottom) / 2, screen);
+  const most = Math.min(screen.width / CONTEXT.width, screen.height / CONTEXT.height);
+  const scale = Math.max(all.scale, Math.min(wanted, most));
+  return showing((left + right) / 2, (top + bottom) / 2, scale, image, screen);
+}
+
+/** A place of the image in the middle of the screen, as far as that shows no more of the outside than need be. */
+export function showing(x: number, y: number, scale: number, image: Size, screen: Size): Viewport {
+  const view = centred(scale, x, y, screen);
   return {
     scale,
     left: inside(view.left, image.width * scale, screen.width),
     top: inside(view.top, image.height * scale, screen.height),
   };
+}
+
+/** The part of the image that is on the screen. */
+export function visible(view: Viewport, image: Size, screen: Size): Box {
+  const end = (start: number, there: number, length: number) =>
+    Math.min(Math.max((there - start) / view.scale, 0), length);
+  return [
+    end(view.top, 0, image.height),
+    end(view.left, 0, image.width),
+    end(view.top, screen.height, image.height),
+    end(view.left, screen.width, image.width),
+  ];
 }
 
 /** The nearest start of something `length` long at which it fills what is there, or is in its middle. */

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { matching } from "../src/classes";
 import { makeLine } from "../src/line";
-import { edges, painted, type Mask } from "../src/mask";
-import { framed, moved, pixelAt, whole, zoomed, type Viewport } from "../src/viewport";
+import { fromInset, insetAt, onInset } from "../src/inset";
+import { borders, edges, tinted, withObject, type Mask } from "../src/mask";
+import { framed, moved, pixelAt, visible, whole, zoomed, type Viewport } from "../src/viewport";
 
 const image = { width: 400, height: 200 };
 const screen = { width: 800, height: 800 };
@@ -29,11 +30,13 @@ test("a region is framed with as much around it as it has itself", () => {
 
 test("a region in a corner is framed without the outside of the image", () => {
   const view = framed([0, 0, 10, 10], image, screen);
-  assert.deepEqual(view, { scale: 16, left: 0, top: 0 });
+  assert.deepEqual(view, { scale: 5, left: 0, top: 0 });
 });
 
-test("one pixel is not framed larger than can be understood, the whole image not smaller than it is", () => {
-  assert.equal(framed([7, 7, 8, 8], image, screen).scale, 16);
+test("one pixel is framed with 160 pixels of the image, the whole image not smaller than it is", () => {
+  const [, left, , right] = visible(framed([7, 200, 8, 201], image, screen), image, screen);
+  assert.equal(right - left, 160);
+  assert.deepEqual(framed([0, 0, 1, 1], { width: 40, height: 40 }, screen), { scale: 20, left: 0, top: 0 });
   assert.deepEqual(framed([0, 0, 200, 400], image, screen), whole(image, screen));
 });
 
@@ -68,23 +71,31 @@ test("the edge of a region is made of the longest lines", () => {
 });
 
 test("labels are tinted with the colour of their class; pixels without a label are left alone", () => {
-  const found = painted(mask([0, 1, 255]), [[10, 20, 30], [40, 50, 60]], "tint");
+  const found = tinted(mask([0, 1, 255]), [[10, 20, 30], [40, 50, 60]]);
   assert.deepEqual(words(found), [[10, 20, 30, 110], [40, 50, 60, 110], [0, 0, 0, 0]]);
 });
 
-test("outlines are on both sides of a border and nowhere else", () => {
-  const found = painted(mask([0, 0, 1, 1], [0, 0, 1, 1]), [[9, 9, 9], [8, 8, 8]], "outline");
-  assert.deepEqual(
-    words(found).map((word) => word[3]),
-    [0, 255, 255, 0, 0, 255, 255, 0],
-  );
-  const off = painted(mask([0, 1]), [[9, 9, 9], [8, 8, 8]], "off");
-  assert.ok(off.every((byte) => byte === 0));
+test("a border is known from both sides, each stretch once, and not from where there is no label", () => {
+  const found = borders(mask([0, 0, 1, 1], [0, 0, 1, 1], [255, 255, 255, 255]));
+  assert.deepEqual(found.get(0), [[0, 2, 2, 2], [], [2, 0, 2, 2], []]); // below it nothing, to its right the other
+  assert.deepEqual(found.get(1), [[2, 2, 4, 2], [], [], [2, 0, 2, 2]]);
+  assert.equal(found.has(255), false);
 });
 
-test("a border does not go on from the end of a row to the beginning of the next", () => {
-  const found = painted(mask([0, 0, 0, 1], [0, 0, 0, 1]), [[9, 9, 9], [8, 8, 8]], "outline");
-  assert.equal(words(found)[4]![3], 0);
+test("an object is seen whole with the region in it, unless it is much larger", () => {
+  const row = [0, 1, 1, 1, 0, 1];
+  const region = { width: 1, height: 1, values: Uint8Array.of(1) };
+  assert.deepEqual(withObject(mask(row), region, [2, 0], [0, 2, 1, 3]), [0, 1, 1, 4]);
+  assert.deepEqual(withObject(mask(Array(400).fill(1)), region, [2, 0], [0, 2, 1, 3]), [0, 2, 1, 3]);
+});
+
+test("what is seen is marked in the inset, and a place of the inset is a place of the picture", () => {
+  const place = insetAt(image, screen);
+  assert.deepEqual(place, [582, 687, 210, 105]);
+  const part = [0.5, 0, 1, 1] as const; // the picture is the right half of the image
+  const box = onInset([0, 0, 200, 400], image, part, place);
+  assert.deepEqual(box, [687, 687, 105, 105]);
+  assert.deepEqual(fromInset([box[0], box[1]], image, part, place), [0, 0]);
 });
 
 test("classes that begin with what was typed come first, then words within, then the rest", () => {
