@@ -54,8 +54,7 @@ class LabelQualityPanel(foo.Panel):
             overview.check_labels(ctx.dataset, ctx.panel.get_state(RUN))
 
     def on_change_dataset(self, ctx: Any) -> None:
-        """Another dataset has other runs."""
-        ctx.panel.set_state(LAST, None)
+        """Another dataset has other runs; the App says so, too, when it loads the same one again."""
         self.on_load(ctx)
 
     def on_change_view(self, ctx: Any) -> None:
@@ -216,7 +215,7 @@ class LabelQualityPanel(foo.Panel):
 
     def undo(self, ctx: Any) -> None:
         """Take the last decision back."""
-        last = ctx.panel.get_state(LAST)
+        last = _last(ctx)
         if last:
             ctx.panel.set_state(LAST, None)
             self._review(ctx, ctx.dataset, "pending", list(last["ids"]))
@@ -227,7 +226,8 @@ class LabelQualityPanel(foo.Panel):
             ctx.ops.notify("Tick regions in the grid first", variant="info")
             return
         ids = ctx.view.select(ctx.selected).values(f"{field}.id")
-        ctx.panel.set_state(LAST, {"decision": decision, "ids": ids} if len(ids) <= _MOST_UNDONE else None)
+        last = {"dataset": ctx.dataset_name, "decision": decision, "ids": ids}
+        ctx.panel.set_state(LAST, last if len(ids) <= _MOST_UNDONE else None)
         self._review(ctx, ctx.dataset, decision, ids)
 
     def _review(self, ctx: Any, samples: Any, decision: str, ids: list[str]) -> None:
@@ -305,7 +305,7 @@ class LabelQualityPanel(foo.Panel):
         return shown
 
     def _review_card(self, ctx: Any) -> cards.Card:
-        last, number = ctx.panel.get_state(LAST), len(ctx.selected or [])
+        last, number = _last(ctx), len(ctx.selected or [])
         steps = [
             cards.action("accept", "Accept: it is wrong", key="a", primary=bool(number), disabled=not number),
             cards.action("reject", "Reject: it is right", key="r", disabled=not number),
@@ -404,6 +404,12 @@ def _empty() -> cards.Card:
         cards.action("score_labels", "Score with a model I have"),
     ]
     return cards.card("no_run", "Label quality", lines=texts.NO_RUN, actions=steps, wide=True)
+
+
+def _last(ctx: Any) -> dict[str, Any] | None:
+    """What was decided last on this dataset."""
+    last = ctx.panel.get_state(LAST)
+    return last if last and last.get("dataset") == ctx.dataset_name else None
 
 
 def _shows_regions(ctx: Any, field: str) -> bool:

@@ -218,7 +218,7 @@ def test_regions_are_decided_beside_the_grid_and_taken_back(sitting):
         return {label_id: status for label_id, status in found if label_id in (first, second)}
 
     assert set(statuses().values()) == {"accepted"}
-    sitting.send("on_change_view", shown=view)
+    sitting.send("on_change_dataset", shown=view)  # the App loads it again
     assert {"undo", "reject"} & sitting.actions() == {"undo"}
     sitting.pick("review", "undo", shown=view)
     assert set(statuses().values()) == {"pending"}

@@ -28,7 +28,7 @@ export function Chart({ body, pick }: { body: Body; pick: Pick }) {
 
 function Pictures({ body, pick }: { body: Of<"pictures">; pick: Pick }) {
   return (
-    <div style={{ display: "grid", gridTemplateColumns: "repeat(auto-fill, minmax(min(100%, 250px), 1fr))", gap: 10 }}>
+    <div style={{ display: "grid", gridTemplateColumns: "repeat(auto-fill, minmax(min(100%, 220px), 1fr))", gap: 10 }}>
       {body.items.map(({ at, source, title, text }) => (
         <button key={at} title={title} onClick={() => pick(at)} style={{ ...MARK, textAlign: "left", minWidth: 0 }}>
           <img
