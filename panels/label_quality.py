@@ -135,7 +135,10 @@ class LabelQualityPanel(foo.Panel):
 
         Opening a sample that the grid's view does not have ends the App.
         """
-        worst = overview.worst_images(ctx.dataset, ctx.panel.get_state(RUN))
+        run = ctx.panel.get_state(RUN)
+        worst, shown = overview.worst_images(ctx.dataset, run), overview.run_overview(ctx.dataset, run)
+        fields = [shown.label_field, *([] if shown.regions is None else [overview.regions_field(run)]), run]
+        ctx.ops.set_active_fields(fields)
         if overview.same_view(ctx.view, worst):
             ctx.ops.open_sample(id=str(at))
         else:
