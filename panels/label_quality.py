@@ -253,7 +253,7 @@ class LabelQualityPanel(foo.Panel):
         """The page: how much is wrong and what to do, the worst images, where and of what kind, what reviews say."""
         page = types.Object()
         run = ctx.panel.get_state(RUN)
-        if run:
+        if run in [record.key for record in overview.scoring_runs(ctx.dataset)]:  # it may just have been deleted
             found = overview.run_overview(ctx.dataset, run)
             self._bar(ctx, page, found)
             shown = [*self._first(ctx, found), *self._where(ctx, found), *self._reviewed(found)]

@@ -256,6 +256,13 @@ def test_after_deleting_a_run_the_grid_shows_nothing_of_it(make_scored):
         assert sent["set_active_fields"] == {"fields": ["ground_truth"]}
 
 
+def test_a_run_that_was_deleted_is_no_error(make_scored):
+    sitting = Sitting(make_scored(4))
+    sitting.dataset.delete_run(KEY)
+    sitting.send("on_change_selected")
+    assert set(sitting.cards()) == {"no_run"}
+
+
 def test_another_score_and_pixels_instead_of_regions(sitting):
     before = sitting.cards()
     sitting.send("choose", path="chosen.field", value=f"{KEY}_softmin")
