@@ -147,7 +147,7 @@ def test_the_page_says_first_how_much_is_wrong(sitting):
     assert "review 5 regions" in said
     for jargon in ("[", "1 regions", "bits"):
         assert jargon not in said
-    assert "Run" not in sitting.text(), "there is nothing to choose from"
+    assert "Compare with" not in sitting.text(), "there is nothing to choose from"
 
 
 def test_callbacks_are_methods_of_the_panel(sitting):
