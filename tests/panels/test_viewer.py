@@ -96,7 +96,7 @@ def test_the_overlay_of_the_plain_viewer(viewer, ask):
     labels = np.array([[0, 0, 0, 1], [255, 0, 0, 0]], np.uint8)
     question = ask([[1, 0, 0, 0], [0, 0, 0, 0]], labels)
     colors = {"road": "#0a0b0c", "car": "#141516"}
-    black, white, shade = [0, 0, 0, 255], [255, 255, 255, 255], [0, 0, 0, 97]
+    black, white, shade = [0, 0, 0, 255], [255, 255, 255, 255], [0, 0, 0, 77]
     tint = viewer.overlay_pixels(question, viewer.Look(overlay="tint", colors=colors)).tolist()
     assert tint[0] == [white, black, [10, 11, 12, 110], [20, 21, 22, 110]]
     assert tint[1] == [black, *[[10, 11, 12, 110]] * 3]
@@ -111,8 +111,8 @@ def test_plotly_begins_at_the_region_and_within_the_image(viewer, ask):
     region = np.zeros((300, 400), bool)
     region[100:140, 380:400] = True
     layout = viewer.plotly_view(ask(region), viewer.Look())["layout"]
-    assert layout["xaxis"]["range"] == [279.5, 399.5]  # 3 x 40 pixels, moved in from the right edge
-    assert layout["yaxis"]["range"] == [179.5, 59.5]  # downwards
+    assert layout["xaxis"]["range"] == [239.5, 399.5]  # 160 pixels, moved in from the right edge
+    assert layout["yaxis"]["range"] == [199.5, 39.5]  # downwards
     tiny = viewer.plotly_view(ask([[1, 0]]), viewer.Look())["layout"]
     assert tiny["xaxis"]["range"] == [-0.5, 1.5]
 
