@@ -10,7 +10,7 @@ from .numbers import count, is_known, percent, share
 HELP = """
 ### Label quality
 
-What a run of **Score label quality** found, and what reviewing it says.
+What a run of **Score labels** found, and what reviewing it says.
 
 - **Click** a picture to open it, a bar or a number to see those images or regions.
 - An image's score is **low** where its label is probably wrong. A region's score is **high** where it is surely wrong.
@@ -27,7 +27,7 @@ NO_RUN = [
 ]
 
 NO_REGIONS_FIELD = (
-    "This run has no regions. Run **Score label quality** again with regions switched on to see where the errors are."
+    "This run has no regions. Run **Score labels** again with regions switched on to see where the errors are."
 )
 
 NO_DISAGREEMENT = (
