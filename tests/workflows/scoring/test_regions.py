@@ -109,7 +109,7 @@ def test_fields_are_declared_for_the_sidebar(dataset, tmp_path):
     assert "label_quality_regions" in dataset.app_config.active_fields.paths
     entry = next(e for e in dataset.app_config.color_scheme.fields if e["path"] == "label_quality_regions")
     assert {row["value"] for row in entry["valueColors"]} == set(quality.KINDS) == set(appearance.KIND_COLORS)
-    assert entry["colorByAttribute"] == "label"
+    assert entry["colorByAttribute"] == "kind"
 
 
 def test_filters_of_fiftyone_work_on_the_regions(dataset, tmp_path):
