@@ -65,8 +65,8 @@ def _draw_region(pixels: np.ndarray, region: SuggestedRegion, colors: Mapping[st
     pixels[mask] = (1 - _FILL) * pixels[mask] + _FILL * color
     line = ndimage.binary_dilation(mask, iterations=2) & ~ndimage.binary_erosion(mask)
     pixels[ndimage.binary_dilation(line) & ~line & ~mask] = 0
-    rows, columns = np.indices(mask.shape, sparse=True)
-    dashes = (rows + columns) // _DASH % 2 == 0
+    height, width = mask.shape
+    dashes = (np.arange(height)[:, None] + np.arange(width)) // _DASH % 2 == 0
     pixels[line] = color
     pixels[line & dashes] = 255
 

@@ -545,9 +545,9 @@ def _precision(decided: Sequence[numbers.Review]) -> Interval:
 
 def _so_far(decided: Sequence[numbers.Review]) -> list[tuple[int, Interval]]:
     """Precision of the first 1, 2, ... decisions, at not more than `_POINTS` numbers."""
-    ends = np.unique(np.linspace(1, len(decided), min(len(decided), _POINTS)).round().astype(int)) if decided else []
+    ends = np.unique(np.linspace(1, len(decided), _POINTS).round().astype(int)).tolist() if decided else []
     right = np.cumsum([review.accepted for review in decided])
-    return [(int(end), precision_interval(int(right[end - 1]), int(end))) for end in ends]
+    return [(end, precision_interval(int(right[end - 1]), end)) for end in ends]
 
 
 def _by_kind(decided: Sequence[numbers.Review]) -> list[tuple[str, int, Interval]]:
