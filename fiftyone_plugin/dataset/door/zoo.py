@@ -22,6 +22,28 @@ def zoo_segmenter_names() -> list[str]:
     return sorted(model.name for model in _list_zoo_models(tags=["torch"]) if _is_dense(model))
 
 
+def zoo_class_names(name: str) -> list[str]:
+    """Names of the channels of a zoo model as its manifest tells them, without loading it.
+
+    Args:
+        name: of the model
+
+    Returns:
+        one name a channel; empty where only the model itself knows them
+    """
+    import eta.core.learning as etal
+    from fiftyone.core.utils import fill_patterns
+    from fiftyone.zoo.models import _list_zoo_models
+
+    entry = next((model for model in _list_zoo_models(tags=["torch"]) if model.name == name), None)
+    config = (entry.default_deployment_config_dict or {}).get("config", {}) if entry is not None else {}
+    path = config.get("mask_targets_path")
+    if not path:
+        return [word.strip() for word in str(config.get("labels_string") or "").split(",") if word.strip()]
+    targets = etal.load_labels_map(fill_patterns(path))
+    return [targets.get(value, f"class {value}") for value in range(max(targets) + 1)]
+
+
 def _is_dense(model: Any) -> bool:
     config = model.default_deployment_config_dict or {}
     kind = str(config.get("type", "")).rpartition(".")[2]

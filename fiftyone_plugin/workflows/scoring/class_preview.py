@@ -14,6 +14,7 @@ from ...dataset.door.classes import ClassMap, list_classes, match_channels, pars
 from ...dataset.door.masks import MaskReading, read_mask, read_mask_file, reading_of
 from ...dataset.door.objects import object_classes, object_list
 from ...dataset.door.scan import file_stamp, mask_targets_of, mask_values_in
+from ...dataset.door.zoo import zoo_class_names
 from ...dataset.runs.run_records import find_run
 from ...errors import LabelQualityError
 from .sources import MaskSource
@@ -139,5 +140,7 @@ def _nothing(sample_id: str) -> np.ndarray:
 def _known_names(samples: Any, model: Any) -> Sequence[str]:
     if not isinstance(model, str):
         return []
+    if model.startswith("zoo:"):
+        return zoo_class_names(model.removeprefix("zoo:"))
     run = find_run(samples._dataset, model)
     return models.known_class_names(model) if run is None else list(run.summary.get("classes") or [])

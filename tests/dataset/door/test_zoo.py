@@ -8,7 +8,7 @@ import fiftyone as fo
 import pytest
 
 from fiftyone_plugin import score_label_quality
-from fiftyone_plugin.dataset.door.zoo import zoo_segmenter, zoo_segmenter_names
+from fiftyone_plugin.dataset.door.zoo import zoo_class_names, zoo_segmenter, zoo_segmenter_names
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.models import load_segmenter
 from fiftyone_plugin.progress import silent
@@ -51,6 +51,12 @@ def test_dense_segmenters_are_offered(zoo):
     assert not {"segment-anything-vitb-torch", "med-sam-2-video-torch", "mask-rcnn-resnet50-fpn-coco-torch"} & set(
         names
     )
+
+
+def test_names_of_channels_are_known_before_a_model_is_loaded(zoo):
+    assert zoo_class_names(NAME) == ["road", "car", "tree"]
+    assert zoo_class_names("fcn-resnet50-coco-torch")[:3] == ["background", "aeroplane", "bicycle"]
+    assert zoo_class_names("segformer-b0-ade20k-torch") == zoo_class_names("no such model") == []
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
