@@ -350,7 +350,7 @@ def match_channels(
 
     In this order: the caller's `class_mapping`; equal names, then well-known synonyms; and only where the labels or
     the channels have no names: channels named after mask values, as many channels as classes, channel number = mask
-    value.
+    value. The last one does not hold where named classes are numbered without a gap and the model has further channels.
 
     Args:
         classes: the classes of the label field
@@ -400,7 +400,16 @@ def _matches(
     if mapped:
         return mapped
     values = [value for value in classes.values if value is not None]
-    return match_by_number(values, num_channels, channel_names)
+    found = match_by_number(values, num_channels, channel_names)
+    if are_names(classes.names) and _is_own_numbering(values, num_channels):
+        return {index: match for index, match in found.items() if match.how != "number"}
+    return found
+
+
+def _is_own_numbering(values: Sequence[int], num_channels: int) -> bool:
+    """Whether values without a gap say nothing of a model with further channels: its table is another one."""
+    first, last = min(values), max(values)
+    return first in (0, 1) and len(values) == last - first + 1 and num_channels > last + 1
 
 
 def _mapping(

@@ -197,6 +197,28 @@ def test_channels_are_found_by_name_and_never_against_names(targets, names, mapp
     assert [found.channels[found.values.index(value)] for value in range(3)] == [(channel,) for channel in channels]
 
 
+@pytest.mark.parametrize(
+    ("targets", "num_channels", "understood"),
+    [
+        ({0: "background", 1: "car", 2: "person"}, 21, False),
+        ({1: "car", 2: "person"}, 21, False),
+        ({0: "background", 7: "car", 15: "person"}, 21, True),
+        ({1: "background", 2: "car"}, 3, True),
+        (None, 21, True),
+    ],
+    ids=["a table of its own", "from 1", "gaps as in the model's table", "one channel for nothing", "no names at all"],
+)
+def test_numbers_tell_channels_only_where_they_can_be_the_models(targets, num_channels, understood):
+    seen = dict.fromkeys(targets or (0, 1, 2), 1)
+    classes = classes_of_field(targets, seen)
+    if understood:
+        found = match_channels(classes, num_channels)
+        assert all(found.channels[found.values.index(value)] == (value,) for value in seen)
+    else:
+        with pytest.raises(LabelQualityError, match="say which channel it is"):
+            match_channels(classes, num_channels)
+
+
 def test_a_class_without_a_channel_is_named_with_what_looks_like_it():
     classes = classes_of_field({0: "background", 1: "car", 2: "motor", 3: "lawn"}, {0: 1})
     with pytest.raises(
