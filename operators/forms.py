@@ -28,7 +28,7 @@ def label_field_input(ctx: Any, inputs: types.Object, *, objects: bool = False) 
         objects: whether fields of detections and polylines will do, too
 
     Returns:
-        the chosen field, or None if the dataset has none, in which case the form says so and cannot be sent
+        the chosen field, or None if there is none that could be; the form says so and cannot be sent
     """
     choices = _label_fields(ctx, objects)
     if not choices:
@@ -37,7 +37,7 @@ def label_field_input(ctx: Any, inputs: types.Object, *, objects: bool = False) 
             "no_field",
             "This dataset has no Segmentation field",
             "Labels must be a field of type Segmentation with `mask` or `mask_path`; "
-            "'Find label errors' and 'Score label quality' take Detections and Polylines, too.",
+            "'find label errors' and 'score labels' take Detections and Polylines, too.",
         )
         return None
     view = types.DropdownView()
@@ -52,7 +52,8 @@ def label_field_input(ctx: Any, inputs: types.Object, *, objects: bool = False) 
         description="The masks whose quality is in question. They are read, never written.",
         view=view,
     )
-    return ctx.params.get("label_field") or choices[0]
+    chosen = ctx.params.get("label_field") or choices[0]
+    return chosen if chosen in choices else None  # FiftyOne refuses what is not offered
 
 
 def classes_view(ctx: Any, inputs: types.Object, label_field: str) -> None:
