@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", default="label-quality-demo", help="where everything goes (default: %(default)s)")
     parser.add_argument("--images", type=int, default=64, help="scenes to render (default: %(default)s)")
     parser.add_argument("--folds", type=int, default=3, help="models to train (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=400, help="training steps per model (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=600, help="training steps per model (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=51, help="of errors and training (default: %(default)s)")
     parser.add_argument("--port", type=int, help="of the App (default: 5151, or another if that is taken)")
     parser.add_argument("--address", default=None, help="of the App; 0.0.0.0 opens it to other machines")

@@ -22,7 +22,7 @@ LABELS = "labels"
 """The field in question: the true masks, some with an injected error."""
 
 QUICK_MODEL = {
-    "encoder": "tf_efficientnet_lite0", "enlarge": 2, "stride": 2, "blocks": 0, "width": 64, "mirrored": False,
+    "encoder": "tf_efficientnet_lite0", "enlarge": 2, "stride": 2, "blocks": 0, "mirrored": False,
 }  # fmt: skip
 """Heads that judge each pixel by itself, for small images: quick, and enough to learn from 43 of them."""
 
@@ -71,7 +71,7 @@ def make_demo_dataset(folder: Path, num_images: int, *, progress: Progress) -> A
 
 
 def run_demo(
-    folder: str | Path, *, num_images: int = 64, fraction: float = 0.2, folds: int = 3, steps: int = 400, seed: int = 51
+    folder: str | Path, *, num_images: int = 64, fraction: float = 0.2, folds: int = 3, steps: int = 600, seed: int = 51
 ) -> DemoResult:
     """Render, corrupt, find the errors without a model, and compare with what was put in.
 
