@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -266,6 +267,7 @@ class NetworkSegmenter(Segmenter):
         except ModelMismatchError:
             raise
         except Exception as error:
+            _require_three_channels(error, self.description)
             rest = members[done:]
             if len(rest) == 1 or is_out_of_memory(error):
                 yield rest[0][0], self._named(rest[0][1], frame, error)
@@ -467,3 +469,14 @@ def _ready(network: Callable[[torch.Tensor], Any], device: torch.device) -> Call
         return network.eval()
     except NotImplementedError:  # graphs from torch.export have one mode only
         return network
+
+
+def _require_three_channels(error: Exception, description: str) -> None:
+    """Say it once of the whole model where a network was made for images of another number of channels."""
+    found = re.search(r"to have (\d+) channels, but got 3 channels", str(error))
+    if found:
+        raise ModelMismatchError(
+            f"Expected a network of images with 3 channels, but {description} takes {found[1]}. Images are read as "
+            "RGB, grey ones with three equal channels; wrap a network of grey images: "
+            "`lambda x: network(x.mean(1, keepdim=True))`."
+        ) from error

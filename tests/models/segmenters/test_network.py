@@ -231,6 +231,13 @@ class Greedy(nn.Module):
         return self.layer(images)
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_network_of_other_channels_is_refused_as_a_whole(image, channels):
+    segmenter = load(torch.nn.Conv2d(channels, 4, 1))
+    with pytest.raises(ModelMismatchError, match=rf"images with 3 channels, but .*Conv2d takes {channels}\. .*mean\(1"):
+        segmenter.predict([image])
+
+
 def test_out_of_memory_halves_the_batch_and_stays_there(pointwise, image):
     network = Greedy(pointwise, fits=2)
     segmenter = load(network)
