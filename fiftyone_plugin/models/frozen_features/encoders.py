@@ -20,6 +20,7 @@ from ..files.offline_weights import EXTRA, OFFLINE, offline_state
 from ..hardware.devices import BatchLimit, is_out_of_memory
 from ..segmenters.network import pad_to_multiple, resize
 from .options import AUTO, IMAGENET
+from .zoo_encoders import timm_name
 
 Features = list[torch.Tensor]
 """One (C, h, w) float16 map per level of an image, the image itself first, on the CPU."""
@@ -177,7 +178,8 @@ def load_encoder_network(
     """Load an encoder of timm, or the one whose weights are installed.
 
     Args:
-        name: of timm; "auto" = EfficientNet-Lite2, or Lite0 where only its weights are installed
+        name: of timm, or of an embeddings model of FiftyOne's zoo (see `ZOO_ENCODERS`); "auto" = EfficientNet-Lite2, or
+            Lite0 where only its weights are installed
         weights: "imagenet", a file with a state dict, or None for random ones
         device: where it computes
         stride: of the grid
@@ -194,7 +196,7 @@ def load_encoder_network(
         >>> load_encoder_network("test_resnet", None, torch.device("cpu")).about.reductions
         (1, 2, 4, 8, 16, 32)
     """
-    chosen = auto_encoder() if name == AUTO else name
+    chosen = auto_encoder() if name == AUTO else timm_name(name)
     network, said = _with_weights(chosen, weights)
     return _encoder(network, chosen, said, device, stride, max_pixels, enlarge)
 

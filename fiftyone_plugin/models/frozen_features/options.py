@@ -23,8 +23,9 @@ class FrozenFeatureOptions:
     """How heads on the features of a frozen encoder are trained.
 
     Args:
-        encoder: any name of timm that gives feature maps, such as "vit_small_patch14_dinov2"; "auto" =
-            EfficientNet-Lite2, or Lite0 where only its weights are installed
+        encoder: any name of timm that gives feature maps, such as "vit_small_patch14_dinov2", or an embeddings model of
+            FiftyOne's zoo ("dinov2-vits14-torch"); "auto" = EfficientNet-Lite2, or Lite0 where only its weights are
+            installed
         weights: "imagenet" = those of the extra `offline` where they are installed, else timm's download; a file with
             a state dict; None = random ones
         stride: pixels of the grid on which a head predicts, 2 sees smaller objects at four times the cost; None = 4, or
