@@ -307,11 +307,22 @@ class FileSource:
 class MeanSource:
     """Several sources as one: the mean of their probabilities, so that what they do not agree on is unsure.
 
+    Sources that name their channels must name the same classes; the order may differ, the first one's counts.
+
     Attributes:
         sources: at least one
+        orders: for each source the places of the channels in it, None = as they come
+
+    Raises:
+        LabelQualityError: the sources name different classes
     """
 
     sources: Sequence[ProbabilitySource]
+    orders: Sequence[Sequence[int] | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        wanted = self.class_names
+        self.orders = [_order_of(source, wanted) for source in self.sources]
 
     @property
     def description(self) -> str:
@@ -327,9 +338,10 @@ class MeanSource:
         """Predict a few images by each source in turn; an image that one source fails on yields its exception."""
         for chunk in _chunks(images, _PIXELS_AT_ONCE):
             results: dict[str, list[Any]] = {image.sample_id: [] for image in chunk}
-            for source in self.sources:
+            for source, order in zip(self.sources, self.orders, strict=True):
                 for image, result in source.stream(chunk):
-                    results[image.sample_id].append(result)
+                    known = order is None or isinstance(result, Exception)
+                    results[image.sample_id].append(result if known else result[order])
             for image in chunk:
                 yield image, self._mean(image, results[image.sample_id])
 
@@ -360,6 +372,21 @@ class MeanSource:
     def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
         """The most that any source has been trained on."""
         return max(source.seen_in_training(images) for source in self.sources)
+
+
+def _order_of(source: ProbabilitySource, wanted: Sequence[str] | None) -> list[int] | None:
+    """Where the wanted classes are among the channels of a source that names them."""
+    if not source.class_names or not wanted or list(source.class_names) == list(wanted):
+        return None
+    own, names = ([plain_name(name) for name in these] for these in (source.class_names, wanted))
+    if sorted(own) != sorted(names) or len(set(own)) < len(own):
+        other = [name for name in names if name not in own], [name for name in own if name not in names]
+        raise LabelQualityError(
+            f"Expected models of the same classes for a mean, but {source.description} lacks {other[0][:8]} and has "
+            f"{other[1][:8]} besides; map the channels of each to the label's classes first "
+            "(`models.load_segmenter(channel_map=)`)"
+        )
+    return [own.index(name) for name in names]
 
 
 UNKNOWN_STATE = "state cannot be told"

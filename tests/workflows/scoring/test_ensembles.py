@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from fiftyone_plugin import quality, score_label_quality
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
+from fiftyone_plugin.workflows.scoring.sources import MeanSource
 
 
 @pytest.fixture
@@ -58,6 +61,24 @@ def test_models_and_order(dataset, tmp_path):
     assert dataset.values("one") == dataset.values("alone")
     assert dataset.values("label_quality") != dataset.values("alone")
     assert one.num_scored == 6
+
+
+def test_named_channels_are_brought_into_one_order_or_refused():
+    def source(names, values):
+        array = np.array(values, np.float32).reshape(-1, 1, 1)
+        image = SimpleNamespace(sample_id="a", filepath="a.png", size=(1, 1))
+        return SimpleNamespace(class_names=names, description=f"model of {names}", stream=lambda _: [(image, array)])
+
+    def mean(*sources):
+        [(_, found)] = MeanSource(sources).stream([SimpleNamespace(sample_id="a", size=(1, 1), filepath="a.png")])
+        return found.ravel().tolist()
+
+    first = source(["car", "sky"], [0.75, 0.25])
+    assert mean(first, source(["Sky", "Car"], [0.5, 0.5])) == [0.625, 0.375]
+    assert mean(first, source(["Sky", "Car"], [1.0, 0.0])) == [0.375, 0.625]
+    assert mean(source(None, [1.0, 0.0]), first, source(["sky", "car"], [1, 0])) == pytest.approx([1.75 / 3, 1.25 / 3])
+    with pytest.raises(LabelQualityError, match=r"lacks \['sky'\] and has \['road'\] besides"):
+        mean(first, source(["road", "car"], [0, 1]))
 
 
 def test_a_failing_model_fails_the_image_and_shapes_are_named(dataset, tmp_path):
