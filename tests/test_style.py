@@ -26,8 +26,8 @@ HALLS = {
     "correction": ["superpixels", "questions", "answers"],
     "dataset": ["door", "fields", "journals", "runs"],
     "workflows": [
-        "checking", "objects", "scoring", "rehearsing", "reviewing", "training", "starting", "correcting", "finding",
-        "handing_on", "housekeeping",
+        "engines", "checking", "objects", "scoring", "rehearsing", "reviewing", "training", "starting", "correcting",
+        "finding", "handing_on", "housekeeping",
     ],
 }  # fmt: skip
 MAY_IMPORT = {

@@ -20,7 +20,7 @@ from .flags.class_pair_table import ClassPair, class_pair_counts, class_pair_tab
 from .flags.confident_learning import Cut, class_pairs, confident_learning_cut, record_flags, record_scores
 from .flags.in_sample import in_sample_suspicion
 from .flags.swapped_classes import class_confusion, swapped_classes
-from .judging.judge import Evidence, Judge, RegionScorer, Rehearsed
+from .judging.judge import Evidence, ImageEvidence, Judge, RegionScorer, Rehearsed, image_evidence
 from .judging.rehearsed_labels import (
     NUM_REHEARSALS,
     RegionRows,
@@ -28,6 +28,7 @@ from .judging.rehearsed_labels import (
     load_rehearsals,
     rehearsals_of,
     rehearse,
+    rehearse_in_scene,
     save_rehearsals,
 )
 from .judging.verdicts import Verdict, issue_regions, judge_labels
@@ -36,9 +37,8 @@ from .pixels.pixel_maps import ClassSums, PixelMaps
 from .records.image_records import ImageRecord, Suspects, image_record, load_record
 from .records.spool import RecordSpool
 from .records.totals import Totals
+from .regions.cutting import FEATURE_NAMES, KINDS, Scene
 from .regions.issue_regions import (
-    FEATURE_NAMES,
-    KINDS,
     LIKELY,
     MAX_PER_IMAGE,
     SMALLEST_SHARE,
@@ -48,6 +48,7 @@ from .regions.issue_regions import (
     load_regions,
     region_features,
     region_scores,
+    regions_of_scene,
 )
 from .regions.region_verifier import CONTEXT_NAMES, RegionVerifier
 from .scores.image_scores import softmin
@@ -79,6 +80,7 @@ __all__ = [
     "ClassSums",
     "Cut",
     "Evidence",
+    "ImageEvidence",
     "ImageRecord",
     "ImageRegions",
     "IssueRegion",
@@ -90,6 +92,7 @@ __all__ = [
     "RegionVerifier",
     "Rehearsal",
     "Rehearsed",
+    "Scene",
     "Suspects",
     "Totals",
     "Verdict",
@@ -102,6 +105,7 @@ __all__ = [
     "confident_learning_cut",
     "filter_by_class",
     "hard_mask_probabilities",
+    "image_evidence",
     "image_record",
     "image_regions",
     "image_scores",
@@ -118,8 +122,10 @@ __all__ = [
     "record_scores",
     "region_features",
     "region_scores",
+    "regions_of_scene",
     "rehearsals_of",
     "rehearse",
+    "rehearse_in_scene",
     "save_rehearsals",
     "softmin",
     "swapped_classes",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 
@@ -53,24 +54,80 @@ class ScoreFields:
         return f"{self.key}_{name}"
 
 
-def write_numbers(
-    dataset: Any, name: str, values: Mapping[str, float | int | None], description: str, *, integer: bool = False
-) -> None:
-    """Write one number per sample and index the field, so that the App filters and sorts it at once.
+_AT_ONCE = 1_000
+
+
+class Columns:
+    """Fields of a run, written together: one operation per sample however many fields there are.
 
     Args:
         dataset: the `fiftyone.Dataset`
-        name: the field, declared if it does not exist
-        values: sample id to number
-        description: shown by the App beside the field
-        integer: whether to declare an IntField instead of a FloatField
     """
-    import fiftyone as fo
 
-    _declare(dataset, name, fo.IntField if integer else fo.FloatField, description)
-    dataset.set_values(name, dict(values), key_field="id")
-    if name not in dataset.list_indexes():
-        dataset.create_index(name)
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self._values: dict[str, Mapping[str, Any]] = {}
+        self._numbers: list[str] = []
+
+    def add_numbers(
+        self, name: str, values: Mapping[str, float | int | None], description: str, *, integer: bool = False
+    ) -> None:
+        """Add one number per sample; the field is indexed, so that the App filters and sorts it at once.
+
+        Args:
+            name: the field, declared if it does not exist
+            values: sample id to number
+            description: shown by the App beside the field
+            integer: whether to declare an IntField instead of a FloatField
+        """
+        import fiftyone as fo
+
+        _declare(self._dataset, name, fo.IntField if integer else fo.FloatField, description)
+        self._values[name] = values
+        self._numbers.append(name)
+
+    def add_segmentations(
+        self, name: str, paths: Mapping[str, str], description: str, targets: Mapping[Any, str]
+    ) -> None:
+        """Add one mask on disk per sample, and what its values mean; none if the values are no classes."""
+        import fiftyone as fo
+
+        declare_segmentation(self._dataset, name, description, targets)
+        self._values[name] = {sample_id: fo.Segmentation(mask_path=path) for sample_id, path in paths.items()}
+
+    def add_heatmaps(self, name: str, paths: Mapping[str, str], description: str) -> None:
+        """Add one 8-bit heatmap on disk per sample, with the range [0, 1]."""
+        import fiftyone as fo
+
+        _declare(self._dataset, name, fo.EmbeddedDocumentField, description, embedded_doc_type=fo.Heatmap)
+        self._values[name] = {sample_id: fo.Heatmap(map_path=path, range=[0, 1]) for sample_id, path in paths.items()}
+
+    def write(self) -> None:
+        """Write all fields, a thousand samples at once, and index the numbers."""
+        from bson import ObjectId
+        from fiftyone.core.odm.utils import serialize_value
+        from pymongo import UpdateOne
+
+        ids = list(dict.fromkeys(sample_id for values in self._values.values() for sample_id in values))
+        for start in range(0, len(ids), _AT_ONCE):
+            some, now = ids[start : start + _AT_ONCE], datetime.now(timezone.utc)
+            changes = []
+            for sample_id in some:
+                row = {name: serialize_value(of[sample_id]) for name, of in self._values.items() if sample_id in of}
+                row["last_modified_at"] = now
+                changes.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": row}))
+            self._dataset._bulk_write(changes, ids=some)
+        for name in set(self._numbers).difference(self._dataset.list_indexes()):
+            self._dataset.create_index(name)
+
+
+def write_numbers(
+    dataset: Any, name: str, values: Mapping[str, float | int | None], description: str, *, integer: bool = False
+) -> None:
+    """Write one number per sample into an indexed field, see `Columns.add_numbers`."""
+    columns = Columns(dataset)
+    columns.add_numbers(name, values, description, integer=integer)
+    columns.write()
 
 
 def write_strings(dataset: Any, name: str, values: Mapping[str, str | None], description: str) -> None:
@@ -92,20 +149,10 @@ def write_string_lists(dataset: Any, name: str, values: Mapping[str, list[str]],
 def write_segmentations(
     dataset: Any, name: str, paths: Mapping[str, str], description: str, targets: Mapping[Any, str]
 ) -> None:
-    """Write one mask on disk per sample.
-
-    Args:
-        dataset: the `fiftyone.Dataset`
-        name: the field
-        paths: sample id to PNG file
-        description: shown by the App
-        targets: mask value (or hex colour) to class name
-    """
-    import fiftyone as fo
-
-    declare_segmentation(dataset, name, description, targets)
-    labels = {sample_id: fo.Segmentation(mask_path=path) for sample_id, path in paths.items()}
-    dataset.set_values(name, labels, key_field="id")
+    """Write one mask on disk per sample, see `Columns.add_segmentations`."""
+    columns = Columns(dataset)
+    columns.add_segmentations(name, paths, description, targets)
+    columns.write()
 
 
 def declare_segmentation(dataset: Any, name: str, description: str, targets: Mapping[Any, str]) -> None:
@@ -142,12 +189,10 @@ def declare_detections(dataset: Any, name: str, description: str, attributes: Ma
 
 
 def write_heatmaps(dataset: Any, name: str, paths: Mapping[str, str], description: str) -> None:
-    """Write one 8-bit heatmap on disk per sample, with the range [0, 1]."""
-    import fiftyone as fo
-
-    _declare(dataset, name, fo.EmbeddedDocumentField, description, embedded_doc_type=fo.Heatmap)
-    labels = {sample_id: fo.Heatmap(map_path=path, range=[0, 1]) for sample_id, path in paths.items()}
-    dataset.set_values(name, labels, key_field="id")
+    """Write one heatmap on disk per sample, see `Columns.add_heatmaps`."""
+    columns = Columns(dataset)
+    columns.add_heatmaps(name, paths, description)
+    columns.write()
 
 
 def _declare(dataset: Any, name: str, ftype: Any, description: str, **kwargs: Any) -> None:

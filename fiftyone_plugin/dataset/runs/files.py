@@ -97,6 +97,14 @@ def _megabytes(count: int) -> str:
     return f"{max(count, 1) / 1e6:,.1f} MB"
 
 
+def num_writers() -> int:
+    """How many threads measure and write images beside whatever gives them: one a core, eight at most.
+
+    Each waits for the disk now and then, and each holds an image and its probabilities in memory.
+    """
+    return min(8, max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file in one step: readers, also those after a power cut, see the old content or the new, never half.
 

@@ -13,13 +13,16 @@ Result = TypeVar("Result")
 _READERS = 4
 
 
-def read_ahead(read: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[tuple[Item, Result]]:
+def read_ahead(
+    read: Callable[[Item], Result], items: Iterable[Item], count: int, threads: int = _READERS
+) -> Iterator[tuple[Item, Result]]:
     """Yield items with what `read` makes of them, `count` ahead of the consumer, in order, by a few threads.
 
     Args:
         read: called once per item, in a thread; what it raises is raised here
         items: read lazily
         count: how many items are read ahead
+        threads: how many are read at once
 
     Yields:
         (item, read(item))
@@ -29,7 +32,7 @@ def read_ahead(read: Callable[[Item], Result], items: Iterable[Item], count: int
         [('a', 'A'), ('b', 'B')]
     """
     waiting: deque[tuple[Item, Future[Result]]] = deque()
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="read-ahead") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="read-ahead") as pool:
         try:
             for item in items:
                 waiting.append((item, pool.submit(read, item)))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -149,10 +150,40 @@ class Segmenter(ABC):
             a torch.Size([5, 4, 6])
             b Image b: cannot read none.png (FileNotFoundError: [Errno 2] No such file or directory: 'none.png')
         """
-        if batch_size is not None and batch_size < 1:
-            raise LabelQualityError(f"Expected `batch_size` of at least 1, but got {batch_size}.")
-        for batch in self._batches(items, batch_size or (4 if self.device.type == "cpu" else 16)):
+        for batch in self._batches(items, self._batch_size(batch_size)):
             yield from self._batch(batch)
+
+    def _batch_size(self, wanted: int | None) -> int:
+        if wanted is not None and wanted < 1:
+            raise LabelQualityError(f"Expected `batch_size` of at least 1, but got {wanted}.")
+        return wanted or (4 if self.device.type == "cpu" else 16)
+
+    def plan(self, items: Iterable[ImageItem], *, batch_size: int | None = None) -> list[list[ImageItem]]:
+        """Return the batches that `stream` makes of items, without reading any; each can be streamed by itself.
+
+        Args:
+            items: images
+            batch_size: as for `stream`
+
+        Returns:
+            lists of items that are predicted together
+
+        Example:
+            >>> from fiftyone_plugin.models import load_segmenter
+            >>> segmenter = load_segmenter(torch.nn.Conv2d(3, 5, 1), device="cpu")
+            >>> plan = segmenter.plan([ImageItem(name) for name in "abc"], batch_size=2)
+            >>> [[item.name for item in batch] for batch in plan]
+            [['a', 'b'], ['c']]
+        """
+        size = self._batch_size(batch_size)
+        groups: dict[Any, list[ImageItem]] = {}
+        for item in items:
+            groups.setdefault(self._group_of(item), []).append(item)
+        return [group[start : start + size] for group in groups.values() for start in range(0, len(group), size)]
+
+    def _group_of(self, item: ImageItem) -> Any:
+        """Tell which items may be predicted together."""
+        return None
 
     def _batches(self, items: Iterable[ImageItem], size: int) -> Iterator[list[ReadItem]]:
         """Yield items to predict together, their images read ahead."""

@@ -291,6 +291,9 @@ class CrossValidatedSegmenter(Segmenter):
             )
         return fold
 
+    def _group_of(self, item: ImageItem) -> int | None:
+        return self._fold(item)
+
     def _batches(self, items: Iterable[ImageItem], size: int) -> Iterator[list[ReadItem]]:
         """Yield batches of one fold each; all items are listed first where only one model fits in memory."""
         if self._capacity < self.num_folds:

@@ -38,7 +38,8 @@ import numpy.typing as npt
 
 from ...errors import LabelQualityError
 from ..records.image_records import ImageRecord
-from ..regions.issue_regions import FEATURE_NAMES, ImageRegions, region_scores
+from ..regions.cutting import FEATURE_NAMES
+from ..regions.issue_regions import ImageRegions, region_scores
 from ..regions.logistic_regression import logistic
 from ..regions.region_verifier import CONTEXT_NAMES, RegionVerifier
 from ..regions.review_shift import ReviewShift
@@ -227,7 +228,9 @@ def _part_of(key: str, parts: int = NUM_PARTS) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class _Image:
+class ImageEvidence:
+    """One image as the judge sees it; made by `image_evidence`."""
+
     key: str
     softmin: float
     confidence: float
@@ -240,7 +243,8 @@ class _Image:
     expected: float
     alignment_gain: float
 
-    def typed(self, background: int | None) -> _Image:
+    def typed(self, background: int | None) -> ImageEvidence:
+        """Return the same image with kinds that agree with their classes, see `typed` of regions."""
         altered = tuple(replace(one, rows=one.rows.typed(background)) for one in self.rehearsals)
         return replace(self, rows=self.rows.typed(background), rehearsals=altered)
 
@@ -252,6 +256,7 @@ class _Image:
 
     @property
     def part(self) -> int:
+        """Which part of the dataset it belongs to."""
         return _part_of(self.key)
 
 
@@ -332,7 +337,7 @@ class Evidence:
         """
         self.num_classes = num_classes
         self._background = background
-        self._images: list[_Image] = []
+        self._images: list[ImageEvidence] = []
 
     def __len__(self) -> int:
         return len(self._images)
@@ -358,25 +363,18 @@ class Evidence:
                 f"Expected a record of {self.num_classes} classes, but got {record.num_classes}; predict all images "
                 "with the same classes."
             )
-        size, sums = record.shape[0] * record.shape[1], record.sums
-        self._images.append(
-            _Image(
-                key,
-                record.scores["softmin"],
-                float(sums.self_confidence.sum() / record.num_valid) if record.num_valid else float("nan"),
-                RegionRows.of(regions),
-                tuple(rehearsals),
-                np.stack([sums.given, sums.predicted, sums.agreeing, sums.self_confidence]) / size,
-                size,
-                record.num_valid,
-                record.num_valid - int(sums.agreeing.sum()),
-                expected_disagreement(record),
-                regions.alignment.gain,
-            )
-        )
+        self.add_image(image_evidence(key, record, regions, rehearsals))
+
+    def add_image(self, image: ImageEvidence) -> None:
+        """Add one image of which the evidence was made elsewhere, in another process for instance.
+
+        Args:
+            image: of `image_evidence`
+        """
+        self._images.append(image)
 
     @property
-    def _sorted(self) -> list[_Image]:
+    def _sorted(self) -> list[ImageEvidence]:
         """By key: sums of floats must not depend on the order in which images came."""
         return sorted(self._images, key=lambda image: image.key)
 
@@ -428,12 +426,42 @@ class Evidence:
         return Judge(tuple(images), RegionScorer(context, verifiers, background), self.excess, self.unsure)
 
 
+def image_evidence(
+    key: str, record: ImageRecord, regions: ImageRegions, rehearsals: Sequence[Rehearsal] = ()
+) -> ImageEvidence:
+    """Return what a dataset is judged by, of one image.
+
+    Args:
+        key: as for `Evidence.add`
+        record: as for `Evidence.add`
+        regions: as for `Evidence.add`
+        rehearsals: as for `Evidence.add`
+
+    Returns:
+        The evidence, small and picklable.
+    """
+    size, sums = record.shape[0] * record.shape[1], record.sums
+    return ImageEvidence(
+        key,
+        record.scores["softmin"],
+        float(sums.self_confidence.sum() / record.num_valid) if record.num_valid else float("nan"),
+        RegionRows.of(regions),
+        tuple(rehearsals),
+        np.stack([sums.given, sums.predicted, sums.agreeing, sums.self_confidence]) / size,
+        size,
+        record.num_valid,
+        record.num_valid - int(sums.agreeing.sum()),
+        expected_disagreement(record),
+        regions.alignment.gain,
+    )
+
+
 def _coarseness(wrong_share: float, unsure: float) -> float:
     weak, noisy = ((value - low) / (high - low) for value, (low, high) in ((unsure, UNSURE), (wrong_share, NOISY)))
     return float(np.clip(max(noisy, weak), 0, 1))
 
 
-def _expected(images: Sequence[_Image]) -> float:
+def _expected(images: Sequence[ImageEvidence]) -> float:
     return math.fsum(image.expected for image in images)
 
 
@@ -469,7 +497,7 @@ class Judge:
         unsure: share of the labelled pixels on which the model expects to be wrong
     """
 
-    images: tuple[_Image, ...]
+    images: tuple[ImageEvidence, ...]
     scorer: RegionScorer
     wrong_share: float
     unsure: float
@@ -496,7 +524,7 @@ class Judge:
         )
         return (low if self.unsure < SURE[1] else 0.0), high
 
-    def _wrong_area(self, image: _Image) -> float:
+    def _wrong_area(self, image: ImageEvidence) -> float:
         """Expected wrong pixels in the regions of an image."""
         scores = self.scorer.scores(image.key, image.rows) if len(image.rows) else np.zeros(0)
         return float((scores * 10 ** image.rows.features[:, _AREA]).sum() * image.size)
@@ -544,7 +572,7 @@ class Judge:
     def _evidence(self) -> FloatArray:
         return self._combined(self._columns, self.images)
 
-    def _combined(self, columns: FloatArray, images: Sequence[_Image]) -> FloatArray:
+    def _combined(self, columns: FloatArray, images: Sequence[ImageEvidence]) -> FloatArray:
         middle, spread = self._scale
         moved = np.array([image.moved for image in images])
         steps = np.clip((columns - middle) / spread, -_FARTHEST, _FARTHEST)
@@ -554,7 +582,7 @@ class Judge:
         return combined
 
     def _measures(
-        self, image: _Image, rows: RegionRows, softmin: float, confidence: float
+        self, image: ImageEvidence, rows: RegionRows, softmin: float, confidence: float
     ) -> tuple[float, float, float, float]:
         """Softmin, chance of any error, worst region and confidence in the label, so that larger is worse."""
         if np.isnan(softmin):
@@ -647,7 +675,9 @@ def _log_odds(value: float) -> float:
     return float(np.log(kept / (1 - kept)))
 
 
-def _verifier(images: Sequence[_Image], context: ClassContext, excess: float, part: int) -> RegionVerifier | None:
+def _verifier(
+    images: Sequence[ImageEvidence], context: ClassContext, excess: float, part: int
+) -> RegionVerifier | None:
     """Learn from the rehearsals of the other parts."""
     limit = _trusted_below(images, excess)
     rows, hits = [], []
@@ -664,7 +694,7 @@ def _verifier(images: Sequence[_Image], context: ClassContext, excess: float, pa
     return RegionVerifier.learnt(np.concatenate(rows), found, strength=REHEARSED_STRENGTH)
 
 
-def _trusted_below(images: Sequence[_Image], excess: float) -> float:
+def _trusted_below(images: Sequence[ImageEvidence], excess: float) -> float:
     """Return the fixed score from which on regions are wrong labels already, as many as the excess is large."""
     features = np.concatenate([np.zeros((0, len(FEATURE_NAMES))), *(image.rows.features for image in images)])
     if excess <= 0 or not len(features):

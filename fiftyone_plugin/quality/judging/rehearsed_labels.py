@@ -6,17 +6,19 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import LabelQualityError
 from ..pixels.boundaries import NOWHERE, components
-from ..pixels.inputs import check_label
+from ..pixels.inputs import check_label, check_probabilities, is_tensor
 from ..pixels.measurement import measure_image
+from ..pixels.pixel_maps import PixelMaps
 from ..records.arrays_file import read_arrays, write_arrays
-from ..regions.issue_regions import FEATURE_NAMES, MAX_PER_IMAGE, ImageRegions, image_regions, typed
+from ..regions.cutting import FEATURE_NAMES, Scene
+from ..regions.issue_regions import MAX_PER_IMAGE, ImageRegions, RankedRegions, ranked_regions, typed
 from ..scores.image_scores import softmin
 
 FloatArray = npt.NDArray[np.float64]
@@ -157,31 +159,74 @@ def rehearse(
         >>> bool(altered.hits.any())
         True
     """
-    from ..known_errors.errors import inject_error
+    if not count:
+        return []
+    original = check_label(label)
+    probs = check_probabilities(pred_probs, original.shape)
+    maps = measure_image(original, probs, ignore_index=ignore_index, from_logits=from_logits).maps
+    return rehearse_in_scene(
+        Scene.of(original, maps, tolerance), original, probs, count=count, seed=seed, ignore_index=ignore_index,
+        temperature=temperature, from_logits=from_logits, min_area=min_area, max_per_image=max_per_image,
+    )  # fmt: skip
+
+
+def rehearse_in_scene(
+    scene: Scene,
+    label: object,
+    pred_probs: object,
+    *,
+    count: int,
+    seed: int | Sequence[int],
+    ignore_index: int | None = 255,
+    temperature: float = 0.1,
+    from_logits: bool = False,
+    min_area: int | None = None,
+    max_per_image: int = MAX_PER_IMAGE,
+) -> list[Rehearsal]:
+    """Rehearse errors in an image that has been measured: only the probabilities of the altered pixels are read.
+
+    Args:
+        scene: of the same label and probabilities
+        label: (H, W) class indices
+        pred_probs: (K, H, W) probabilities or logits
+        count: as for `rehearse`
+        seed: as for `rehearse`
+        ignore_index: as for `rehearse`
+        temperature: as for `rehearse`
+        from_logits: as for `rehearse`
+        min_area: as for `image_regions`
+        max_per_image: as for `image_regions`
+
+    Returns:
+        The same as `rehearse`.
+    """
+    from ..known_errors.errors import error_subject, inject_into
 
     original = check_label(label)
+    probs = check_probabilities(pred_probs, original.shape)
     rng = np.random.default_rng(seed)
-    num_classes = len(cast(Any, pred_probs))
+    subject = error_subject(original, class_ids=range(probs.shape[0]), ignore_index=ignore_index)
     altered: list[Rehearsal] = []
     for kind in rng.permutation(REHEARSED_KINDS):
         if len(altered) == count:
             break
-        error = inject_error(original, str(kind), rng, class_ids=range(num_classes), ignore_index=ignore_index)
+        error = inject_into(subject, [str(kind)], rng)
         if error is None:
             continue
-        image = measure_image(error.mask, pred_probs, ignore_index=ignore_index, from_logits=from_logits)
-        regions = image_regions(
-            image.label, image.maps, tolerance=tolerance, min_area=min_area, max_per_image=max_per_image
-        )
-        hits = _hits(regions, error.changed)
-        classes = (_most(original[error.changed]), _most(error.mask[error.changed]))
+        at = np.flatnonzero(error.changed)
+        confidence = scene.maps.self_confidence.copy()
+        confidence.reshape(-1)[at] = _confidence_at(at, error.mask, probs, ignore_index, from_logits)
+        maps = PixelMaps(confidence, scene.maps.best_probability, scene.maps.predicted)
+        found = ranked_regions(scene.with_label(error.mask, maps), min_area=min_area, max_per_image=max_per_image)
+        table, order = found.table, found.order
+        rows = RegionRows(table.features[order], table.given[order], table.suggested[order])
         altered.append(
             Rehearsal(
-                RegionRows.of(regions),
-                hits,
-                softmin(image.maps.self_confidence, temperature),
-                int(error.changed.sum()),
-                classes,
+                rows,
+                _hits(found, error.changed),
+                softmin(confidence, temperature),
+                int(at.size),
+                (_most(original[error.changed]), _most(error.mask[error.changed])),
             )
         )
     return altered
@@ -191,17 +236,33 @@ def _most(values: IntArray) -> int:
     return int(np.bincount(values).argmax())
 
 
-def _hits(regions: ImageRegions, changed: BoolArray) -> BoolArray:
+def _confidence_at(
+    at: IntArray, label: IntArray, probs: Any, ignore_index: int | None, from_logits: bool
+) -> npt.NDArray[np.floating[Any]]:
+    """Return the probability of the label at the pixels `at`, read as an image of one row."""
+    rows, columns = np.unravel_index(at, label.shape)
+    if is_tensor(probs):
+        import torch
+
+        rows, columns = (torch.from_numpy(index).to(probs.device) for index in (rows, columns))
+    part = measure_image(
+        label.reshape(1, -1)[:, at],
+        probs[:, rows, columns][:, None],
+        ignore_index=ignore_index,
+        from_logits=from_logits,
+    )
+    return part.maps.self_confidence[0]
+
+
+def _hits(found: RankedRegions, changed: BoolArray) -> BoolArray:
     """Tell which regions overlap a connected part of the change well enough to have found it."""
     parts, count = components(np.where(changed, 0, NOWHERE).astype(np.int32))
     sizes = np.bincount(parts[changed], minlength=count)
-    hits = np.zeros(len(regions), np.bool_)
-    for row, region in enumerate(regions):
-        top, left, bottom, right = region.bbox
-        inside = parts[top:bottom, left:right][region.mask]
-        shared = np.bincount(inside[inside >= 0], minlength=count)
-        hits[row] = count > 0 and bool((shared / (region.area + sizes - shared)).max() >= HIT_OVERLAP)
-    return hits
+    regions, inside = found.cut.ids[changed], parts[changed]
+    keys = (regions * count + inside)[regions >= 0]
+    shared = np.bincount(keys, minlength=found.table.areas.size * count).reshape(-1, count)
+    overlap = shared / (found.table.areas[:, None] + sizes - shared)
+    return np.asarray(overlap.max(axis=1, initial=0) >= HIT_OVERLAP)[found.order]
 
 
 def save_rehearsals(rehearsals: Sequence[Rehearsal], path: str | Path) -> Path:

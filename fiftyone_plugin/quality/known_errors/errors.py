@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -147,12 +148,40 @@ def inject_error(
         >>> error.true, error.given, error.description
         (2, 1, 'an object of class 2 dropped: 4 pixels are now class 1')
     """
-    labels = _checked_mask(mask)
     kinds = _expand(kind)
+    subject = error_subject(
+        mask, class_ids=class_ids, ignore_index=ignore_index, background=background, class_names=class_names,
+        min_area=min_area, max_object_share=max_object_share, shift_pixels=shift_pixels,
+        boundary_pixels=boundary_pixels,
+    )  # fmt: skip
+    return inject_into(subject, kinds, rng)
+
+
+def error_subject(
+    mask: npt.ArrayLike,
+    *,
+    class_ids: Sequence[int] | None = None,
+    ignore_index: int | Sequence[int] | None = 255,
+    background: int | None = None,
+    class_names: Mapping[int, str] | None = None,
+    min_area: int | None = None,
+    max_object_share: float = 0.1,
+    shift_pixels: tuple[int, int] = (4, 12),
+    boundary_pixels: tuple[int, int] = (3, 6),
+) -> ErrorSubject:
+    """Look at a mask once, to put several errors into copies of it; the arguments are those of `inject_error`.
+
+    Returns:
+        what `inject_into` takes
+
+    Raises:
+        LabelQualityError: as `inject_error`
+    """
+    labels = _checked_mask(mask)
     classes = _checked_classes(labels, class_ids, ignore_index, background)
     _check_range("shift_pixels", shift_pixels)
     _check_range("boundary_pixels", boundary_pixels)
-    subject = _Subject(
+    return ErrorSubject(
         mask=labels,
         editable=np.isin(labels, classes),
         classes=classes,
@@ -163,6 +192,19 @@ def inject_error(
         shift=shift_pixels,
         boundary=boundary_pixels,
     )
+
+
+def inject_into(subject: ErrorSubject, kinds: Sequence[str], rng: np.random.Generator) -> InjectedError | None:
+    """Put one error of the first kind that the mask allows into a copy of it, the kinds in random order.
+
+    Args:
+        subject: of `error_subject`
+        kinds: keys of `ERROR_KINDS`
+        rng: where all choices come from
+
+    Returns:
+        the error, or None if the mask offers nothing
+    """
     for choice in rng.permutation(len(kinds)) if len(kinds) > 1 else [0]:
         error = _finish(subject, kinds[choice], _INJECTORS[kinds[choice]](subject, rng))
         if error is not None:
@@ -224,8 +266,8 @@ def _check_range(name: str, limits: tuple[int, int]) -> None:
 
 
 @dataclass(frozen=True)
-class _Subject:
-    """A mask and what may be done to it."""
+class ErrorSubject:
+    """A mask and what may be done to it; made by `error_subject`."""
 
     mask: Mask
     editable: Pixels
@@ -241,10 +283,24 @@ class _Subject:
         """Return how people call a mask value."""
         return self.names.get(value, f"class {value}")
 
+    @cached_property
     def frequent_classes(self) -> list[int]:
-        """Return the classes with enough pixels to matter."""
+        """The classes with enough pixels to matter."""
         values, counts = np.unique(self.mask[self.editable], return_counts=True)
         return [int(value) for value, count in zip(values, counts, strict=True) if count >= self.min_area]
+
+    @cached_property
+    def objects(self) -> list[_Object]:
+        """The objects of the right size."""
+        found: list[_Object] = []
+        for value in self.frequent_classes:
+            labelled, _ = ndimage.label((self.mask == value) & self.editable)
+            areas = np.bincount(labelled.ravel())
+            for number, box in enumerate(ndimage.find_objects(labelled), start=1):
+                if self.min_area <= areas[number] <= self.max_area:
+                    rows, columns = box
+                    found.append(_Object(value, rows, columns, labelled[box] == number))
+        return found
 
 
 class _Change(NamedTuple):
@@ -271,7 +327,7 @@ class _Object(NamedTuple):
         return whole
 
 
-def _finish(subject: _Subject, kind: str, change: _Change | None) -> InjectedError | None:
+def _finish(subject: ErrorSubject, kind: str, change: _Change | None) -> InjectedError | None:
     if change is None:
         return None
     changed = (change.mask != subject.mask) & subject.editable
@@ -290,21 +346,14 @@ def _most_common(values: Mask) -> int:
     return int(present[np.argmax(counts)])
 
 
-def _objects(subject: _Subject, rng: np.random.Generator) -> Iterator[_Object]:
+def _objects(subject: ErrorSubject, rng: np.random.Generator) -> Iterator[_Object]:
     """Yield objects of the right size, in random order."""
-    found: list[_Object] = []
-    for value in subject.frequent_classes():
-        labelled, _ = ndimage.label((subject.mask == value) & subject.editable)
-        areas = np.bincount(labelled.ravel())
-        for number, box in enumerate(ndimage.find_objects(labelled), start=1):
-            if subject.min_area <= areas[number] <= subject.max_area:
-                rows, columns = box
-                found.append(_Object(value, rows, columns, labelled[box] == number))
+    found = subject.objects
     for choice in rng.permutation(len(found))[:_TRIES]:
         yield found[choice]
 
 
-def _surroundings(subject: _Subject, region: Pixels) -> Mask | None:
+def _surroundings(subject: ErrorSubject, region: Pixels) -> Mask | None:
     """Return the mask with a region overgrown from its rim, None where nothing is around it."""
     sources = subject.editable & ~region
     if not sources.any():
@@ -319,19 +368,38 @@ def _surroundings(subject: _Subject, region: Pixels) -> Mask | None:
 
 def _window_around(region: Pixels, sources: Pixels, margin: int = 32) -> tuple[slice, slice]:
     """Return the part of a large image that decides about a small region, the whole if it is not enough."""
+    window = _window(region, margin)
+    return window if sources[window].any() else (slice(None), slice(None))
+
+
+def _window(region: Pixels, margin: int) -> tuple[slice, slice]:
+    """Return the box of a region, which has a pixel, with a margin."""
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    window = (
+    return (
         slice(max(int(rows[0]) - margin, 0), int(rows[-1]) + margin + 1),
         slice(max(int(columns[0]) - margin, 0), int(columns[-1]) + margin + 1),
     )
-    return window if sources[window].any() else (slice(None), slice(None))
+
+
+def _near(region: Pixels, reach: int) -> Pixels:
+    """Return the pixels within so many pixels of a region; distances are taken around it only."""
+    window, near = _window(region, reach), np.zeros(region.shape, bool)
+    near[window] = ndimage.distance_transform_edt(~region[window]) <= reach
+    return near
+
+
+def _rim(region: Pixels, depth: int) -> Pixels:
+    """Return the pixels of a region that lie within so many pixels of its edge."""
+    window, rim = _window(region, 1), np.zeros(region.shape, bool)
+    rim[window] = region[window] & (ndimage.distance_transform_edt(region[window]) <= depth)
+    return rim
 
 
 # --- the kinds -------------------------------------------------------------------------------------------
 
 
-def _drop(subject: _Subject, rng: np.random.Generator) -> _Change | None:
-    candidates = [value for value in subject.frequent_classes() if value != subject.background]
+def _drop(subject: ErrorSubject, rng: np.random.Generator) -> _Change | None:
+    candidates = [value for value in subject.frequent_classes if value != subject.background]
     if not candidates:
         return None
     value = candidates[int(rng.integers(len(candidates)))]
@@ -343,8 +411,8 @@ def _drop(subject: _Subject, rng: np.random.Generator) -> _Change | None:
     return None if mask is None else _Change(mask, None, value, f"{subject.name(value)} dropped")
 
 
-def _swap(subject: _Subject, rng: np.random.Generator) -> _Change | None:
-    candidates = subject.frequent_classes()
+def _swap(subject: ErrorSubject, rng: np.random.Generator) -> _Change | None:
+    candidates = subject.frequent_classes
     if len(candidates) < 2:
         return None
     first, second = (candidates[index] for index in rng.permutation(len(candidates))[:2])
@@ -354,7 +422,7 @@ def _swap(subject: _Subject, rng: np.random.Generator) -> _Change | None:
     return _Change(mask, second, first, f"{subject.name(first)} and {subject.name(second)} swapped")
 
 
-def _shift(subject: _Subject, rng: np.random.Generator) -> _Change | None:
+def _shift(subject: ErrorSubject, rng: np.random.Generator) -> _Change | None:
     low, high = subject.shift
     far = int(rng.integers(low, high + 1)) * (1 if rng.random() < 0.5 else -1)
     aside = int(rng.integers(-abs(far), abs(far) + 1))
@@ -367,7 +435,7 @@ def _shift(subject: _Subject, rng: np.random.Generator) -> _Change | None:
     return _Change(mask, None, None, f"mask shifted by {down} pixels down and {right} right")
 
 
-def _drop_object(subject: _Subject, rng: np.random.Generator) -> _Change | None:
+def _drop_object(subject: ErrorSubject, rng: np.random.Generator) -> _Change | None:
     for thing in _objects(subject, rng):
         mask = _surroundings(subject, thing.on(subject.mask.shape))
         if mask is not None:
@@ -375,7 +443,7 @@ def _drop_object(subject: _Subject, rng: np.random.Generator) -> _Change | None:
     return None
 
 
-def _add_object(subject: _Subject, rng: np.random.Generator) -> _Change | None:
+def _add_object(subject: ErrorSubject, rng: np.random.Generator) -> _Change | None:
     """Paste a mirrored copy of an object where its class is not; an ellipse if there is no object to copy."""
     for thing in _objects(subject, rng):
         change = _paste(subject, thing.value, thing.pixels[:, ::-1], rng)
@@ -387,7 +455,7 @@ def _add_object(subject: _Subject, rng: np.random.Generator) -> _Change | None:
     return _paste(subject, value, _ellipse(subject, rng), rng)
 
 
-def _ellipse(subject: _Subject, rng: np.random.Generator) -> Pixels:
+def _ellipse(subject: ErrorSubject, rng: np.random.Generator) -> Pixels:
     """Return an ellipse of two to four times the smallest area, more or less elongated."""
     side = int(np.ceil(np.sqrt(subject.min_area * rng.uniform(2.0, 4.0) / 0.785)))
     down = max(1, round(side * rng.uniform(0.7, 1.4)))
@@ -396,7 +464,7 @@ def _ellipse(subject: _Subject, rng: np.random.Generator) -> Pixels:
     return ((2 * row + 1 - down) * across) ** 2 + ((2 * column + 1 - across) * down) ** 2 <= (down * across) ** 2
 
 
-def _paste(subject: _Subject, value: int, shape: Pixels, rng: np.random.Generator) -> _Change | None:
+def _paste(subject: ErrorSubject, value: int, shape: Pixels, rng: np.random.Generator) -> _Change | None:
     """Give a shape a class where at most a fifth of it is lost and it does not meet its own class."""
     height, width = subject.mask.shape
     down, across = shape.shape
@@ -415,7 +483,7 @@ def _paste(subject: _Subject, value: int, shape: Pixels, rng: np.random.Generato
     return None
 
 
-def _wrong_class(subject: _Subject, rng: np.random.Generator) -> _Change | None:
+def _wrong_class(subject: ErrorSubject, rng: np.random.Generator) -> _Change | None:
     for thing in _objects(subject, rng):
         others = [int(value) for value in subject.classes if value != thing.value]
         if not others:
@@ -427,12 +495,12 @@ def _wrong_class(subject: _Subject, rng: np.random.Generator) -> _Change | None:
     return None
 
 
-def _erode(subject: _Subject, rng: np.random.Generator) -> _Change | None:
+def _erode(subject: ErrorSubject, rng: np.random.Generator) -> _Change | None:
     """Take the rim off an object that keeps at least a quarter of itself."""
     distance = int(rng.integers(subject.boundary[0], subject.boundary[1] + 1))
     for thing in _objects(subject, rng):
         region = thing.on(subject.mask.shape)
-        rim = region & (ndimage.distance_transform_edt(region) <= distance)
+        rim = _rim(region, distance)
         if rim.sum() < subject.min_area or (region.sum() - rim.sum()) * 4 < region.sum():
             continue
         mask = _surroundings(replace(subject, editable=subject.editable & ~region), rim)
@@ -442,13 +510,13 @@ def _erode(subject: _Subject, rng: np.random.Generator) -> _Change | None:
     return None
 
 
-def _dilate(subject: _Subject, rng: np.random.Generator) -> _Change | None:
+def _dilate(subject: ErrorSubject, rng: np.random.Generator) -> _Change | None:
     """Let an object grow over its neighbours; a band of ignored pixels around it does not stop it."""
     distance = int(rng.integers(subject.boundary[0], subject.boundary[1] + 1))
     for thing in _objects(subject, rng):
         region = thing.on(subject.mask.shape)
         band = _ignored_around(subject, region, reach=2 * subject.boundary[1])
-        grown = subject.editable & (ndimage.distance_transform_edt(~(region | band)) <= distance)
+        grown = subject.editable & _near(region | band, distance)
         mask = np.where(grown, subject.mask.dtype.type(thing.value), subject.mask)
         if (mask != subject.mask).sum() >= subject.min_area:
             action = f"an object of {subject.name(thing.value)} dilated by {distance} pixels"
@@ -456,18 +524,18 @@ def _dilate(subject: _Subject, rng: np.random.Generator) -> _Change | None:
     return None
 
 
-def _ignored_around(subject: _Subject, region: Pixels, reach: int) -> Pixels:
+def _ignored_around(subject: ErrorSubject, region: Pixels, reach: int) -> Pixels:
     """Return the pixels without a class that touch a region, up to `reach` pixels away from it."""
     without = ~subject.editable
     if not without.any():
         return without
-    return ndimage.binary_propagation(
-        ndimage.binary_dilation(region) & without,
-        mask=without & (ndimage.distance_transform_edt(~region) <= reach),
-    )
+    window, band = _window(region, reach), np.zeros(region.shape, bool)
+    near = without[window] & _near(region, reach)[window]
+    band[window] = ndimage.binary_propagation(ndimage.binary_dilation(region[window]) & near, mask=near)
+    return band
 
 
-_INJECTORS: dict[str, Callable[[_Subject, np.random.Generator], _Change | None]] = {
+_INJECTORS: dict[str, Callable[[ErrorSubject, np.random.Generator], _Change | None]] = {
     "drop": _drop,
     "swap": _swap,
     "shift": _shift,

@@ -99,12 +99,12 @@ def border_distances(given: IntArray, predicted: IntArray) -> IntArray:
         array([[3, 2, 1, 1, 2]], dtype=int32)
     """
     distances = np.full(given.shape, FAR, np.int32)
-    mark_borders(given, predicted, distances)
-    spread_distances(distances)
+    if mark_borders(given, predicted, distances):
+        spread_distances(distances)
     return distances
 
 
-def displaced_borders(given: IntArray, predicted: IntArray, tolerance: int) -> BoolArray:
+def displaced_borders(given: IntArray, predicted: IntArray, wrong: IntArray, tolerance: int) -> BoolArray:
     """Tell which disagreeing pixels lie between two borders of the same two classes that are nearly in one place.
 
     Such a pixel belongs to a strip that has correct pixels of its predicted class on one side and correct pixels of
@@ -117,21 +117,23 @@ def displaced_borders(given: IntArray, predicted: IntArray, tolerance: int) -> B
     Args:
         given: (H, W) int32, see `class_maps`
         predicted: (H, W) int32
+        wrong: (N,) flat indices of all pixels whose two classes differ
         tolerance: pixels
 
     Returns:
-        (H, W) bool.
+        (N,) bool.
 
     Example:
-        >>> given = np.array([[0, 0, 1, 1, 1, 0]], np.int32)
-        >>> displaced_borders(given, np.array([[0, 0, 0, 1, 1, 1]], np.int32), 1)
-        array([[False, False,  True, False, False, False]])
+        >>> given, predicted = np.array([[[0, 0, 1, 1, 1, 0]], [[0, 0, 0, 1, 1, 1]]], np.int32)
+        >>> displaced_borders(given, predicted, np.array([2, 5]), 1)
+        array([ True, False])
     """
-    queue = np.empty(np.count_nonzero(given != predicted), np.int64)
+    queue = np.empty(wrong.size, np.int64)
     to_predicted, to_given = (np.full(given.shape, FAR, np.int32) for _ in range(2))
-    contact_distances(given, predicted, predicted, 2 * tolerance, queue, to_predicted)
-    contact_distances(given, predicted, given, 2 * tolerance, queue, to_given)
-    displaced: BoolArray = to_predicted.astype(np.int64) + to_given - 1 <= 2 * tolerance
+    contact_distances(given, predicted, predicted, wrong, 2 * tolerance, queue, to_predicted)
+    contact_distances(given, predicted, given, wrong, 2 * tolerance, queue, to_given)
+    steps = to_predicted.reshape(-1)[wrong].astype(np.int64) + to_given.reshape(-1)[wrong]
+    displaced: BoolArray = steps - 1 <= 2 * tolerance
     return displaced
 
 
@@ -169,43 +171,51 @@ def eroded(regions: IntArray, valid: BoolArray) -> BoolArray:
         >>> eroded(np.array([[0, 0, 0, -1]]), np.ones((1, 4), bool))
         array([[ True,  True, False, False]])
     """
-    core = np.zeros(regions.shape, np.bool_)
-    mark_cores(regions, valid, core)
+    at = np.flatnonzero(regions >= 0)
+    inside, core = np.zeros(at.size, np.bool_), np.zeros(regions.shape, np.bool_)
+    mark_cores(regions, valid, at, inside)
+    core.reshape(-1)[at] = inside
     return core
 
 
 @compiled
-def mark_borders(given: Array, predicted: Array, distances: Array) -> None:
-    """Set `distances` to 1 on both sides of each border between two pixels that are not ignored."""
+def mark_borders(given: Array, predicted: Array, distances: Array) -> bool:
+    """Set `distances` to 1 on both sides of each border between two pixels that are not ignored; say if there is any.
+
+    A pixel is marked by itself and not by its neighbour, which the compiler turns into vector instructions.
+    """
     height, width = given.shape
+    found = False
     for row in range(height):
+        g, p, line = given[row], predicted[row], distances[row]
+        for step in (-1, 1):
+            if 0 <= row + step < height:
+                other, second = given[row + step], predicted[row + step]
+                for column in range(width):
+                    differs = (g[column] != other[column]) | (p[column] != second[column])
+                    border = (g[column] >= 0) & (other[column] >= 0) & differs
+                    line[column] = 1 if border else line[column]
+        for column in range(width - 1):
+            differs = (g[column] != g[column + 1]) | (p[column] != p[column + 1])
+            line[column] = 1 if (g[column] >= 0) & (g[column + 1] >= 0) & differs else line[column]
+        for column in range(1, width):
+            differs = (g[column] != g[column - 1]) | (p[column] != p[column - 1])
+            line[column] = 1 if (g[column] >= 0) & (g[column - 1] >= 0) & differs else line[column]
         for column in range(width):
-            g, p = given[row, column], predicted[row, column]
-            if g < 0:
-                continue
-            if column + 1 < width:
-                other = given[row, column + 1]
-                if (other >= 0) & ((other != g) | (predicted[row, column + 1] != p)):
-                    distances[row, column] = 1
-                    distances[row, column + 1] = 1
-            if row + 1 < height:
-                other = given[row + 1, column]
-                if (other >= 0) & ((other != g) | (predicted[row + 1, column] != p)):
-                    distances[row, column] = 1
-                    distances[row + 1, column] = 1
+            found |= line[column] == 1
+    return found
 
 
 @compiled
-def lowest_behind(distances: Array, row: int, column: int, step: int) -> int:
-    """Return the lowest distance among the four neighbours that a pass by `step` (1 or -1) has already seen."""
-    height, width = distances.shape
-    lowest = 1073741823
-    if 0 <= column - step < width:
-        lowest = min(lowest, distances[row, column - step])
-    if 0 <= row - step < height:
-        for near in range(max(column - 1, 0), min(column + 2, width)):
-            lowest = min(lowest, distances[row - step, near])
-    return lowest
+def take_row(line: Array, before: Array) -> None:
+    """Lower the distances of a row to one more than those of the three nearest pixels of the row that is done."""
+    width = line.size
+    for column in range(width):
+        line[column] = min(line[column], before[column] + 1)
+    for column in range(1, width):
+        line[column] = min(line[column], before[column - 1] + 1)
+    for column in range(width - 1):
+        line[column] = min(line[column], before[column + 1] + 1)
 
 
 @compiled
@@ -213,41 +223,51 @@ def spread_distances(distances: Array) -> None:
     """Turn 1 at borders and `FAR` elsewhere into chessboard distances: one pass down, one pass up."""
     height, width = distances.shape
     for row in range(height):
-        for column in range(width):
-            distances[row, column] = min(distances[row, column], lowest_behind(distances, row, column, 1) + 1)
+        line = distances[row]
+        if row:
+            take_row(line, distances[row - 1])
+        last = line[0]
+        for column in range(1, width):
+            last = min(line[column], last + 1)
+            line[column] = last
     for row in range(height - 1, -1, -1):
-        for column in range(width - 1, -1, -1):
-            distances[row, column] = min(distances[row, column], lowest_behind(distances, row, column, -1) + 1)
+        line = distances[row]
+        if row + 1 < height:
+            take_row(line, distances[row + 1])
+        last = line[width - 1]
+        for column in range(width - 2, -1, -1):
+            last = min(line[column], last + 1)
+            line[column] = last
 
 
 @compiled
-def find_contacts(given: Array, predicted: Array, target: Array, queue: Array, out: Array) -> int:
+def find_contacts(given: Array, predicted: Array, target: Array, wrong: Array, queue: Array, out: Array) -> int:
     """Set `out` to 1 at disagreeing pixels that touch a correct pixel of the class in `target`; return how many."""
     height, width = given.shape
     count = 0
-    for row in range(height):
-        for column in range(width):
-            if given[row, column] == predicted[row, column]:
-                continue
-            wanted, touches = target[row, column], False
-            for y in range(max(row - 1, 0), min(row + 2, height)):
-                for x in range(max(column - 1, 0), min(column + 2, width)):
-                    touches |= (given[y, x] == wanted) & (predicted[y, x] == wanted)
-            if touches:
-                out[row, column] = 1
-                queue[count] = row * width + column
-                count += 1
+    for place in wrong:
+        row, column = place // width, place % width
+        wanted, touches = target[row, column], False
+        for y in range(max(row - 1, 0), min(row + 2, height)):
+            for x in range(max(column - 1, 0), min(column + 2, width)):
+                touches |= (given[y, x] == wanted) & (predicted[y, x] == wanted)
+        if touches:
+            out[row, column] = 1
+            queue[count] = place
+            count += 1
     return count
 
 
 @compiled
-def contact_distances(given: Array, predicted: Array, target: Array, limit: int, queue: Array, out: Array) -> None:
+def contact_distances(
+    given: Array, predicted: Array, target: Array, wrong: Array, limit: int, queue: Array, out: Array
+) -> None:
     """Write for disagreeing pixels the number of steps to a correct pixel of the class in `target`, up to `limit`.
 
     Steps go to any of 8 neighbours that disagree in the same way (same given and same predicted class).
     """
     height, width = given.shape
-    count = find_contacts(given, predicted, target, queue, out)
+    count = find_contacts(given, predicted, target, wrong, queue, out)
     done = 0
     while done < count:
         row, column = queue[done] // width, queue[done] % width
@@ -265,56 +285,48 @@ def contact_distances(given: Array, predicted: Array, target: Array, limit: int,
 
 
 @compiled
-def mark_cores(regions: Array, valid: Array, core: Array) -> None:
-    """Set `core` where no neighbour that counts belongs to another region or to none."""
+def mark_cores(regions: Array, valid: Array, at: Array, core: Array) -> None:
+    """Set `core` (N,) for pixels `at` of which no neighbour that counts belongs to another region or to none."""
     height, width = regions.shape
-    for row in range(height):
-        for column in range(width):
-            region = regions[row, column]
-            if region < 0:
-                continue
-            inside = True
-            for y in range(max(row - 1, 0), min(row + 2, height)):
-                for x in range(max(column - 1, 0), min(column + 2, width)):
-                    inside &= (regions[y, x] == region) | (not valid[y, x])
-            core[row, column] = inside
+    for i in range(at.size):
+        row, column = at[i] // width, at[i] % width
+        region, inside = regions[row, column], True
+        for y in range(max(row - 1, 0), min(row + 2, height)):
+            for x in range(max(column - 1, 0), min(column + 2, width)):
+                inside &= (regions[y, x] == region) | (not valid[y, x])
+        core[i] = inside
 
 
 @compiled
-def count_rims(regions: Array, given: Array, predicted: Array, counts: Array) -> None:
+def count_rims(regions: Array, given: Array, predicted: Array, at: Array, counts: Array) -> None:
     """Count the pixel edges around each region (R, 4): all, to correct predicted, given, and third classes.
 
-    Edges to ignored pixels and the image's own edge do not count.
+    Edges to ignored pixels and the image's own edge do not count. `at` are the pixels of all regions.
     """
     height, width = regions.shape
-    for row in range(height):
-        for column in range(width):
-            region = regions[row, column]
-            if region < 0:
+    for place in at:
+        row, column = place // width, place % width
+        region = regions[row, column]
+        for y, x in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+            if (y < 0) | (x < 0) | (y >= height) | (x >= width):
                 continue
-            for y, x in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
-                if (y < 0) | (x < 0) | (y >= height) | (x >= width):
-                    continue
-                outside = given[y, x]
-                if (outside < 0) | (regions[y, x] == region):
-                    continue
-                correct = outside == predicted[y, x]
-                counts[region, 0] += 1
-                as_predicted, as_given = outside == predicted[row, column], outside == given[row, column]
-                counts[region, 1] += correct & as_predicted
-                counts[region, 2] += correct & as_given
-                counts[region, 3] += correct & (not as_predicted) & (not as_given)
+            outside = given[y, x]
+            if (outside < 0) | (regions[y, x] == region):
+                continue
+            correct = outside == predicted[y, x]
+            counts[region, 0] += 1
+            as_predicted, as_given = outside == predicted[row, column], outside == given[row, column]
+            counts[region, 1] += correct & as_predicted
+            counts[region, 2] += correct & as_given
+            counts[region, 3] += correct & (not as_predicted) & (not as_given)
 
 
 @compiled
-def bounding_boxes(regions: Array, boxes: Array) -> None:
+def widen_boxes(at: Array, of: Array, width: int, boxes: Array) -> None:
     """Widen `boxes` (R, 4), which start as (H, W, 0, 0), to (top, left, bottom, right) of each region, half open."""
-    height, width = regions.shape
-    for row in range(height):
-        for column in range(width):
-            region = regions[row, column]
-            if region >= 0:
-                boxes[region, 0] = min(boxes[region, 0], row)
-                boxes[region, 1] = min(boxes[region, 1], column)
-                boxes[region, 2] = max(boxes[region, 2], row + 1)
-                boxes[region, 3] = max(boxes[region, 3], column + 1)
+    for i in range(at.size):
+        row, column, region = at[i] // width, at[i] % width, of[i]
+        boxes[region, 0] = min(boxes[region, 0], row)
+        boxes[region, 1] = min(boxes[region, 1], column)
+        boxes[region, 2] = max(boxes[region, 2], row + 1)
+        boxes[region, 3] = max(boxes[region, 3], column + 1)

@@ -25,34 +25,22 @@ The score is a logistic function of a few features of the region (see `FEATURE_N
 
 from __future__ import annotations
 
-import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import LabelQualityError
-from ..pixels.boundaries import (
-    NOWHERE,
-    border_distances,
-    boundary_tolerance,
-    bounding_boxes,
-    class_maps,
-    components,
-    count_rims,
-    displaced_borders,
-    eroded,
-)
-from ..pixels.inputs import check_label
+from ..pixels.boundaries import NOWHERE
 from ..pixels.pixel_maps import PixelMaps
 from ..records.arrays_file import read_arrays, write_arrays
 from ..records.image_records import ImageRecord
-from ..scores.image_scores import divide
 from .alignment import IN_PLACE, Alignment, alignment
+from .cutting import FEATURE_NAMES, KINDS, RegionCut, RegionTable, Scene, cut_regions, measure_features, measure_regions
 from .logistic_regression import logistic
 
 FloatArray = npt.NDArray[np.float64]
@@ -60,69 +48,14 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.integer[Any]]
 Arrays = dict[str, npt.NDArray[Any]]
 
-KINDS: Final = ("missing", "spurious", "wrong_class", "boundary")
-"""Kinds of regions; their positions are how they are saved."""
-
 MAX_PER_IMAGE: Final = 200
 """Regions kept of one image unless asked otherwise: more than anybody reviews, little enough to store."""
-
-LIKELY: Final = 0.5
-"""Score from which on a region is more likely wrong than right."""
 
 SMALLEST_SHARE: Final = 20_000
 """A region counts from one such part of the image on: 104 pixels of 1024 x 2048, 8 of 360 x 480, 1 of small images."""
 
-FEATURE_NAMES: Final = (
-    "margin",
-    "self_confidence",
-    "boundary_length",
-    "log_area",
-    "log_strength",
-    "tolerance_share",
-    "predicted_contact",
-    "given_contact",
-    "object_share",
-    "label_share",
-    "boundary",
-    "margin_spread",
-    "best_probability",
-    "thickness",
-    "solidity",
-    "at_edge",
-    "core_share",
-    "missing",
-    "wrong_class",
-    "doubt",
-    "log_doubt",
-    "sureness",
-    "third_contact",
-)
-"""Features of a region, in the order of `region_features`:
-
-- margin: mean of best probability less self-confidence over the core (pixels with all 8 neighbours in the region;
-  over all pixels if none has)
-- self_confidence: mean probability of the given classes
-- boundary_length: edges between the region and other pixels, over four times its area; 1 for a lone pixel
-- log_area: decimal logarithm of the region's share of the image
-- log_strength: decimal logarithm of (1 + sum of the margin over the core) as a share of the image's pixels
-- tolerance_share: share of its pixels within the tolerance of a class border of either mask
-- predicted_contact: share of its edges to correct pixels of the predicted class
-- given_contact: share of its edges to correct pixels of the given class
-- object_share: wrong share of the predicted objects under it
-- label_share: wrong share of the given objects under it
-- boundary: 1 if its kind is `boundary`, 0 otherwise
-- margin_spread: standard deviation of the margin over all pixels
-- best_probability: largest best probability
-- thickness: decimal logarithm of how deep its deepest pixel lies, over the image's diagonal
-- solidity: share of its box that it fills
-- at_edge: 1 if it touches the edge of the image
-- core_share: share of its pixels that are core
-- missing, wrong_class: 1 if its kind is this one
-- doubt: mean of -ln(self-confidence) over the core: 0.02 and 0.00001 are both near 0, but not alike
-- log_doubt: decimal logarithm of doubt
-- sureness: mean of -ln(1 - best probability) over the core
-- third_contact: share of its edges to correct pixels of neither its given nor its predicted class
-"""
+LIKELY: Final = 0.5
+"""Score from which on a region is more likely wrong than right."""
 
 SCORE_WEIGHTS: Final = (8.231, 0.0, -5.648, 0.515, 0.398, 0.0, -0.456, 1.054, 1.131, 0.606, -0.531, *(0.0,) * 12)
 """Coefficients of the score by feature.
@@ -132,9 +65,6 @@ rendered scenes (seed 1,000,000) with simulated predictions, half of them with o
 error if its IoU with the wrong pixels was at least 0.25. This score needs one image only; where there are enough
 images, `judging` learns coefficients for the dataset and its model instead, over the other features too.
 """
-
-_FAINT: Final = 1e-6
-"""Probability that half-precision predictions cannot tell from 0."""
 
 SCORE_BIAS: Final = -7.385
 """Intercept of the score, from the same fit."""
@@ -368,44 +298,6 @@ def load_regions(path: str | Path) -> ImageRegions:
         ) from error
 
 
-@dataclass(frozen=True, eq=False)
-class _Scene:
-    """What all regions of one image are measured on.
-
-    Attributes:
-        given, predicted: (H, W) int32 classes, `NOWHERE` where ignored
-        maps: of the image
-        tolerance: pixels
-        given_objects, predicted_objects: (H, W) int64 components
-        given_wrong, predicted_wrong: wrong share by component
-    """
-
-    given: IntArray
-    predicted: IntArray
-    maps: PixelMaps
-    tolerance: int
-    given_objects: IntArray
-    predicted_objects: IntArray
-    given_wrong: FloatArray
-    predicted_wrong: FloatArray
-
-    @property
-    def valid(self) -> BoolArray:
-        return self.given >= 0
-
-
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """Regions of one image as columns, one row each."""
-
-    areas: IntArray
-    boxes: IntArray
-    given: IntArray
-    suggested: IntArray
-    kinds: IntArray
-    features: FloatArray
-
-
 def image_regions(
     label: object,
     maps: PixelMaps | ImageRecord,
@@ -442,20 +334,73 @@ def image_regions(
         >>> found.regions[0].kind, found.regions[0].bbox, found.regions[0].area
         ('missing', (1, 2, 4, 5), 9)
     """
-    scene = _scene(label, maps, tolerance)
-    shape = (scene.given.shape[0], scene.given.shape[1])
+    scene = Scene.of(label, _kept_maps(maps), tolerance)
+    return regions_of_scene(scene, min_area=min_area, max_per_image=max_per_image, image_index=image_index)
+
+
+def regions_of_scene(
+    scene: Scene, *, min_area: int | None = None, max_per_image: int = MAX_PER_IMAGE, image_index: int = 0
+) -> ImageRegions:
+    """Find the issue regions of a scene, which may serve for a rehearsal afterwards.
+
+    Args:
+        scene: label and prediction of one image
+        min_area: as for `image_regions`
+        max_per_image: as for `image_regions`
+        image_index: as for `image_regions`
+
+    Returns:
+        The regions, as of `image_regions`.
+
+    Raises:
+        LabelQualityError: if an option is out of range.
+    """
+    cut, table, order, scores = ranked_regions(scene, min_area=min_area, max_per_image=max_per_image)
+    regions = tuple(_region(image_index, cut, table, int(row), float(scores[row])) for row in order)
+    height, width = scene.given.shape
+    return ImageRegions(
+        (height, width), regions, table.features[order], cut.bounded.size - len(regions), cut.too_small,
+        scene.tolerance, alignment(scene.given, scene.predicted),
+    )  # fmt: skip
+
+
+class RankedRegions(NamedTuple):
+    """The regions of one image in columns.
+
+    Attributes:
+        cut: where they are
+        table: their measures
+        order: (L,) rows to keep, worst first
+        scores: (R,) by the fixed coefficients
+    """
+
+    cut: RegionCut
+    table: RegionTable
+    order: IntArray
+    scores: FloatArray
+
+
+def ranked_regions(scene: Scene, *, min_area: int | None = None, max_per_image: int = MAX_PER_IMAGE) -> RankedRegions:
+    """RegionCut, measure and rank the regions of one image.
+
+    Args:
+        scene: label and prediction
+        min_area: as for `image_regions`
+        max_per_image: as for `image_regions`
+
+    Returns:
+        The regions.
+
+    Raises:
+        LabelQualityError: if an option is out of range.
+    """
     smallest = _check_count("min_area", max(1, scene.given.size // SMALLEST_SHARE) if min_area is None else min_area)
     limit = _check_count("max_per_image", max_per_image)
-    ids, bounded, owned, num_regions = _cut(scene, smallest)
-    num_kept = int(bounded.size)
-    table = _measure(scene, ids, bounded, owned)
+    cut = cut_regions(scene, smallest)
+    table = measure_regions(scene, cut)
     scores = region_scores(table.features)
     order = np.lexsort((table.boxes[:, 1], table.boxes[:, 0], -table.areas, -scores))[:limit]
-    regions = tuple(_region(image_index, ids, table, int(row), float(scores[row])) for row in order)
-    return ImageRegions(
-        shape, regions, table.features[order], num_kept - len(regions), num_regions - num_kept, scene.tolerance,
-        alignment(scene.given, scene.predicted),
-    )  # fmt: skip
+    return RankedRegions(cut, table, order, scores)
 
 
 def region_features(
@@ -482,7 +427,7 @@ def region_features(
         >>> bool((region_features([[0, 0]], maps, found.regions) == found.features).all())
         True
     """
-    scene = _scene(label, maps, tolerance)
+    scene = Scene.of(label, _kept_maps(maps), tolerance)
     ids = np.full(scene.given.shape, NOWHERE, np.int64)
     for number, region in enumerate(regions):
         top, left, bottom, right = region.bbox
@@ -493,15 +438,18 @@ def region_features(
                 f"of {region.mask.shape}; pass the image that the region was found in."
             )
         window[region.mask] = number
-    ids[~scene.valid] = NOWHERE
-    if np.unique(ids[ids >= 0]).size != len(regions):
+    ids[scene.given == NOWHERE] = NOWHERE
+    at = np.flatnonzero(ids >= 0)
+    cut = RegionCut(ids, at, ids.reshape(-1)[at], np.zeros(len(regions), np.bool_), np.zeros(len(regions), np.bool_), 0)
+    areas = np.bincount(cut.of, minlength=len(regions))
+    if not areas.all():
         raise LabelQualityError(
             f"Expected {len(regions)} regions that do not overlap and hold labelled pixels, but some are covered or "
             "ignored; pass regions of one `image_regions` call, and the label that it got."
         )
     kinds = np.array([KINDS.index(region.kind) for region in regions], np.int64)
     boxes = np.array([region.bbox for region in regions], np.int64).reshape(-1, 4)
-    return _features(scene, ids, np.bincount(ids[ids >= 0], minlength=len(regions)), boxes, kinds)
+    return measure_features(scene, cut, areas, boxes, kinds)
 
 
 def region_scores(features: npt.ArrayLike) -> FloatArray:
@@ -576,177 +524,22 @@ def _check_count(name: str, value: int) -> int:
     return int(value)
 
 
-def _scene(label: object, maps: PixelMaps | ImageRecord, tolerance: float | None) -> _Scene:
+def _kept_maps(maps: PixelMaps | ImageRecord) -> PixelMaps:
     kept = maps.maps if isinstance(maps, ImageRecord) else maps
     if kept is None:
         raise LabelQualityError(
             "Expected a record with its maps, but got one without; pass what `image_record` returned, before it is "
             "saved or stripped."
         )
-    array = check_label(label)
-    if array.shape != kept.predicted.shape:
-        raise LabelQualityError(
-            f"Expected label and maps of one image, but got shapes {array.shape} and {kept.predicted.shape}; pass the "
-            "label that the maps were made with."
-        )
-    given, predicted = class_maps(array, kept)
-    given_objects, num_given = components(given)
-    predicted_objects, num_predicted = components(predicted)
-    return _Scene(
-        given,
-        predicted,
-        kept,
-        boundary_tolerance((array.shape[0], array.shape[1]), tolerance),
-        given_objects,
-        predicted_objects,
-        _wrong_shares(given_objects, num_given, given != predicted),
-        _wrong_shares(predicted_objects, num_predicted, given != predicted),
-    )
+    return kept
 
 
-def _wrong_shares(objects: IntArray, count: int, wrong: BoolArray) -> FloatArray:
-    pixels = np.bincount(objects[objects >= 0], minlength=count)
-    return divide(np.bincount(objects[wrong], minlength=count), pixels)
-
-
-def _cut(scene: _Scene, smallest: int) -> tuple[IntArray, BoolArray, BoolArray, int]:
-    """Cut the disagreement into regions of at least `smallest` pixels.
-
-    Returns:
-        (H, W) region of each pixel; by region whether it is displaced border, and whether it belongs to its predicted
-        object; and how many regions there are with the smaller ones.
-    """
-    wrong = scene.given != scene.predicted
-    to_predicted = np.zeros(wrong.shape, np.bool_)
-    owners = np.full(wrong.shape, NOWHERE, np.int64)
-    mine, theirs = scene.predicted_objects[wrong], scene.given_objects[wrong]
-    to_predicted[wrong] = scene.predicted_wrong[mine] >= scene.given_wrong[theirs]
-    owners[wrong] = np.where(to_predicted[wrong], mine, scene.predicted_wrong.size + theirs)
-    displaced = displaced_borders(scene.given, scene.predicted, scene.tolerance) & wrong
-    wholes, count = components(owners)
-    mostly = _means(wholes[wrong], displaced[wrong], count) >= 0.5
-    bounded = displaced.copy()
-    bounded[wrong] |= mostly[wholes[wrong]]
-    ids, count = components(np.where(wrong, 2 * owners + bounded, NOWHERE))
-    keep = np.bincount(ids[wrong], minlength=count) >= smallest
-    renumbered = np.append(np.where(keep, np.cumsum(keep) - 1, NOWHERE), NOWHERE)[ids]
-    _, firsts = np.unique(renumbered, return_index=True)
-    firsts = firsts[-int(keep.sum()) :] if keep.any() else firsts[:0]
-    return renumbered, bounded.reshape(-1)[firsts], to_predicted.reshape(-1)[firsts], count
-
-
-def _means(groups: IntArray, values: npt.NDArray[Any], count: int) -> FloatArray:
-    return divide(np.bincount(groups, values, minlength=count), np.bincount(groups, minlength=count))
-
-
-def _core_means(groups: IntArray, core: BoolArray, values: FloatArray, count: int) -> FloatArray:
-    """Return means over the core of each region, over all of it where it has none."""
-    return np.where(
-        np.bincount(groups[core], minlength=count) > 0,
-        _means(groups[core], values[core], count),
-        _means(groups, values, count),
-    )
-
-
-def _measure(scene: _Scene, ids: IntArray, bounded: BoolArray, owned: BoolArray) -> _Table:
-    count, inside = int(bounded.size), ids >= 0
-    at = ids[inside]
-    areas = np.bincount(at, minlength=count)
-    boxes = np.tile(np.array([*ids.shape, 0, 0], np.int64), (count, 1))
-    bounding_boxes(ids, boxes)
-    overlaps = [
-        _best_overlaps(at, objects[inside], areas, np.bincount(objects[objects >= 0]))
-        for objects in (scene.predicted_objects, scene.given_objects)
-    ]
-    same_shape = (overlaps[0] >= 0.5) & (overlaps[1] >= 0.5)
-    kinds = np.select([bounded, same_shape, owned], [3, 2, 0], 1)
-    return _Table(
-        areas,
-        boxes,
-        _most_common(at, scene.given[inside], count),
-        _most_common(at, scene.predicted[inside], count),
-        kinds,
-        _features(scene, ids, areas, boxes, kinds),
-    )
-
-
-def _best_overlaps(groups: IntArray, objects: IntArray, areas: IntArray, sizes: IntArray) -> FloatArray:
-    """Return the intersection over union of each region with the object that it shares most pixels with."""
-    count = int(areas.size)
-    chosen = _most_common(groups, objects, count)
-    if not count:
-        return np.zeros(0)
-    shared = np.bincount(groups, objects == chosen[groups], minlength=count)
-    return divide(shared, areas + sizes[chosen] - shared)
-
-
-def _most_common(groups: IntArray, values: IntArray, count: int) -> IntArray:
-    """Return the most frequent value of each group, the smallest of those that are equally frequent."""
-    if not count:
-        return np.zeros(0, np.int64)
-    span = int(values.max()) + 1
-    keys, counts = np.unique(groups.astype(np.int64) * span + values, return_counts=True)
-    order = np.lexsort((-keys, counts, keys // span))
-    last = np.flatnonzero(np.diff(keys[order] // span, append=count))
-    return keys[order][last] % span
-
-
-def _features(scene: _Scene, ids: IntArray, areas: IntArray, boxes: IntArray, kinds: IntArray) -> FloatArray:
-    count, inside = int(areas.size), ids >= 0
-    if not count:
-        return np.zeros((0, len(FEATURE_NAMES)))
-    at = ids[inside]
-    confidence = scene.maps.self_confidence[inside].astype(np.float64)
-    core = eroded(ids, scene.valid)[inside]
-    best_probability = scene.maps.best_probability[inside].astype(np.float64)
-    margins = best_probability - confidence
-    doubts, sureness = -np.log(np.maximum(confidence, _FAINT)), -np.log(np.maximum(1 - best_probability, _FAINT))
-    margin, doubt, sure = (_core_means(at, core, values, count) for values in (margins, doubts, sureness))
-    near = border_distances(scene.given, scene.predicted)[inside] <= scene.tolerance
-    rims = np.zeros((count, 4), np.int64)
-    count_rims(ids, scene.given, scene.predicted, rims)
-    edges = np.maximum(rims[:, 0], 1)
-    depths = border_distances(ids.astype(np.int32), ids.astype(np.int32))[inside]
-    deepest = np.zeros(count)
-    np.maximum.at(deepest, at, np.minimum(depths, max(ids.shape)))
-    best = np.zeros(count)
-    np.maximum.at(best, at, best_probability)
-    mean, square = _means(at, margins, count), _means(at, margins**2, count)
-    heights, widths = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    columns = (
-        margin,
-        _means(at, confidence, count),
-        rims[:, 0] / (4 * areas),
-        np.log10(areas / ids.size),
-        np.log10((1 + np.bincount(at[core], margins[core], minlength=count)) / ids.size),
-        _means(at, near, count),
-        rims[:, 1] / edges,
-        rims[:, 2] / edges,
-        _means(at, scene.predicted_wrong[scene.predicted_objects[inside]], count),
-        _means(at, scene.given_wrong[scene.given_objects[inside]], count),
-        kinds == KINDS.index("boundary"),
-        np.sqrt(np.maximum(square - mean**2, 0)),
-        best,
-        np.log10(deepest / math.hypot(*ids.shape)),
-        areas / (heights * widths),
-        (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == ids.shape).any(axis=1),
-        _means(at, core, count),
-        kinds == KINDS.index("missing"),
-        kinds == KINDS.index("wrong_class"),
-        doubt,
-        np.log10(np.maximum(doubt, _FAINT)),
-        sure,
-        rims[:, 3] / edges,
-    )
-    return np.stack(columns, axis=1).astype(np.float64)
-
-
-def _region(image_index: int, ids: IntArray, table: _Table, row: int, score: float) -> IssueRegion:
+def _region(image_index: int, cut: RegionCut, table: RegionTable, row: int, score: float) -> IssueRegion:
     top, left, bottom, right = (int(edge) for edge in table.boxes[row])
     return IssueRegion(
         image_index,
         (top, left, bottom, right),
-        ids[top:bottom, left:right] == row,
+        cut.ids[top:bottom, left:right] == row,
         KINDS[int(table.kinds[row])],
         int(table.given[row]),
         int(table.suggested[row]),

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from ...errors import LabelQualityError
 from ...written_files import write_file
-from .issue_regions import FEATURE_NAMES, SCORE_BIAS, SCORE_WEIGHTS, kinds_of
+from .cutting import FEATURE_NAMES
+from .issue_regions import SCORE_BIAS, SCORE_WEIGHTS, kinds_of
 from .logistic_regression import FloatArray, logistic, regression
 from .review_shift import NO_SHIFT, ReviewShift
 

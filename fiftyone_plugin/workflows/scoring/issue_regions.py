@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,14 +13,12 @@ import numpy as np
 
 from ... import quality
 from ...dataset.fields.regions import MOST_PER_IMAGE, draw_mask, region_document
-from ...dataset.journals.reviews import SAME_IOU, Memory, Review, overlap
+from ...dataset.journals.reviews import SAME_IOU, Review, overlap
 from ...dataset.runs import files
 from ...errors import LabelQualityError
-from ...progress import Progress
+from ...models.files.reading import read_ahead
 
-_IMAGES_AT_ONCE = 200
 _REGIONS_AT_ONCE = 2_000
-_WRITERS = 4  # files whose way to the disk is waited for at the same time
 SCORER = Path("records") / "scorer.json"
 """In a run's folder: how the regions were scored, before any review."""
 
@@ -52,10 +49,58 @@ class RegionFindings:
     num_likely: int
     remembered: dict[str, dict[int, Review]]
 
+    @classmethod
+    def of(cls, settled: Iterable[SettledImage], num_reviewed: int) -> RegionFindings:
+        """Put the regions of all images together.
+
+        Args:
+            settled: of each image
+            num_reviewed: decisions that the scores have learnt from
+
+        Returns:
+            the findings
+        """
+        kinds: Counter[str] = Counter()
+        per_image: dict[str, int] = {}
+        remembered: dict[str, dict[int, Review]] = {}
+        dropped = capped = left_out = accepted = likely = 0
+        for one in settled:
+            kinds.update(one.kinds)
+            dropped, capped = dropped + one.dropped, capped + (one.dropped > 0)
+            left_out, likely = left_out + one.num_found - one.num_kept, likely + one.likely
+            accepted += sum(review.decision == "accepted" for review in one.known.values())
+            per_image[one.sample_id] = one.num_kept
+            if one.known:
+                remembered[one.sample_id] = one.known
+        by_kind = {kind: kinds[kind] for kind in quality.KINDS if kinds[kind]}
+        return cls(per_image, by_kind, dropped, capped, left_out, accepted, num_reviewed, likely, remembered)
+
     @property
     def total(self) -> int:
         """Number of regions that are written."""
         return sum(self.per_image.values())
+
+
+class SettledImage(NamedTuple):
+    """What is known of the regions of one image once they have their scores.
+
+    Attributes:
+        sample_id: of the image
+        num_found: regions
+        num_kept: those that are written
+        dropped: how many more there are beyond the limit
+        likely: those that are more likely wrong than right
+        kinds: kind to number of those that are written
+        known: row to the newest review of the same region
+    """
+
+    sample_id: str
+    num_found: int
+    num_kept: int
+    dropped: int
+    likely: int
+    kinds: Counter[str]
+    known: dict[int, Review]
 
 
 @dataclass(frozen=True)
@@ -86,83 +131,46 @@ class RegionStage:
         """File of what rehearsed errors in an image look like."""
         return self.folder / "rehearsals" / f"{sample_id}.npz"
 
-    def find(self, sample_id: str, index: int, label: np.ndarray, record: quality.ImageRecord) -> None:
-        """Find the regions of one image, while its record still has its maps; `index` is its place in the run."""
-        found = quality.image_regions(
-            label, record, min_area=self.min_area, max_per_image=self.max_per_image, image_index=index
+    def find(self, sample_id: str, index: int, scene: quality.Scene) -> None:
+        """Find the regions of one image; `index` is its place in the run."""
+        found = quality.regions_of_scene(
+            scene, min_area=self.min_area, max_per_image=self.max_per_image, image_index=index
         )
-        path = self.path(sample_id)
-        path.parent.mkdir(exist_ok=True)
-        found.save(path)
+        found.save(self.path(sample_id))
 
     def rehearse(
-        self, sample_id: str, label: np.ndarray, probabilities: Any, *, count: int, seed: Sequence[int], **options: Any
+        self, sample_id: str, scene: quality.Scene, label: np.ndarray, probabilities: Any, **options: Any
     ) -> None:
         """Put errors into copies of a label and keep what they look like; nothing of it reaches the dataset."""
-        altered = quality.rehearse(
-            label, probabilities, count=count, seed=seed,
-            min_area=self.min_area, max_per_image=self.max_per_image, **options,
-        )  # fmt: skip
-        path = self.rehearsal_path(sample_id)
-        path.parent.mkdir(exist_ok=True)
-        quality.save_rehearsals(altered, path)
+        altered = quality.rehearse_in_scene(
+            scene, label, probabilities, min_area=self.min_area, max_per_image=self.max_per_image, **options
+        )
+        quality.save_rehearsals(altered, self.rehearsal_path(sample_id))
 
-    def add_evidence(self, evidence: quality.Evidence, sample_id: str, index: int, record: quality.ImageRecord) -> None:
-        """Add one image to what the dataset is judged by."""
+    def evidence(self, sample_id: str, index: int, record: quality.ImageRecord) -> quality.ImageEvidence:
+        """What the dataset is judged by, of one image."""
         altered = quality.load_rehearsals(self.rehearsal_path(sample_id))
-        evidence.add(image_key(index), record, quality.load_regions(self.path(sample_id)), altered)
+        return quality.image_evidence(image_key(index), record, quality.load_regions(self.path(sample_id)), altered)
 
-    def settle(
-        self, sample_ids: Sequence[str], scorer: quality.RegionScorer, memory: Memory, progress: Progress
-    ) -> RegionFindings:
-        """Score the regions, bring in what reviewers said earlier, and draw the masks.
+    def settle_image(self, sample_id: str, reviews: Sequence[Review], scorer: quality.RegionScorer) -> SettledImage:
+        """Score the regions of one image, bring in what reviewers said earlier, and draw the masks.
 
         Args:
-            sample_ids: of the scored images
-            scorer: of the regions, kept beside them to score them again
-            memory: the remembered decisions
-            progress: told how many images are done
+            sample_id: of the image
+            reviews: what was said about its regions earlier
+            scorer: of the regions, which has learnt from all reviews
 
         Returns:
-            what was found
+            what is known of them
         """
-        files.write_json(self.folder / SCORER, scorer.as_dict())
-        lesson = teach(scorer, memory.reviews, self.names)
-        counts: Counter[str] = Counter()
-        kinds: Counter[str] = Counter()
-        per_image: dict[str, int] = {}
-        remembered: dict[str, dict[int, Review]] = {}
-        with ThreadPoolExecutor(_WRITERS) as writers:
-            for start in range(0, len(sample_ids), _IMAGES_AT_ONCE):
-                chunk = sample_ids[start : start + _IMAGES_AT_ONCE]
-                reviews = memory.of_samples(chunk)
-                for done, sample_id in enumerate(chunk, start=start + 1):
-                    found = self._load(sample_id, lesson.scorer)
-                    known = self._recognise(found, reviews.get(sample_id, []))
-                    kept = [row for row in range(len(found)) if not _is_rejected(known.get(row))]
-                    list(writers.map(partial(self._draw, sample_id, found), kept))
-                    kinds.update(found.regions[row].kind for row in kept)
-                    counts.update(dropped=found.dropped, capped=int(found.dropped > 0), left_out=len(found) - len(kept))
-                    counts.update(likely=sum(found.regions[row].score >= quality.LIKELY for row in kept))
-                    counts.update(accepted=sum(review.decision == "accepted" for review in known.values()))
-                    per_image[sample_id] = len(kept)
-                    if known:
-                        remembered[sample_id] = known
-                    progress(done, len(sample_ids), "drawing regions")
-        return RegionFindings(
-            per_image,
-            {kind: kinds[kind] for kind in quality.KINDS if kinds[kind]},
-            counts["dropped"],
-            counts["capped"],
-            counts["left_out"],
-            counts["accepted"],
-            lesson.num_accepted + lesson.num_rejected,
-            counts["likely"],
-            remembered,
-        )
-
-    def _draw(self, sample_id: str, found: quality.ImageRegions, row: int) -> None:
-        files.write_png(self.mask_path(sample_id, row), draw_mask(found.regions[row].mask))
+        found = self._load(sample_id, scorer)
+        known = self._recognise(found, reviews)
+        kept = [row for row in range(len(found)) if not _is_rejected(known.get(row))]
+        for row in kept:
+            files.write_png(self.mask_path(sample_id, row), draw_mask(found.regions[row].mask))
+        kinds = Counter(found.regions[row].kind for row in kept)
+        likely = sum(found.regions[row].score >= quality.LIKELY for row in kept)
+        return SettledImage(sample_id, len(found), len(kept), found.dropped, likely, kinds, known)
 
     def _load(self, sample_id: str, scorer: quality.RegionScorer) -> quality.ImageRegions:
         found = quality.load_regions(self.path(sample_id))
@@ -200,9 +208,11 @@ class RegionStage:
         batch: dict[str, list[Any]] = {}
         size = 0
         scorer = load_scorer(self.folder)
-        for sample_id in sample_ids:
-            batch[sample_id] = self._documents_of(sample_id, findings, scorer)
-            size += 1 + len(batch[sample_id])
+        threads = files.num_writers()
+        find = partial(self._documents_of, findings=findings, scorer=scorer)
+        for sample_id, documents in read_ahead(find, sample_ids, 2 * threads, threads):
+            batch[sample_id] = documents
+            size += 1 + len(documents)
             if size >= _REGIONS_AT_ONCE:
                 yield batch
                 batch, size = {}, 0
@@ -338,6 +348,16 @@ def reviewed_features(reviews: Sequence[Review]) -> tuple[np.ndarray, np.ndarray
 
 def _can_teach(review: Review) -> bool:
     return review.decision != "pending" and set(review.features) == set(quality.FEATURE_NAMES)
+
+
+def save_scorer(folder: Path, scorer: quality.RegionScorer) -> None:
+    """Keep how the regions of a run are scored, before any review, so that they can be scored again.
+
+    Args:
+        folder: of the run
+        scorer: of the regions
+    """
+    files.write_json(folder / SCORER, scorer.as_dict())
 
 
 def load_scorer(folder: Path) -> quality.RegionScorer:

@@ -9,6 +9,7 @@ from ... import quality
 from ...dataset.fields import schema as sample_fields
 from ...errors import LabelQualityError
 from ...options import option
+from ..engines.engine import ENGINES
 from .issue_regions import check_region_options
 
 
@@ -85,6 +86,10 @@ class ScoringOptions:
     )
     batch_size: int | None = option(
         None, "images per forward pass; chosen by itself if None", label="Batch size", kind=int, minimum=1
+    )
+    engine: str = option("local", "where the job runs", label="Where it runs", choices=ENGINES)
+    workers: int | None = option(
+        None, "workers on the cluster; as many as it has room for if None", label="Workers", kind=int, minimum=1
     )
     overwrite: bool = option(False, "whether to replace a run under the same key")
     resume: bool = option(True, "whether to go on with an interrupted run")

@@ -1,31 +1,62 @@
-"""The part of a scoring run that works image by image: probabilities become records, maps and regions on disk."""
+"""What a scoring run does with one image: probabilities become a record, maps and regions on disk, and later flags."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ... import quality
-from ...dataset.door.backgrounds import background_class
 from ...dataset.door.classes import IGNORED, ClassMap
-from ...dataset.door.scan import LabelledImage, SkippedSample
-from ...dataset.journals.reviews import Memory
+from ...dataset.door.scan import LabelledImage
 from ...dataset.runs import files
-from ...errors import LabelQualityError
-from ...progress import Progress
 from ...written_files import is_whole
-from .findings import Findings, Records
-from .issue_regions import RegionFindings, RegionStage, image_key
+from .issue_regions import RegionStage
 from .plan import ScoringPlan
 from .sources import ProbabilitySource
 
 LABELS_SEEN = Path("records") / "labels.json"
 """In a run's folder: digest and file stamp of the label of each sample."""
+
+
+class Attempt(NamedTuple):
+    """What became of one image.
+
+    Attributes:
+        image: that was predicted
+        error: why it has no record, in words; None if it has one
+        predicted: whether there were probabilities of it
+        ends_all: whether the error is about the folder, in which no other image can be written either
+    """
+
+    image: LabelledImage
+    error: str | None = None
+    predicted: bool = True
+    ends_all: bool = False
+
+
+class JudgedImage(NamedTuple):
+    """What all images together say of one.
+
+    Attributes:
+        sample_id: of the image
+        scores: by method
+        issue_share: share of the labelled pixels that are flagged
+        pairs: (K, K) flagged pixels, given x predicted
+        confusion: (K, K) labelled pixels, given x predicted
+        evidence: what the dataset is judged by, if regions were wanted
+    """
+
+    sample_id: str
+    scores: dict[str, float]
+    issue_share: float
+    pairs: np.ndarray
+    confusion: np.ndarray
+    evidence: quality.ImageEvidence | None
 
 
 @dataclass(frozen=True)
@@ -37,7 +68,7 @@ class RecordStage:
         classes: of the label field, in the order of their channels
         folder: of the run
         read_mask: sample id to mask values
-        places: sample id to place among all images
+        num_images: of the run
         source_state: tells whether what an image's probabilities are made of has changed
     """
 
@@ -45,7 +76,7 @@ class RecordStage:
     classes: ClassMap
     folder: Path
     read_mask: Callable[[str], np.ndarray]
-    places: Mapping[str, int]
+    num_images: int
     source_state: Callable[[LabelledImage], str]
 
     def record_path(self, image: LabelledImage) -> Path:
@@ -57,19 +88,14 @@ class RecordStage:
         """The part that is about regions."""
         return RegionStage(self.folder, self.classes.names, self.plan.min_region_area, self.plan.max_regions_per_image)
 
-    def _is_done(self, image: LabelledImage) -> bool:
-        """Whether an interrupted run has left everything of an image."""
+    def is_done(self, image: LabelledImage) -> bool:
+        """Whether everything of an image was left by an interrupted run, or by a worker that died."""
         wanted = [self.record_path(image)]
         if self.plan.write_regions:
             wanted += [self.regions.path(image.sample_id), self.regions.rehearsal_path(image.sample_id)]
         return all(is_whole(path) for path in wanted)
 
-    def pending(self, images: Sequence[LabelledImage]) -> list[LabelledImage]:
-        """Images that an interrupted run has left to do; records of labels that were edited since are deleted."""
-        self._forget_edited(images)
-        return [image for image in images if not self._is_done(image)]
-
-    def _forget_edited(self, images: Sequence[LabelledImage]) -> None:
+    def forget_edited(self, images: Sequence[LabelledImage]) -> None:
         """Delete records of labels that were edited while the run was interrupted."""
         wanted = {image.sample_id: self.record_path(image).name for image in images}
         for path in (self.folder / "records").glob("*.npz"):
@@ -81,41 +107,34 @@ class RecordStage:
         seen = {image.sample_id: [image.digest, image.stamp] for image in images}
         files.write_json(self.folder / LABELS_SEEN, seen)
 
-    def settle_regions(
-        self, dataset: Any, images: Sequence[LabelledImage], judge: quality.Judge | None, progress: Progress
-    ) -> RegionFindings | None:
-        """Bring in earlier reviews and draw the masks of regions; None if none are wanted."""
-        if judge is None:
-            return None
-        memory = Memory(dataset, self.plan.label_field)
-        return self.regions.settle([image.sample_id for image in images], judge.scorer, memory, progress)
-
-    def map_path(self, image: LabelledImage) -> Path:
+    def map_path(self, sample_id: str) -> Path:
         """PNG of how suspicious each pixel is."""
-        return self.folder / "map" / f"{image.sample_id}.png"
+        return self.folder / "map" / f"{sample_id}.png"
 
     def issues_path(self, sample_id: str) -> Path:
         """PNG of the flagged pixels."""
         return self.folder / "issues" / f"{sample_id}.png"
 
-    def predict(
-        self, source: ProbabilitySource, images: Sequence[LabelledImage], progress: Progress
-    ) -> dict[str, SkippedSample]:
-        """Turn probabilities into records on disk; give the images that failed, with the reason."""
-        failed: dict[str, SkippedSample] = {}
-        for done, (image, result) in enumerate(source.stream(images), start=1):
-            try:
-                if isinstance(result, Exception):
-                    raise result
-                self._record(image, result)
-            except (OSError, ValueError, TypeError, RuntimeError) as error:
-                if (done == 1 and error is not result) or _is_about_the_folder(error):
-                    raise _named(error, image) from error
-                failed[image.sample_id] = SkippedSample(image.sample_id, image.filepath, str(error))
-            progress(done, len(images), "scoring labels")
-        return failed
+    def attempt(self, place: int, image: LabelledImage, result: Any) -> Attempt:
+        """Turn the probabilities of one image into its record on disk.
 
-    def _record(self, image: LabelledImage, probabilities: Any) -> None:
+        Args:
+            place: of the image in the run
+            image: the image
+            result: (K, H, W), or the exception that kept it from having probabilities
+
+        Returns:
+            what became of it
+        """
+        if isinstance(result, Exception):
+            return Attempt(image, str(result), predicted=False, ends_all=_is_about_the_folder(result))
+        try:
+            self._record(place, image, result)
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            return Attempt(image, str(error), ends_all=_is_about_the_folder(error))
+        return Attempt(image)
+
+    def _record(self, place: int, image: LabelledImage, probabilities: Any) -> None:
         label = self.classes.indices(self.read_mask(image.sample_id))
         if self.plan.predicted_mask:  # where there is no second opinion, the label counts for nothing
             label = np.where(np.isnan(probabilities[0]), IGNORED, label)
@@ -127,66 +146,52 @@ class RecordStage:
             temperature=self.plan.temperature,
         )
         if self.plan.write_map and record.maps is not None:
-            files.write_png(self.map_path(image), files.suspicion_image(record.maps.self_confidence))
-        if self.plan.write_regions:
-            self._find_regions(image, label, probabilities, record)
-        path = self.record_path(image)
-        path.parent.mkdir(exist_ok=True)
-        record.without_maps().save(path)  # last: a record says that everything of its image is written
+            files.write_png(self.map_path(image.sample_id), files.suspicion_image(record.maps.self_confidence))
+        if self.plan.write_regions and record.maps is not None:
+            self._find_regions(place, image, label, probabilities, record.maps)
+        record.without_maps().save(self.record_path(image))  # last: it says that everything of its image is written
 
     def _find_regions(
-        self, image: LabelledImage, label: np.ndarray, probabilities: Any, record: quality.ImageRecord
+        self, place: int, image: LabelledImage, label: np.ndarray, probabilities: Any, maps: quality.PixelMaps
     ) -> None:
-        place = self.places[image.sample_id]
-        self.regions.find(image.sample_id, place, label, record)
+        scene = quality.Scene.of(label, maps)
+        self.regions.find(image.sample_id, place, scene)
         self.regions.rehearse(
             image.sample_id,
+            scene,
             label,
             probabilities,
-            count=quality.rehearsals_of(place, len(self.places)),
+            count=quality.rehearsals_of(place, self.num_images),
             seed=(zlib.crc32(image.digest.encode()), place),
             ignore_index=IGNORED,
             temperature=self.plan.temperature,
         )
 
-    def judge(self, images: Sequence[LabelledImage], progress: Progress) -> Findings:
-        """Merge the records: dataset-wide thresholds, flags, final scores."""
-        records = Records([self.record_path(image) for image in images])
-        totals = quality.Totals(len(self.classes), self.plan.methods)
-        for done, record in enumerate(records, start=1):
-            totals.add(record)
-            progress(done, len(images), "class thresholds")
-        cut = quality.confident_learning_cut(records, totals)
-        scores: dict[str, dict[str, float]] = {method: {} for method in self.plan.methods}
-        shares: dict[str, float] = {}
-        paths: dict[str, str] = {}
-        pairs = np.zeros((len(self.classes), len(self.classes)), np.int64)
-        confusion = np.zeros_like(pairs)
-        evidence = None
-        if self.plan.write_regions:
-            evidence = quality.Evidence(len(self.classes), background_class(self.classes))
-        for done, (image, record) in enumerate(zip(images, records, strict=True), start=1):
-            for method, value in quality.record_scores(record, totals, cut).items():
-                if method in scores:
-                    scores[method][image.sample_id] = value
-            counts = quality.class_pairs(record, cut)
-            pairs += counts
-            confusion += quality.class_confusion(record)
-            shares[image.sample_id] = float(counts.sum() / record.num_valid) if record.num_valid else float("nan")
-            if self.plan.write_issues:
-                flags = quality.record_flags(record, cut)
-                files.write_png(self.issues_path(image.sample_id), flags.astype(np.uint8))
-                paths[image.sample_id] = str(self.issues_path(image.sample_id))
-            if evidence is not None:
-                self.regions.add_evidence(evidence, image.sample_id, self.places[image.sample_id], record)
-            progress(done, len(images), "flagging pixels")
-        self.remember_labels(images)
-        judge = evidence.judge() if evidence is not None else None
-        if judge is not None:
-            combined = judge.image_scores()
-            places = {image.sample_id: image_key(self.places[image.sample_id]) for image in images}
-            scores[quality.COMBINED] = {sample_id: combined[key] for sample_id, key in places.items()}
-        return Findings(scores, shares, paths, pairs, confusion, totals, quality.in_sample_suspicion(totals), judge)
+    def judge_image(self, place: int, image: LabelledImage, totals: quality.Totals, cut: quality.Cut) -> JudgedImage:
+        """Flag the pixels of one image by what is known of all.
+
+        Args:
+            place: of the image in the run
+            image: the image
+            totals: of all records
+            cut: of all records
+
+        Returns:
+            what is known of it now
+        """
+        record = quality.load_record(self.record_path(image))
+        found = quality.record_scores(record, totals, cut)
+        pairs = quality.class_pairs(record, cut)
+        if self.plan.write_issues:
+            files.write_png(self.issues_path(image.sample_id), quality.record_flags(record, cut).astype(np.uint8))
+        return JudgedImage(
+            image.sample_id,
+            {method: value for method, value in found.items() if method in self.plan.methods},
+            float(pairs.sum() / record.num_valid) if record.num_valid else float("nan"),
+            pairs,
+            quality.class_confusion(record),
+            self.regions.evidence(image.sample_id, place, record) if self.plan.write_regions else None,
+        )
 
 
 def source_states(source: ProbabilitySource) -> Callable[[LabelledImage], str]:
@@ -210,8 +215,3 @@ def source_states(source: ProbabilitySource) -> Callable[[LabelledImage], str]:
 
 def _is_about_the_folder(error: Exception) -> bool:
     return "output_dir" in str(error) or (isinstance(error, OSError) and error.errno == 28)
-
-
-def _named(error: Exception, image: LabelledImage) -> LabelQualityError:
-    text = str(error)
-    return LabelQualityError(text if image.filepath in text else f"{image.filepath}: {text}")

@@ -22,59 +22,53 @@ from .issue_regions import RegionFindings
 from .plan import ScoringPlan
 from .record_stage import RecordStage
 from .report import NUM_WORST, ScoringReport
-from .sources import ProbabilitySource
+from .stages import ScoringJob
 
 
 def write_results(
-    dataset: Any,
-    plan: ScoringPlan,
-    stage: RecordStage,
+    job: ScoringJob,
     images: Sequence[LabelledImage],
     findings: Findings,
     regions: RegionFindings | None,
-    classes: ClassMap,
-    source: ProbabilitySource,
     report: ScoringReport,
 ) -> run_records.RunRecord:
     """Put everything on the dataset, from which an earlier run under the same key was taken away.
 
     Args:
-        dataset: the `fiftyone.Dataset`
-        plan: of the run
-        stage: that made the files
+        job: of the run
         images: that were scored
         findings: of all records
         regions: what was found in all images together, None if no regions were wanted
-        classes: of the label field
-        source: of the probabilities
         report: kept with the run
 
     Returns:
         the record of the run
     """
-    names = plan.fields
-    score_title = quality.RANKING_TITLES[plan.score]
-    sample_fields.write_numbers(
-        dataset, plan.key, _finite(findings.scores[plan.score]), f"Label quality, 0 (wrong) to 1 (fine): {score_title}"
-    )
+    dataset, plan, stage, classes = job.dataset, job.plan, job.stage, job.classes
+    names, columns = plan.fields, sample_fields.Columns(dataset)
+    text = f"Label quality, 0 (wrong) to 1 (fine): {quality.RANKING_TITLES[plan.score]}"
+    columns.add_numbers(plan.key, _finite(findings.scores[plan.score]), text)
     for method, values in findings.scores.items():
-        sample_fields.write_numbers(dataset, names.method(method), _finite(values), quality.RANKING_TITLES[method])
+        columns.add_numbers(names.method(method), _finite(values), quality.RANKING_TITLES[method])
     shares = _finite(findings.issue_shares)
-    sample_fields.write_numbers(dataset, names.issue_share, shares, "Share of the labelled pixels that are flagged")
+    columns.add_numbers(names.issue_share, shares, "Share of the labelled pixels that are flagged")
     if plan.write_issues:
         text = "Pixels whose label confident learning takes for wrong"
-        sample_fields.write_segmentations(dataset, names.issues, findings.issue_paths, text, {1: "issue"})
+        columns.add_segmentations(names.issues, findings.issue_paths, text, {1: "issue"})
     if plan.write_map:
-        paths = {image.sample_id: str(stage.map_path(image)) for image in images}
-        sample_fields.write_heatmaps(dataset, names.map, paths, "How suspicious each pixel is: 1 - self-confidence")
+        paths = {image.sample_id: str(stage.map_path(image.sample_id)) for image in images}
+        columns.add_heatmaps(names.map, paths, "How suspicious each pixel is: 1 - self-confidence")
     if regions is not None:
+        text = "How many regions of the label are probably wrong"
+        columns.add_numbers(names.num_regions, regions.per_image, text, integer=True)
         _write_regions(dataset, plan, stage, images, regions)
+    columns.write()
     _show(dataset, plan, classes, report, [image.sample_id for image in images])
     return run_records.RunRecord(
         key=plan.key,
         method=run_records.SCORING,
         label_field=plan.label_field,
-        parameters={**_plain(asdict(plan)), "source": source.description, "versions": _versions(),
+        parameters={**_plain(asdict(plan)), "source": job.source.description, "versions": _versions(),
                     "image_window": next((getattr(image.filepath, "window", None) for image in images), None),
                     "class_thresholds": [float(t) for t in findings.totals.class_thresholds]},
         fields=report.fields,
@@ -90,8 +84,6 @@ def _write_regions(
     declare_regions(dataset, plan.fields.regions)
     for batch in stage.regions.documents((image.sample_id for image in images), regions):
         write_region_batch(dataset, plan.fields.regions, batch)
-    text = "How many regions of the label are probably wrong"
-    sample_fields.write_numbers(dataset, plan.fields.num_regions, regions.per_image, text, integer=True)
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...dataset.door.classes import ClassMap
-from ...dataset.door.scan import LabelScan, mask_reader, require_label_field, scan_labels
+from ...dataset.door.scan import LabelScan, require_label_field, scan_labels
 from ...dataset.runs import files, run_records
 from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...options import split, takes
 from ...progress import Progress, terminal_bar
 from ..checking.first_look import first_look
+from ..engines.engine import Engine, open_engine
 from ..objects.object_marks import attributes_of, mark_objects, object_field_of
 from ..objects.object_masks import masks_of
 from .findings import Looked, report_findings
 from .plan import ScoringOptions, ScoringPlan, plan_scoring
-from .record_stage import RecordStage, source_states
 from .report import ScoringReport
 from .results import write_results
+from .running import Run
 from .scoring_warnings import finding_warnings, region_warnings, restart_warnings
-from .sources import ProbabilitySource, open_source, settle_classes
+from .sources import ProbabilitySource, SourceInputs, settle_classes
+from .stages import ScoringJob, Task
 
 
 @takes(ScoringOptions)
@@ -84,19 +86,13 @@ def score_label_quality(
     files.require_writable(base.parent if not base.exists() else base, 1)
     if options.from_logits is not None:
         model_options["from_logits"] = options.from_logits
-    source = open_source(
-        samples,
-        label_field=label_field,
-        model=model,
-        probabilities=probabilities,
-        predictions=predictions,
-        batch_size=plan.batch_size,
-        **model_options,
-    )
+    engine = open_engine(plan.engine, plan.workers)
+    inputs = SourceInputs(label_field, model, probabilities, predictions, plan.batch_size, model_options)
+    request = _Request(samples, plan, inputs, inputs.open(samples), base, engine)
     if progress is not None:
-        return _with_objects(dataset, objects, _run(samples, plan, source, base, progress), progress)
+        return _with_objects(dataset, objects, _run(request, progress), progress)
     with terminal_bar("checking labels") as bar:
-        return _with_objects(dataset, objects, _run(samples, plan, source, base, bar), bar)
+        return _with_objects(dataset, objects, _run(request, bar), bar)
 
 
 def _with_objects(dataset: Any, objects: str | None, report: ScoringReport, progress: Progress) -> ScoringReport:
@@ -106,51 +102,63 @@ def _with_objects(dataset: Any, objects: str | None, report: ScoringReport, prog
     return replace(report, objects=mark_objects(dataset, report.key, progress=progress).lines())
 
 
-def _run(samples: Any, plan: ScoringPlan, source: ProbabilitySource, base: Path, progress: Progress) -> ScoringReport:
+@dataclass(frozen=True)
+class _Request:
+    """What is asked, checked and opened.
+
+    Attributes:
+        samples: the dataset or view
+        plan: of the run
+        inputs: where probabilities come from
+        source: opened, its classes not yet settled
+        base: wanted folder
+        engine: where the stages run
+    """
+
+    samples: Any
+    plan: ScoringPlan
+    inputs: SourceInputs
+    source: ProbabilitySource
+    base: Path
+    engine: Engine
+
+
+def _run(request: _Request, progress: Progress) -> ScoringReport:
     started = time.monotonic()
-    dataset = samples._dataset
+    samples, plan, base = request.samples, request.plan, request.base
     scan = scan_labels(samples, plan.label_field, progress=progress)
     faults = first_look(samples, plan.label_field, scan, plan.ignore_index)
     files.require_writable(base.parent if not base.exists() else base, _bytes_needed(plan, scan))
     classes, source = settle_classes(
-        samples, plan.label_field, scan, source, ignore_index=plan.ignore_index, class_mapping=plan.class_mapping,
-        unmatched=plan.unmatched,
+        samples, plan.label_field, scan, request.source, ignore_index=plan.ignore_index,
+        class_mapping=plan.class_mapping, unmatched=plan.unmatched,
     )  # fmt: skip
     planned = run_records.RunRecord(plan.key, run_records.SCORING, plan.label_field, {}, plan.field_names())
     fingerprint = _fingerprint(plan, source, classes)
-    with write_run(dataset, planned, base, fingerprint, overwrite=plan.overwrite, resume=plan.resume) as run:
-        return _score(samples, plan, source, scan, classes, run, faults, started, run.watched(progress))
+    with write_run(samples._dataset, planned, base, fingerprint, overwrite=plan.overwrite, resume=plan.resume) as run:
+        job = ScoringJob(samples._dataset, request.inputs, source, plan, classes, run.path, len(scan.images))
+        return _score(Run(job, request.engine, run.watched(progress)), scan, run, faults, started)
 
 
-def _score(
-    samples: Any,
-    plan: ScoringPlan,
-    source: ProbabilitySource,
-    scan: LabelScan,
-    classes: ClassMap,
-    run: RunWriting,
-    faults: list[str],
-    started: float,
-    progress: Progress,
-) -> ScoringReport:
+def _score(job_run: Run, scan: LabelScan, run: RunWriting, faults: list[str], started: float) -> ScoringReport:
     """Measure, judge and write, in the folder of a run."""
-    dataset = samples._dataset
-    read_label = mask_reader(samples, plan.label_field)
-    stage = RecordStage(plan, classes, run.path, read_label, scan.places(), source_states(source))
-    pending = stage.pending(scan.images)
-    failed = stage.predict(source, pending, progress)
-    scored = [image for image in scan.images if image.sample_id not in failed]
-    if not scored:
+    job = job_run.job
+    plan, dataset = job.plan, job.dataset
+    tasks = [Task(place, image) for place, image in enumerate(scan.images)]
+    num_pending, failed = job_run.record(tasks)
+    kept = [task for task in tasks if task.image.sample_id not in failed]
+    if not kept:
         raise LabelQualityError(f"No image could be scored: {next(iter(failed.values())).reason}")
-    findings = stage.judge(scored, progress)
-    regions = stage.settle_regions(dataset, scored, findings.judge, progress)
-    looked = Looked(scan.images, scored, [*scan.skipped, *failed.values()], len(pending))
-    report = report_findings(dataset.name, plan, classes, looked, findings, regions)
-    warnings = finding_warnings(findings, classes, source, looked) + region_warnings(plan, regions) + faults
-    warnings += restart_warnings(run.folder, source)
+    scored = [task.image for task in kept]
+    findings = job_run.judge(kept)
+    regions = job_run.settle(scored, findings.judge)
+    looked = Looked(scan.images, scored, [*scan.skipped, *failed.values()], num_pending)
+    report = report_findings(dataset.name, plan, job.classes, looked, findings, regions)
+    warnings = finding_warnings(findings, job.classes, job.source, looked) + region_warnings(plan, regions) + faults
+    warnings += restart_warnings(run.folder, job.source)
     report = replace(report, warnings=warnings, output_dir=str(run.path), seconds=round(time.monotonic() - started, 2))
     run.replace_results(report.views)
-    run.finish(write_results(dataset, plan, stage, scored, findings, regions, classes, source, report))
+    run.finish(write_results(job, scored, findings, regions, report))
     return report
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
@@ -57,6 +57,9 @@ class ProbabilitySource(Protocol):
 
     def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
         """Yield each image with its probabilities, or with the exception that kept it from having any."""
+
+    def batches(self, images: Sequence[LabelledImage]) -> Iterable[Sequence[LabelledImage]]:
+        """Groups of images that can be streamed apart: the probabilities are the same to the bit."""
 
     def state(self, image: LabelledImage) -> str:
         """Tells whether what one image's probabilities are made of has changed; "" if `description` tells all."""
@@ -168,6 +171,10 @@ class MaskSource:
             except (OSError, ValueError) as error:
                 yield image, LabelQualityError(f"no usable prediction for {image.filepath}: {error}")
 
+    def batches(self, images: Sequence[LabelledImage]) -> Iterable[Sequence[LabelledImage]]:
+        """A few images each."""
+        return _chunks(images, _PIXELS_AT_ONCE)
+
     def _probabilities(self, image: LabelledImage) -> np.ndarray:
         if self.classes is None:
             raise RuntimeError("The classes must be settled before predictions are read")
@@ -224,10 +231,17 @@ class ModelSource:
 
     def stream(self, images: Sequence[LabelledImage]) -> Iterator[tuple[LabelledImage, Any]]:
         """Predict image by image; a failing image yields its exception."""
-        items = [models.ImageItem(name=image.filepath, path=image.filepath, size=image.size) for image in images]
+        items = [_item_of(image) for image in images]
         image_of = {id(item): image for item, image in zip(items, images, strict=True)}
         for item, result in self.segmenter.stream(items, batch_size=self.batch_size):
             yield image_of[id(item)], result
+
+    def batches(self, images: Sequence[LabelledImage]) -> Iterable[Sequence[LabelledImage]]:
+        """The model's own batches."""
+        items = [_item_of(image) for image in images]
+        image_of = {id(item): image for item, image in zip(items, images, strict=True)}
+        plan = self.segmenter.plan(items, batch_size=self.batch_size)
+        return ([image_of[id(item)] for item in batch] for batch in plan)
 
     def state(self, image: LabelledImage) -> str:
         """The description tells all that decides the probabilities, but the image itself."""
@@ -240,6 +254,10 @@ class ModelSource:
     def seen_in_training(self, images: Sequence[LabelledImage]) -> int:
         """Count the images that are recorded as having been trained on."""
         return sum(self.trained_on(image.filepath) for image in images)
+
+
+def _item_of(image: LabelledImage) -> models.ImageItem:
+    return models.ImageItem(name=image.filepath, path=image.filepath, size=image.size)
 
 
 @dataclass
@@ -269,6 +287,10 @@ class FileSource:
             except Exception as error:  # a broken file may raise nearly anything
                 text = str(error) if isinstance(error, LabelQualityError) else f"{type(error).__name__}: {error}"
                 yield image, LabelQualityError(f"{image.filepath}: {text}")
+
+    def batches(self, images: Sequence[LabelledImage]) -> Iterable[Sequence[LabelledImage]]:
+        """A few images each."""
+        return _chunks(images, _PIXELS_AT_ONCE)
 
     def _file(self, image: LabelledImage) -> Path:
         file = self.files[image.sample_id]
@@ -358,6 +380,10 @@ class MeanSource:
             )
         return np.mean(arrays, axis=0, dtype=np.float32)
 
+    def batches(self, images: Sequence[LabelledImage]) -> Iterable[Sequence[LabelledImage]]:
+        """The images that all sources predict in turn."""
+        return _chunks(images, _PIXELS_AT_ONCE)
+
     def state(self, image: LabelledImage) -> str:
         """Differs where that of any source does."""
         return " ".join(source.state(image) for source in self.sources)
@@ -415,6 +441,69 @@ def _chunks(images: Sequence[LabelledImage], pixels: int) -> Iterator[list[Label
             chunk = []
     if chunk:
         yield chunk
+
+
+@dataclass(frozen=True)
+class SourceInputs:
+    """Where probabilities come from, as the user said; see `open_source`.
+
+    Attributes:
+        label_field: the Segmentation field that is to be judged
+        model: a model, its name, file or folder, or a list of them
+        probabilities: a field or folder of files, or a list of them
+        predictions: a second Segmentation field
+        batch_size: images per forward pass
+        options: of the model
+    """
+
+    label_field: str
+    model: Any = None
+    probabilities: str | Sequence[str] | None = None
+    predictions: str | None = None
+    batch_size: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def open(self, samples: Any) -> ProbabilitySource:
+        """Open the source."""
+        return open_source(
+            samples, label_field=self.label_field, model=self.model, probabilities=self.probabilities,
+            predictions=self.predictions, batch_size=self.batch_size, **self.options,
+        )  # fmt: skip
+
+
+def closed_source(source: ProbabilitySource) -> Any:
+    """What was settled about a source, without the model, files and database behind it.
+
+    Args:
+        source: of `settle_classes`
+
+    Returns:
+        what `reopen_source` takes; can be pickled
+    """
+    if isinstance(source, MaskSource):
+        return replace(source, read_prediction=_closed)
+    return replace(source, source=None) if isinstance(source, ClassSource) else source
+
+
+def _closed(sample_id: str) -> np.ndarray:
+    raise RuntimeError("The source must be opened again before predictions are read")
+
+
+def reopen_source(samples: Any, inputs: SourceInputs, closed: Any) -> ProbabilitySource:
+    """Open a source again in another process, with the classes that were settled.
+
+    Args:
+        samples: the dataset
+        inputs: where probabilities come from
+        closed: of `closed_source`
+
+    Returns:
+        the source
+    """
+    opened = inputs.open(samples)
+    if isinstance(closed, MaskSource) and isinstance(opened, MaskSource):
+        return replace(closed, read_prediction=opened.read_prediction)
+    return replace(closed, source=opened)
 
 
 def open_source(
@@ -619,6 +708,10 @@ class ClassSource:
         if self.classes.channels == tuple((channel,) for channel in range(self.num_channels)):
             return found
         return models.sum_channels(found, self.classes.channels)
+
+    def batches(self, images: Sequence[LabelledImage]) -> Iterable[Sequence[LabelledImage]]:
+        """Those of the source."""
+        return self.source.batches(images)
 
     def state(self, image: LabelledImage) -> str:
         """As the source says."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from scipy import ndimage
 
 from fiftyone_plugin import quality
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.quality.judging.judge import Found, Rehearsed
-from fiftyone_plugin.quality.judging.rehearsed_labels import MOST_PER_IMAGE
+from fiftyone_plugin.quality.judging.rehearsed_labels import MOST_PER_IMAGE, REHEARSED_KINDS
+from fiftyone_plugin.quality.known_errors import inject_error
 
 SIZE = (60, 80)
 
@@ -276,3 +279,29 @@ def test_evidence_names_what_it_cannot_use():
         quality.Evidence(4).add("a", record, regions)
     with pytest.raises(LabelQualityError, match="5 classes, but got 4"):
         quality.Evidence(5).add("a", quality.image_record(label, probs), regions)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "tensor", "logits"])
+def test_a_rehearsal_reads_only_altered_pixels_and_gives_the_bits_of_measuring_the_altered_label_anew(kind):
+    label, probs = scene(np.random.default_rng(5))
+    label[:6] = 255
+    values = {"numpy": probs, "tensor": torch.from_numpy(probs), "logits": np.log(probs)}[kind]
+    options = {"ignore_index": 255, "from_logits": kind == "logits"}
+    altered = quality.rehearse(label, values, count=4, seed=2, **options)
+    rng = np.random.default_rng(2)
+    kinds = rng.permutation(REHEARSED_KINDS)[:4]
+    expected = [inject_error(label, str(error_kind), rng, class_ids=range(4)) for error_kind in kinds]
+    assert len(altered) == 4
+    for one, error in zip(altered, expected, strict=True):
+        record = quality.image_record(error.mask, values, **options)
+        regions = quality.image_regions(error.mask, record)
+        np.testing.assert_array_equal(one.rows.features, regions.features)
+        np.testing.assert_array_equal(one.rows.pairs, quality.RegionRows.of(regions).pairs)
+        assert one.softmin == record.scores["softmin"]
+        parts, _ = ndimage.label(error.changed, np.ones((3, 3)))
+        for region, hit in zip(regions, one.hits, strict=True):
+            whole = np.zeros(SIZE, bool)
+            top, left, bottom, right = region.bbox
+            whole[top:bottom, left:right] = region.mask
+            overlaps = [(whole & (parts == p)).sum() / (whole | (parts == p)).sum() for p in range(1, parts.max() + 1)]
+            assert hit == (max(overlaps) >= 0.25)

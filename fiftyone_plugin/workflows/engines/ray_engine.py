@@ -1,0 +1,139 @@
+"""Stages on a Ray cluster: Ray Data hands parts of the samples to actors, each of which opens the job once.
+
+A part whose worker or node dies is given to another one. The stages write each file in one step and skip what is done,
+so nothing is written twice or lost.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import LabelQualityError
+from .engine import Stage
+
+_PACKAGE = "fiftyone_plugin"
+
+
+def open_ray(workers: int | None) -> RayEngine:
+    """Find the cluster that this process belongs to.
+
+    Args:
+        workers: how many actors at most; None for as many as the cluster has room for
+
+    Returns:
+        the engine
+
+    Raises:
+        LabelQualityError: if Ray is not installed or not connected, or workers could not import this package
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise LabelQualityError(
+            f"Expected Ray for `engine='ray'`, but it is not installed ({error}); run "
+            "`pip install 'fiftyone-label-quality[ray]'` on all machines"
+        ) from error
+    if __name__.split(".")[0] != _PACKAGE:
+        raise LabelQualityError(
+            f"Expected the package {_PACKAGE} for `engine='ray'`, but the App has loaded the plugin as {__name__!r}, "
+            "which workers cannot import; `pip install` the package on all machines and call it from Python"
+        )
+    if not ray.is_initialized():
+        raise LabelQualityError(
+            "Expected a connection to a Ray cluster for `engine='ray'`, but there is none; call "
+            "`ray.init(address='auto')` first, or `ray.init()` for one on this machine"
+        )
+    return RayEngine(workers)
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Runs a stage by actors of Ray Data, part by part.
+
+    Attributes:
+        workers: how many actors at most; None for as many as the cluster has room for
+    """
+
+    workers: int | None = None
+
+    def run(self, stage: Stage, job: Any, parts: Iterable[Sequence[Any]]) -> Iterator[Any]:
+        """Yield the results of one part after the other, whichever is finished first."""
+        import ray
+
+        rows = [{"part": pickle.dumps(list(part))} for part in parts]
+        if not rows:
+            return
+        needs = job.resources()
+        most = _room(ray.cluster_resources(), needs)
+        workers = max(1, min(self.workers or most, most, len(rows)))
+        environment = {"env_vars": database_variables()}
+        with _quiet():
+            results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+                _Worker,
+                fn_constructor_args=(_packed(stage, job),),
+                compute=ray.data.ActorPoolStrategy(size=workers),
+                runtime_env=environment,
+                max_restarts=-1,
+                max_task_retries=-1,
+                **needs,
+            )
+            for row in results.iter_rows():
+                yield from pickle.loads(row["results"])
+
+
+class _Worker:
+    """One actor: opens the job once, then does part after part."""
+
+    def __init__(self, packed: bytes) -> None:
+        self.stage, self.job = pickle.loads(packed)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
+        return {"results": pickle.dumps(list(self.stage(self.job, pickle.loads(row["part"]))))}
+
+
+def _packed(stage: Stage, job: Any) -> bytes:
+    from ray import cloudpickle
+
+    try:
+        packed: bytes = cloudpickle.dumps((stage, job))
+    except Exception as error:  # a model may raise anything here
+        raise LabelQualityError(
+            f"Expected a model that can be sent to other machines, but it cannot ({type(error).__name__}: {error}); "
+            "pass a folder or file that all of them see, or a name"
+        ) from error
+    return packed
+
+
+def _room(cluster: dict[str, float], needs: dict[str, float]) -> int:
+    """How many actors with these needs a cluster holds."""
+    names = {"num_cpus": "CPU", "num_gpus": "GPU"}
+    return int(min(cluster.get(names[need], 0) // amount for need, amount in needs.items() if amount))
+
+
+def database_variables() -> dict[str, str]:
+    """Settings by which FiftyOne of another process finds the database of this one."""
+    import fiftyone as fo
+    from fiftyone.core.odm import get_db_conn
+
+    host, port = get_db_conn().client.address
+    uri = fo.config.database_uri or f"mongodb://{host}:{port}/"
+    return {"FIFTYONE_DATABASE_URI": uri, "FIFTYONE_DATABASE_NAME": fo.config.database_name}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Ray Data from drawing bars of its own beside the job's."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    before = context.enable_progress_bars
+    context.enable_progress_bars = False
+    try:
+        yield
+    finally:
+        context.enable_progress_bars = before

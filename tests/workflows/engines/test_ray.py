@@ -1,0 +1,120 @@
+"""A job gives the same bits on a cluster as here, also where a worker is killed and the job is interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fiftyone_plugin import score_label_quality
+from fiftyone_plugin.errors import LabelQualityError
+from fiftyone_plugin.workflows.engines.engine import open_engine
+from fiftyone_plugin.workflows.scoring import running
+
+
+@pytest.fixture
+def cluster():
+    """A cluster of two nodes with one core each, on this machine."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        nodes.add_node(num_cpus=1)
+        ray.init(address=nodes.address, log_to_driver=False)
+        yield nodes
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+        torch.set_num_threads(threads)
+
+
+def deadly_network(flag: Path) -> torch.nn.Module:
+    """A network that kills its process, once, if that is not this one; a local class, so it is pickled by value."""
+    home = os.getpid()
+
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, images):
+            if flag.exists() and os.getpid() != home:
+                flag.unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return self.layer(images) * 4
+
+    torch.manual_seed(0)
+    return Network()
+
+
+class Cancelled(Exception):
+    pass
+
+
+def cancel_after(count: int):
+    def progress(done, total, label):
+        if label == "scoring labels" and done == count:
+            raise Cancelled
+
+    return progress
+
+
+def contents(dataset, key: str) -> dict:
+    """All that a run has left: values of fields, and the bytes of its files by sample and name."""
+    found = {}
+    for place, sample in enumerate(dataset.sort_by("filepath")):
+        names = [name for name in sample.field_names if name == key or name.startswith(f"{key}_")]
+        for name in names:
+            value, plain = sample[name], name.removeprefix(key)
+            if hasattr(value, "detections"):
+                rows = [
+                    {k: v for k, v in one.to_dict().items() if k not in ("_id", "mask_path")}
+                    for one in value.detections
+                ]
+                value = (rows, [Path(one.mask_path).read_bytes() for one in value.detections])
+            elif hasattr(value, "mask_path") or hasattr(value, "map_path"):
+                value = Path(value.mask_path if hasattr(value, "mask_path") else value.map_path).read_bytes()
+            found[place, plain] = value
+    return found
+
+
+def test_a_cluster_gives_the_same_bits_though_a_worker_dies_and_the_job_is_interrupted(
+    make_dataset, tmp_path, cluster, monkeypatch
+):
+    dataset, flag = make_dataset(10), tmp_path / "flag"
+    options = {"model": deadly_network(flag), "class_names": ["road", "car", "tree"], "batch_size": 2, "device": "cpu"}
+    here = score_label_quality(dataset, key="here", **options)
+    flag.touch()
+    there = {"key": "there", "engine": "ray", "workers": 2, **options}
+    with pytest.raises(Cancelled):
+        score_label_quality(dataset, progress=cancel_after(6), **there)
+    assert not dataset.has_field("there")
+    monkeypatch.setattr(running, "_IMAGES_AT_ONCE", 5)  # the later stages, too, go to the cluster
+    report = score_label_quality(dataset, **there)
+    assert not flag.exists()  # a worker has died
+    assert report.num_resumed >= 6
+    assert report.warnings == here.warnings
+    assert report.regions_by_kind == here.regions_by_kind
+    expected, found = contents(dataset, "here"), contents(dataset, "there")
+    assert len(expected) > 60
+    np.testing.assert_equal(found, expected)
+    folder = Path(report.output_dir)
+    assert not list(folder.rglob("*.part"))
+    assert len(list((folder / "records").glob("*.npz"))) == 10
+
+
+def test_what_is_missing_is_named(monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(LabelQualityError, match=r"ray.init\(address='auto'\)"):
+        open_engine("ray", None)
+    with pytest.raises(LabelQualityError, match="'slurm'"):
+        open_engine("slurm", None)
