@@ -17,7 +17,7 @@ LOADED = ("fiftyone_plugin", "operators", "panels")
 # From the bottom to the top: a room imports only rooms that stand before it, and a hall only halls before it.
 HALLS = {
     "quality": [
-        "known_errors", "pixels", "check_up", "scores", "records", "flags", "datasets", "regions", "judging",
+        "pixels", "known_errors", "check_up", "scores", "records", "flags", "datasets", "regions", "judging",
     ],
     "models": [
         "errors", "hardware", "files", "segmenters", "training", "frozen_features", "noise_robust", "foundation",

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from ...errors import LabelQualityError
+from ..pixels.boundaries import NOWHERE, sized_components, widen_boxes
 
 Mask = npt.NDArray[np.integer]
 Pixels = npt.NDArray[np.bool_]
@@ -292,14 +293,24 @@ class ErrorSubject:
     @cached_property
     def objects(self) -> list[_Object]:
         """The objects of the right size."""
-        found: list[_Object] = []
-        for value in self.frequent_classes:
-            labelled, _ = ndimage.label((self.mask == value) & self.editable)
-            areas = np.bincount(labelled.ravel())
-            for number, box in enumerate(ndimage.find_objects(labelled), start=1):
-                if self.min_area <= areas[number] <= self.max_area:
-                    rows, columns = box
-                    found.append(_Object(value, rows, columns, labelled[box] == number))
+        if not self.frequent_classes:
+            return []
+        wanted = self.editable & np.isin(self.mask, self.frequent_classes)
+        lowest = self.frequent_classes[0]
+        values = np.where(wanted, self.mask.astype(np.int64) - lowest, NOWHERE)
+        ids, sizes = sized_components(values, corners=False)
+        at = np.flatnonzero(wanted)
+        of = ids.reshape(-1)[at]
+        boxes = np.tile(np.array([*ids.shape, 0, 0], np.int64), (sizes.size, 1))
+        widen_boxes(at, of, ids.shape[1], boxes)
+        value_of = np.zeros(sizes.size, np.int64)
+        value_of[of] = values.reshape(-1)[at]
+        fitting = np.flatnonzero((sizes >= self.min_area) & (sizes <= self.max_area))
+        found = []
+        for number in fitting[np.argsort(value_of[fitting], kind="stable")]:
+            top, left, bottom, right = (int(edge) for edge in boxes[number])
+            box = (slice(top, bottom), slice(left, right))
+            found.append(_Object(int(value_of[number]) + lowest, *box, ids[box] == number))
         return found
 
 

@@ -129,9 +129,11 @@ def displaced_borders(given: IntArray, predicted: IntArray, wrong: IntArray, tol
         array([ True, False])
     """
     queue = np.empty(wrong.size, np.int64)
+    correct = np.where(given == predicted, given, np.int32(NOWHERE - 1))
+    pairs = given.astype(np.int64) << 32 | predicted
     to_predicted, to_given = (np.full(given.shape, FAR, np.int32) for _ in range(2))
-    contact_distances(given, predicted, predicted, wrong, 2 * tolerance, queue, to_predicted)
-    contact_distances(given, predicted, given, wrong, 2 * tolerance, queue, to_given)
+    contact_distances(correct, pairs, predicted, wrong, 2 * tolerance, queue, to_predicted)
+    contact_distances(correct, pairs, given, wrong, 2 * tolerance, queue, to_given)
     steps = to_predicted.reshape(-1)[wrong].astype(np.int64) + to_given.reshape(-1)[wrong]
     displaced: BoolArray = steps - 1 <= 2 * tolerance
     return displaced
@@ -151,10 +153,30 @@ def components(classes: IntArray) -> tuple[IntArray, int]:
         (array([[ 0,  1, -1],
                [ 1,  0,  0]]), 2)
     """
+    ids, sizes = sized_components(classes)
+    return ids, int(sizes.size)
+
+
+def sized_components(classes: IntArray, *, corners: bool = True) -> tuple[IntArray, IntArray]:
+    """Number the components of each class and count their pixels.
+
+    Args:
+        classes: as for `components`
+        corners: whether pixels that touch by a corner only are connected
+
+    Returns:
+        (H, W) int64 as of `components`; and the (N,) int64 pixels of each component
+
+    Example:
+        >>> sized_components(np.array([[0, 1, -1], [1, 0, 0]], np.int32))[1]
+        array([3, 2])
+    """
     num_runs = kernels.count_runs(classes)
     starts, of_run = np.empty(num_runs + 1, np.int64), np.empty(num_runs, np.int64)
-    found = kernels.run_components(classes, NOWHERE, starts, of_run)
-    return np.repeat(of_run, np.diff(starts)).reshape(classes.shape), int(found)
+    found = kernels.run_components(classes, NOWHERE, int(corners), starts, of_run)
+    lengths = np.diff(starts)
+    sizes = np.bincount(of_run + 1, lengths, minlength=int(found) + 1)[1:].astype(np.int64)
+    return np.repeat(of_run, lengths).reshape(classes.shape), sizes
 
 
 def eroded(regions: IntArray, valid: BoolArray) -> BoolArray:
@@ -241,16 +263,16 @@ def spread_distances(distances: Array) -> None:
 
 
 @compiled
-def find_contacts(given: Array, predicted: Array, target: Array, wrong: Array, queue: Array, out: Array) -> int:
+def find_contacts(correct: Array, target: Array, wrong: Array, queue: Array, out: Array) -> int:
     """Set `out` to 1 at disagreeing pixels that touch a correct pixel of the class in `target`; return how many."""
-    height, width = given.shape
+    height, width = correct.shape
     count = 0
     for place in wrong:
         row, column = place // width, place % width
         wanted, touches = target[row, column], False
         for y in range(max(row - 1, 0), min(row + 2, height)):
             for x in range(max(column - 1, 0), min(column + 2, width)):
-                touches |= (given[y, x] == wanted) & (predicted[y, x] == wanted)
+                touches |= correct[y, x] == wanted
         if touches:
             out[row, column] = 1
             queue[count] = place
@@ -260,14 +282,15 @@ def find_contacts(given: Array, predicted: Array, target: Array, wrong: Array, q
 
 @compiled
 def contact_distances(
-    given: Array, predicted: Array, target: Array, wrong: Array, limit: int, queue: Array, out: Array
+    correct: Array, pairs: Array, target: Array, wrong: Array, limit: int, queue: Array, out: Array
 ) -> None:
     """Write for disagreeing pixels the number of steps to a correct pixel of the class in `target`, up to `limit`.
 
-    Steps go to any of 8 neighbours that disagree in the same way (same given and same predicted class).
+    Steps go to any of 8 neighbours that disagree in the same way: `pairs` is one number for given and predicted class,
+    `correct` the class of pixels that agree.
     """
-    height, width = given.shape
-    count = find_contacts(given, predicted, target, wrong, queue, out)
+    height, width = correct.shape
+    count = find_contacts(correct, target, wrong, queue, out)
     done = 0
     while done < count:
         row, column = queue[done] // width, queue[done] % width
@@ -275,10 +298,10 @@ def contact_distances(
         steps = out[row, column] + 1
         if steps > limit:
             break
+        pair = pairs[row, column]
         for y in range(max(row - 1, 0), min(row + 2, height)):
             for x in range(max(column - 1, 0), min(column + 2, width)):
-                same = (given[y, x] == given[row, column]) & (predicted[y, x] == predicted[row, column])
-                if same & (out[y, x] > steps):
+                if (pairs[y, x] == pair) & (out[y, x] > steps):
                     out[y, x] = steps
                     queue[count] = y * width + x
                     count += 1
@@ -330,3 +353,22 @@ def widen_boxes(at: Array, of: Array, width: int, boxes: Array) -> None:
         boxes[region, 1] = min(boxes[region, 1], column)
         boxes[region, 2] = max(boxes[region, 2], row + 1)
         boxes[region, 3] = max(boxes[region, 3], column + 1)
+
+
+@compiled
+def raise_to(of: Array, values: Array, largest: Array) -> None:
+    """Raise `largest` (R,) to the largest of the values of each region."""
+    for i in range(of.size):
+        if values[i] > largest[of[i]]:
+            largest[of[i]] = values[i]
+
+
+@compiled
+def count_equal(one: Array, other: Array) -> int:
+    """Count the places at which two arrays of one (H, W) shape are equal."""
+    found = 0
+    for row in range(one.shape[0]):
+        a, b = one[row], other[row]
+        for column in range(a.size):
+            found += a[column] == b[column]
+    return found

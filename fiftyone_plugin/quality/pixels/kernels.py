@@ -537,18 +537,20 @@ def find_runs(label: Array, starts: Array, row_starts: Array) -> None:
 
 
 @compiled
-def unite_rows(flat: Array, width: int, row: int, starts: Array, row_starts: Array, parents: Array) -> None:
-    """Unite the runs of one row with those of one label above them that they touch by side or corner.
+def unite_rows(
+    flat: Array, width: int, row: int, corner: int, starts: Array, row_starts: Array, parents: Array
+) -> None:
+    """Unite the runs of one row with those of one label above them that they touch by side, or by corner if that is 1.
 
     The smaller run stays representative, so that components are numbered in reading order.
     """
     above, above_stop = row_starts[row - 1], row_starts[row]
     for run in range(row_starts[row], row_starts[row + 1]):
         left, right = starts[run] - width, starts[run + 1] - width
-        while above < above_stop and starts[above + 1] < left:
+        while above < above_stop and starts[above + 1] < left + 1 - corner:
             above += 1
         other = above
-        while other < above_stop and starts[other] <= right:
+        while other < above_stop and starts[other] < right + corner:
             if flat[starts[other]] == flat[starts[run]]:
                 one, two = find_root(parents, other), find_root(parents, run)
                 root = min(one, two)
@@ -558,18 +560,18 @@ def unite_rows(flat: Array, width: int, row: int, starts: Array, row_starts: Arr
 
 
 @compiled
-def run_components(label: Array, ignore: int, starts: Array, components: Array) -> int:
+def run_components(label: Array, ignore: int, corner: int, starts: Array, components: Array) -> int:
     """Write the component of each run of an (H, W) label, -1 where ignored; return the number of components.
 
-    Components are pixels of one class that touch by side or corner (8-connectivity). `starts` (runs + 1) is written
-    too.
+    Components are pixels of one class that touch by side, or by corner too if that is 1 (8-connectivity). `starts`
+    (runs + 1) is written too.
     """
     height, width = label.shape
     flat, row_starts = label.reshape(-1), np.empty(height + 1, np.int64)
     find_runs(label, starts, row_starts)
     parents = np.arange(components.size)
     for row in range(1, height):
-        unite_rows(flat, width, row, starts, row_starts, parents)
+        unite_rows(flat, width, row, corner, starts, row_starts, parents)
     found = 0
     for run in range(components.size):
         if np.int64(flat[starts[run]]) == ignore:
@@ -587,7 +589,7 @@ def component_means(label: Array, ignore: int, self_confidence: Array, sums: Arr
     """Add the mean self-confidence of each component to `sums` (K,) and 1 to `counts` (K,) of its class."""
     num_runs = count_runs(label)
     starts, components = np.empty(num_runs + 1, np.int64), np.empty(num_runs, np.int64)
-    found = run_components(label, ignore, starts, components)
+    found = run_components(label, ignore, 1, starts, components)
     totals, sizes, classes = np.zeros(found), np.zeros(found, np.int64), np.zeros(found, np.int64)
     flat = label.reshape(-1)
     for run in range(num_runs):

@@ -10,6 +10,8 @@ from typing import Final
 from numba import config
 
 PARTS_PER_THREAD: Final = 4
+FEWEST_ITEMS: Final = 32
+"""Below so many (half a million pixels in chunks) the work is done before another thread has begun."""
 
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 
@@ -31,7 +33,7 @@ def run_in_parts(work: Callable[[int, int], None], num_items: int, num_threads: 
         [0, 1, 2]
     """
     threads = min(num_threads or int(config.NUMBA_NUM_THREADS), num_items)  # type: ignore[attr-defined]
-    if threads <= 1:
+    if threads <= 1 or (num_threads is None and num_items < FEWEST_ITEMS):
         work(0, num_items)
         return
     parts = min(num_items, PARTS_PER_THREAD * threads)

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..pixels.boundaries import NOWHERE
+from ..pixels.boundaries import NOWHERE, count_equal
 
 IntArray = npt.NDArray[np.integer[Any]]
 
@@ -60,12 +60,12 @@ def alignment(given: IntArray, predicted: IntArray) -> Alignment:
     if min(height, width) <= 4 * edge:
         return IN_PLACE
     label = given[edge : height - edge, edge : width - edge]
-    labelled = label != NOWHERE
-    known = max(int(labelled.sum()), 1)
+    known = max(int(np.count_nonzero(label != NOWHERE)), 1)
+    label = np.where(label == NOWHERE, np.int32(NOWHERE - 1), label)  # agrees with nothing
 
     def agreeing(down: int, right: int) -> int:
         moved = predicted[edge + down : height - edge + down, edge + right : width - edge + right]
-        return int(np.count_nonzero((label == moved) & labelled))
+        return int(count_equal(label, moved))
 
     still = agreeing(0, 0)
     places = [(r * down, r * right) for r in reaches for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right]

@@ -24,6 +24,8 @@ from ..pixels.boundaries import (
     count_rims,
     displaced_borders,
     mark_cores,
+    raise_to,
+    sized_components,
     widen_boxes,
 )
 from ..pixels.inputs import check_label
@@ -122,9 +124,8 @@ class Objects:
             >>> Objects.of(np.array([[0, 0, -1, 1]], np.int32)).sizes
             array([2, 1])
         """
-        ids, count = components(classes)
-        flat = ids.reshape(-1)
-        return cls(flat, np.bincount(flat + 1, minlength=count + 1)[1:])
+        ids, sizes = sized_components(classes)
+        return cls(ids.reshape(-1), sizes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,7 +255,7 @@ def cut_regions(scene: Scene, smallest: int) -> RegionCut:
     owners = np.where(to_predicted, mine, predicted_wrong.size + theirs)
     displaced = displaced_borders(scene.given, scene.predicted, wrong, scene.tolerance)
     wholes, count = _components_at(owners, wrong, shape)
-    bounded = displaced | (_means(wholes, displaced, count) >= 0.5)[wholes]
+    bounded = displaced | (_means(wholes, displaced, np.bincount(wholes, minlength=count)) >= 0.5)[wholes]
     ids, count = _components_at(2 * owners + bounded, wrong, shape)
     keep = np.bincount(ids, minlength=count) >= smallest
     kept = keep[ids]
@@ -300,16 +301,8 @@ def _components_at(values: IntArray, at: IntArray, shape: tuple[int, ...]) -> tu
     return _flat(found)[at], count
 
 
-def _means(groups: IntArray, values: npt.NDArray[Any], count: int) -> FloatArray:
-    return divide(np.bincount(groups, values, minlength=count), np.bincount(groups, minlength=count))
-
-
-def _core_means(groups: IntArray, core: BoolArray, values: FloatArray, count: int) -> FloatArray:
-    """Return means over the core of each region, over all of it where it has none."""
-    inner = groups[core]
-    return np.where(
-        np.bincount(inner, minlength=count) > 0, _means(inner, values[core], count), _means(groups, values, count)
-    )
+def _means(groups: IntArray, values: npt.NDArray[Any], sizes: IntArray) -> FloatArray:
+    return divide(np.bincount(groups, values, minlength=sizes.size), sizes)
 
 
 def _best_overlaps(cut: RegionCut, areas: IntArray, objects: Objects) -> FloatArray:
@@ -358,28 +351,34 @@ def measure_features(scene: Scene, cut: RegionCut, areas: IntArray, boxes: IntAr
     best_probability = _flat(scene.maps.best_probability)[at].astype(np.float64)
     margins = best_probability - confidence
     doubts, sureness = -np.log(np.maximum(confidence, _FAINT)), -np.log(np.maximum(1 - best_probability, _FAINT))
-    margin, doubt, sure = (_core_means(of, core, values, count) for values in (margins, doubts, sureness))
+    inner = of[core]
+    cores = np.bincount(inner, minlength=count)
+
+    def core_means(values: FloatArray) -> FloatArray:
+        """Means over the core of each region, over all of it where it has none."""
+        return np.where(cores > 0, _means(inner, values[core], cores), _means(of, values, areas))
+
+    margin, doubt, sure = (core_means(values) for values in (margins, doubts, sureness))
     near = _flat(border_distances(scene.given, scene.predicted))[at] <= scene.tolerance
     rims = np.zeros((count, 4), np.int64)
     count_rims(ids, scene.given, scene.predicted, at, rims)
     edges = np.maximum(rims[:, 0], 1)
     narrow = ids.astype(np.int32)
     depths = _flat(border_distances(narrow, narrow))[at]
-    deepest = np.zeros(count)
-    np.maximum.at(deepest, of, np.minimum(depths, max(ids.shape)))
-    best = np.zeros(count)
-    np.maximum.at(best, of, best_probability)
-    mean, square = _means(of, margins, count), _means(of, margins**2, count)
+    deepest, best = np.zeros(count), np.zeros(count)
+    raise_to(of, np.minimum(depths, max(ids.shape)), deepest)
+    raise_to(of, best_probability, best)
+    mean, square = _means(of, margins, areas), _means(of, margins**2, areas)
     heights, widths = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     shares = (scene.wrong_shares(o)[o.ids[at]] for o in (scene.predicted_objects, scene.given_objects))
-    object_share, label_share = (_means(of, share, count) for share in shares)
+    object_share, label_share = (_means(of, share, areas) for share in shares)
     columns = (
         margin,
-        _means(of, confidence, count),
+        _means(of, confidence, areas),
         rims[:, 0] / (4 * areas),
         np.log10(areas / ids.size),
-        np.log10((1 + np.bincount(of[core], margins[core], minlength=count)) / ids.size),
-        _means(of, near, count),
+        np.log10((1 + np.bincount(inner, margins[core], minlength=count)) / ids.size),
+        _means(of, near, areas),
         rims[:, 1] / edges,
         rims[:, 2] / edges,
         object_share,
@@ -390,7 +389,7 @@ def measure_features(scene: Scene, cut: RegionCut, areas: IntArray, boxes: IntAr
         np.log10(deepest / math.hypot(*ids.shape)),
         areas / (heights * widths),
         (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == ids.shape).any(axis=1),
-        _means(of, core, count),
+        _means(of, core, areas),
         kinds == KINDS.index("missing"),
         kinds == KINDS.index("wrong_class"),
         doubt,

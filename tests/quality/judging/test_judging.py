@@ -289,10 +289,10 @@ def test_a_rehearsal_reads_only_altered_pixels_and_gives_the_bits_of_measuring_t
     options = {"ignore_index": 255, "from_logits": kind == "logits"}
     altered = quality.rehearse(label, values, count=4, seed=2, **options)
     rng = np.random.default_rng(2)
-    kinds = rng.permutation(REHEARSED_KINDS)[:4]
-    expected = [inject_error(label, str(error_kind), rng, class_ids=range(4)) for error_kind in kinds]
-    assert len(altered) == 4
-    for one, error in zip(altered, expected, strict=True):
+    kinds = rng.permutation(REHEARSED_KINDS)
+    errors = [inject_error(label, str(error_kind), rng, class_ids=range(4)) for error_kind in kinds]
+    assert len(altered) >= 2
+    for one, error in zip(altered, [error for error in errors if error is not None][:4], strict=True):
         record = quality.image_record(error.mask, values, **options)
         regions = quality.image_regions(error.mask, record)
         np.testing.assert_array_equal(one.rows.features, regions.features)
