@@ -46,7 +46,7 @@ def main() -> None:
         return
     table = Table(title=f"Growth of the default job, seed {options.seed}, {os.cpu_count()} cores")
     for column in ("images", "ms an image", "MB more at most", "KB on disk an image", "regions an image",
-                   "bytes of a region in the database", "updates a second"):  # fmt: skip
+                   "bytes of a region in MongoDB", "bytes of a sample in one index", "updates a second"):  # fmt: skip
         table.add_column(column, justify="right")
     for count in options.images:
         words = [sys.executable, __file__, "--alone", "--images", str(count), "--seed", str(options.seed)]
@@ -73,12 +73,14 @@ def measure(count: int, seed: int) -> dict[str, float]:
         stored = dataset._sample_collection.aggregate(
             [{"$group": {"_id": None, "bytes": {"$sum": {"$bsonSize": f"${KEY}_regions"}}}}]
         ).next()["bytes"]
+        statistics = dataset._sample_collection.database.command("collStats", dataset._sample_collection_name)
         return {
             "ms": seconds / count * 1e3,
             "peak": (after - before) / 1e6,
             "disk": files / count / 1e3,
             "regions": regions / count,
             "bytes": stored / max(regions, 1),
+            "index": sum(statistics["indexSizes"].values()) / len(statistics["indexSizes"]) / count,
             "updates": updates_per_second(dataset),
         }
 

@@ -95,6 +95,7 @@ def compare(options: argparse.Namespace) -> None:
         stages.append(Stages())
         pairs.append((bare, timed(lambda: score(dataset, network, options.batch, given, stages[-1]))))
     show(options, pairs, stages)
+    show_files(dataset)
 
 
 def make_dataset(folder: Path, count: int) -> tuple[Any, list[str]]:
@@ -179,6 +180,21 @@ def show(options: argparse.Namespace, pairs: list[tuple[Spent, Spent]], stages: 
     for label in stages[0].seconds:
         parts.add_row(label, spread([one.seconds.get(label, 0.0) for one in stages]))
     Console(width=120).print(parts)
+
+
+def show_files(dataset: Any) -> None:
+    """Print what a run leaves on disk and in the database, an image."""
+    from fiftyone_plugin.dataset.runs.run_records import find_run
+
+    folder, count = Path(find_run(dataset, "label_quality").output_dir), len(dataset)
+    table = Table("folder", "files an image", "KB an image", title="What a run leaves")
+    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+        sizes = [path.stat().st_size for path in inner.rglob("*") if path.is_file()]
+        table.add_row(inner.name, f"{len(sizes) / count:.1f}", f"{sum(sizes) / count / 1e3:.1f}")
+    stored = [{"$group": {"_id": None, "bytes": {"$avg": {"$bsonSize": "$$ROOT"}}}}]
+    size = dataset._sample_collection.aggregate(stored).next()["bytes"]
+    table.add_row("MongoDB", "", f"{size / 1e3:.1f}")
+    Console(width=120).print(table)
 
 
 def spread(values: list[float]) -> str:
