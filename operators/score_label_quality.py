@@ -98,7 +98,7 @@ _MORE = (
     "unmatched", "write_issues", "write_map", "write_regions", "min_region_area", "max_regions_per_image",
     "temperature", "batch_size",
 )  # fmt: skip
-_UNASKED = ("key", "class_mapping", "overwrite", "resume", "from_logits", "output_dir")
+_UNASKED = ("key", "class_mapping", "overwrite", "resume", "from_logits", "output_dir", "engine", "workers")
 _OF_THE_MODEL = ("flips", "scales", "tile", "input_size", "device")
 
 

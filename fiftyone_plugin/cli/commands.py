@@ -78,7 +78,7 @@ def _find(options: argparse.Namespace) -> int:
 _SCORING = (
     "score", "methods", "key", "ignore_index", "class_mapping", "unmatched", "temperature", "from_logits", "write_map",
     "write_issues", "write_regions", "min_region_area", "max_regions_per_image", "output_dir", "batch_size",
-    "overwrite", "resume",
+    "engine", "workers", "overwrite", "resume",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ so nothing is written twice or lost.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,8 @@ from ...errors import LabelQualityError
 from .engine import Stage
 
 _PACKAGE = "fiftyone_plugin"
+_MOST_BLOCKS = 5_000
+"""Pieces of work that the cluster keeps account of; with more parts than that, a piece is several of them."""
 
 
 def open_ray(workers: int | None) -> RayEngine:
@@ -44,10 +46,13 @@ def open_ray(workers: int | None) -> RayEngine:
             "which workers cannot import; `pip install` the package on all machines and call it from Python"
         )
     if not ray.is_initialized():
-        raise LabelQualityError(
-            "Expected a connection to a Ray cluster for `engine='ray'`, but there is none; call "
-            "`ray.init(address='auto')` first, or `ray.init()` for one on this machine"
-        )
+        try:
+            ray.init(address="auto", log_to_driver=False)
+        except ConnectionError as error:
+            raise LabelQualityError(
+                f"Expected a Ray cluster for `engine='ray'`, but this machine belongs to none ({error}); run "
+                "`ray start --head` here and `ray start --address=...` on the others, or call `ray.init` first"
+            ) from error
     return RayEngine(workers)
 
 
@@ -69,11 +74,16 @@ class RayEngine:
         if not rows:
             return
         needs = job.resources()
-        most = _room(ray.cluster_resources(), needs)
-        workers = max(1, min(self.workers or most, most, len(rows)))
+        most = room(ray.nodes(), needs)
+        if not most:
+            raise LabelQualityError(
+                f"Expected a node with {needs} for a worker, but none of {len(ray.nodes())} has that; add one, or call "
+                "`torch.set_num_threads` with fewer threads, or pass `device='cpu'`"
+            )
+        workers = min(self.workers or most, most, len(rows))
         environment = {"env_vars": database_variables()}
         with _quiet():
-            results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            results = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)).map(
                 _Worker,
                 fn_constructor_args=(_packed(stage, job),),
                 compute=ray.data.ActorPoolStrategy(size=workers),
@@ -82,8 +92,11 @@ class RayEngine:
                 max_task_retries=-1,
                 **needs,
             )
-            for row in results.iter_rows():
-                yield from pickle.loads(row["results"])
+            try:
+                for row in results.iter_rows():
+                    yield from pickle.loads(row["results"])
+            except ray.exceptions.RayError as error:
+                raise LabelQualityError(f"A worker of the cluster failed: {error}") from error
 
 
 class _Worker:
@@ -109,10 +122,24 @@ def _packed(stage: Stage, job: Any) -> bytes:
     return packed
 
 
-def _room(cluster: dict[str, float], needs: dict[str, float]) -> int:
-    """How many actors with these needs a cluster holds."""
+def room(nodes: Sequence[Mapping[str, Any]], needs: Mapping[str, float]) -> int:
+    """Count the workers that a cluster holds.
+
+    Args:
+        nodes: as `ray.nodes()` tells
+        needs: of one worker, `num_cpus` and `num_gpus`
+
+    Returns:
+        how many; a worker is on one node
+
+    Example:
+        >>> nodes = [{"Alive": True, "Resources": {"CPU": 3.0}}, {"Alive": True, "Resources": {"CPU": 1.0}}]
+        >>> room(nodes, {"num_cpus": 2})
+        1
+    """
     names = {"num_cpus": "CPU", "num_gpus": "GPU"}
-    return int(min(cluster.get(names[need], 0) // amount for need, amount in needs.items() if amount))
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    return sum(int(min(found.get(names[name], 0) // amount for name, amount in needs.items())) for found in alive)
 
 
 def database_variables() -> dict[str, str]:

@@ -463,6 +463,12 @@ class SourceInputs:
     batch_size: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a worker needs a GPU: there is a model, and it goes to one."""
+        device = self.options.get("device")
+        return self.model is not None and models.choose_device(device).type == "cuda"
+
     def open(self, samples: Any) -> ProbabilitySource:
         """Open the source."""
         return open_source(

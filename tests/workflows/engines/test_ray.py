@@ -113,8 +113,11 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_dies_and_the_job_is_inter
 def test_what_is_missing_is_named(monkeypatch):
     import ray
 
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    with pytest.raises(LabelQualityError, match=r"ray.init\(address='auto'\)"):
+    def nowhere(**arguments):
+        raise ConnectionError("no cluster")
+
+    monkeypatch.setattr(ray, "init", nowhere)
+    with pytest.raises(LabelQualityError, match=r"no cluster.*ray start --head"):
         open_engine("ray", None)
     with pytest.raises(LabelQualityError, match="'slurm'"):
         open_engine("slurm", None)

@@ -212,15 +212,15 @@ def test_an_interrupted_run_goes_on_where_it_stopped(dataset, tmp_path):
         score(dataset, tmp_path / "run", progress=stop)
     assert state(dataset) == before
     records = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "records").iterdir()}
-    assert len(records) == 4
+    assert len(records) >= 4  # those that were being written when it stopped are finished
     edited = dataset.skip(1).first()
     mask = edited.ground_truth.get_mask()
     mask[5] = 2
     Image.fromarray(mask).save(edited.ground_truth.mask_path)
     report = score(dataset, tmp_path / "run")
-    assert report.num_resumed == 3, "the image whose mask was edited meanwhile must be computed again"
+    assert report.num_resumed == len(records) - 1, "the image whose mask was edited meanwhile must be computed again"
     kept = [path for path, time in records.items() if path.exists() and path.stat().st_mtime_ns == time]
-    assert len(kept) == 3, "of the edited image nothing old may stay"
+    assert len(kept) == len(records) - 1, "of the edited image nothing old may stay"
     fresh = score(dataset, tmp_path / "fresh", key="fresh")
     assert dataset.values("label_quality") == dataset.values("fresh")
     assert fresh.num_resumed == 0
