@@ -699,12 +699,14 @@ def pipeline(setting: Setting, report: Report) -> None:
     are theirs with one wrong area. As many errors are rehearsed as in a dataset of 1,000 images.
     """
     from PIL import Image
+    from torchvision.models.segmentation import deeplabv3_resnet50
 
     count, size = setting.size((128, (480, 640)), (4, (64, 96)))
     for index, image in enumerate(rough_images(count, size)):
         Image.fromarray(image).save(setting.folder / f"{index}.jpg")
     items = [ImageItem(str(index), path=setting.folder / f"{index}.jpg") for index in range(count)]
-    segmenter = load_segmenter(network(21), device=setting.device)
+    model = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=21)
+    segmenter = load_segmenter(model, device=setting.device)
     probs = smooth_probabilities(count, size, setting.device)
     labels = [one.argmax(0).cpu().numpy().astype(np.uint8) for one in probs]
     for index, label in enumerate(labels):
