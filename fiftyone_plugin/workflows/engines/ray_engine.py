@@ -71,7 +71,8 @@ class RayEngine:
         import ray
 
         rows = [{"part": pickle.dumps(list(part))} for part in parts]
-        if not rows:
+        if len(rows) <= 1:  # done here before a worker would have begun
+            yield from stage(job, pickle.loads(rows[0]["part"]) if rows else [])
             return
         needs = job.resources()
         most = room(ray.nodes(), needs)
@@ -84,8 +85,8 @@ class RayEngine:
         environment = {"env_vars": database_variables()}
         with _quiet():
             results = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)).map(
-                _Worker,
-                fn_constructor_args=(_packed(stage, job),),
+                Worker,
+                fn_constructor_args=(packed(stage, job),),
                 compute=ray.data.ActorPoolStrategy(size=workers),
                 runtime_env=environment,
                 max_restarts=-1,
@@ -99,27 +100,43 @@ class RayEngine:
                 raise LabelQualityError(f"A worker of the cluster failed: {error}") from error
 
 
-class _Worker:
-    """One actor: opens the job once, then does part after part."""
+class Worker:
+    """One actor: opens the job once, then does part after part.
 
-    def __init__(self, packed: bytes) -> None:
-        self.stage, self.job = pickle.loads(packed)
+    Args:
+        packed_job: of `packed`
+    """
+
+    def __init__(self, packed_job: bytes) -> None:
+        self.stage, self.job = pickle.loads(packed_job)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
         return {"results": pickle.dumps(list(self.stage(self.job, pickle.loads(row["part"]))))}
 
 
-def _packed(stage: Stage, job: Any) -> bytes:
+def packed(stage: Stage, job: Any) -> bytes:
+    """Pack a stage and its job for other machines.
+
+    Args:
+        stage: what to do
+        job: what it needs
+
+    Returns:
+        what a `Worker` takes
+
+    Raises:
+        LabelQualityError: if the job has a model that cannot be sent
+    """
     from ray import cloudpickle
 
     try:
-        packed: bytes = cloudpickle.dumps((stage, job))
+        found: bytes = cloudpickle.dumps((stage, job))
     except Exception as error:  # a model may raise anything here
         raise LabelQualityError(
             f"Expected a model that can be sent to other machines, but it cannot ({type(error).__name__}: {error}); "
             "pass a folder or file that all of them see, or a name"
         ) from error
-    return packed
+    return found
 
 
 def room(nodes: Sequence[Mapping[str, Any]], needs: Mapping[str, float]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import torch
 
 from fiftyone_plugin import score_label_quality
 from fiftyone_plugin.errors import LabelQualityError
+from fiftyone_plugin.progress import silent
 from fiftyone_plugin.workflows.engines.engine import open_engine
-from fiftyone_plugin.workflows.scoring import running
+from fiftyone_plugin.workflows.engines.ray_engine import Worker, packed
+from fiftyone_plugin.workflows.scoring import running, scoring
 
 
 @pytest.fixture
@@ -85,9 +88,7 @@ def contents(dataset, key: str) -> dict:
     return found
 
 
-def test_a_cluster_gives_the_same_bits_though_a_worker_dies_and_the_job_is_interrupted(
-    make_dataset, tmp_path, cluster, monkeypatch
-):
+def test_a_cluster_gives_the_same_bits_though_a_worker_dies_and_the_job_is_interrupted(make_dataset, tmp_path, cluster):
     dataset, flag = make_dataset(10), tmp_path / "flag"
     options = {"model": deadly_network(flag), "class_names": ["road", "car", "tree"], "batch_size": 2, "device": "cpu"}
     here = score_label_quality(dataset, key="here", **options)
@@ -96,7 +97,6 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_dies_and_the_job_is_inter
     with pytest.raises(Cancelled):
         score_label_quality(dataset, progress=cancel_after(6), **there)
     assert not dataset.has_field("there")
-    monkeypatch.setattr(running, "_IMAGES_AT_ONCE", 5)  # the later stages, too, go to the cluster
     report = score_label_quality(dataset, **there)
     assert not flag.exists()  # a worker has died
     assert report.num_resumed >= 6
@@ -108,6 +108,32 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_dies_and_the_job_is_inter
     folder = Path(report.output_dir)
     assert not list(folder.rglob("*.part"))
     assert len(list((folder / "records").glob("*.npz"))) == 10
+
+
+class CopiedEngine:
+    """Does with every part what a worker on another machine does, in this process."""
+
+    def run(self, stage, job, parts):
+        for part in parts:
+            worker = Worker(packed(stage, job))
+            assert worker.job is not job
+            yield from pickle.loads(worker({"part": pickle.dumps(list(part))})["results"])
+
+
+@pytest.mark.parametrize("source", ["model", "probabilities", "predictions"])
+def test_every_stage_does_the_same_with_a_copy_of_the_job(make_dataset, tmp_path, monkeypatch, source):
+    dataset = make_dataset(5)
+    dataset.clone_sample_field("ground_truth", "second")
+    options = {
+        "model": {"model": deadly_network(tmp_path / "flag"), "class_names": ["road", "car", "tree"], "device": "cpu"},
+        "probabilities": {"probabilities": "probabilities"},
+        "predictions": {"predictions": "second"},
+    }[source]
+    score_label_quality(dataset, key="here", progress=silent, **options)
+    monkeypatch.setattr(scoring, "open_engine", lambda name, workers: CopiedEngine())
+    monkeypatch.setattr(running, "_IMAGES_AT_ONCE", 2)
+    score_label_quality(dataset, key="there", progress=silent, **options)
+    np.testing.assert_equal(contents(dataset, "there"), contents(dataset, "here"))
 
 
 def test_what_is_missing_is_named(monkeypatch):
