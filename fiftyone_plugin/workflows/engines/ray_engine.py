@@ -111,6 +111,7 @@ class Worker:
         self.stage, self.job = pickle.loads(packed_job)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
+        """Do one part; part and results travel as bytes, so that Ray Data need not understand them."""
         return {"results": pickle.dumps(list(self.stage(self.job, pickle.loads(row["part"]))))}
 
 
