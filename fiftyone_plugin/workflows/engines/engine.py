@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final, Protocol
 
-from ...errors import LabelQualityError
-
 ENGINES: Final = {
     "local": "in this process, beside the model",
     "ray": "by workers on a Ray cluster that share database and folder; see docs/scale.md",
@@ -49,25 +47,3 @@ class LocalEngine:
     def run(self, stage: Stage, job: Any, parts: Iterable[Sequence[Any]]) -> Iterator[Any]:
         """Yield the results, in the order of the stage."""
         return stage(job, chain.from_iterable(parts))
-
-
-def open_engine(name: str, workers: int | None) -> Engine:
-    """Open a scheduler.
-
-    Args:
-        name: of `ENGINES`
-        workers: of a cluster; None for as many as it has room for
-
-    Returns:
-        the scheduler
-
-    Raises:
-        LabelQualityError: if there is none of that name, or it cannot be used here
-    """
-    if name == "local":
-        return LocalEngine()
-    if name == "ray":
-        from .ray_engine import open_ray
-
-        return open_ray(workers)
-    raise LabelQualityError(f"Expected `engine` to be one of {list(ENGINES)}, but got {name!r}")

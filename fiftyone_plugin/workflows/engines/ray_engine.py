@@ -89,9 +89,7 @@ class RayEngine:
                 fn_constructor_args=(packed(stage, job),),
                 compute=ray.data.ActorPoolStrategy(size=workers),
                 runtime_env=environment,
-                max_restarts=-1,
-                max_task_retries=-1,
-                **needs,
+                **needs,  # actors are restarted and their tasks tried again unless Ray Data is told otherwise
             )
             try:
                 for row in results.iter_rows():

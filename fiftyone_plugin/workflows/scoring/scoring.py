@@ -16,7 +16,8 @@ from ...errors import LabelQualityError
 from ...options import split, takes
 from ...progress import Progress, terminal_bar
 from ..checking.first_look import first_look
-from ..engines.engine import Engine, open_engine
+from ..engines.engine import Engine
+from ..engines.opening import open_engine
 from ..objects.object_marks import attributes_of, mark_objects, object_field_of
 from ..objects.object_masks import masks_of
 from .findings import Looked, report_findings

@@ -71,7 +71,7 @@ class ScoringJob:
         """What one worker takes of a cluster: a GPU where the model wants one, else as many cores as torch here."""
         import torch
 
-        return {"num_cpus": 1, "num_gpus": 1} if self.inputs.on_gpu else {"num_cpus": torch.get_num_threads()}
+        return {"num_gpus": 1} if self.inputs.on_gpu else {"num_cpus": torch.get_num_threads()}
 
     def __getstate__(self) -> dict[str, Any]:
         import torch

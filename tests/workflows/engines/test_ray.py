@@ -14,7 +14,7 @@ import torch
 from fiftyone_plugin import score_label_quality
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
-from fiftyone_plugin.workflows.engines.engine import open_engine
+from fiftyone_plugin.workflows.engines.opening import open_engine
 from fiftyone_plugin.workflows.engines.ray_engine import Worker, packed
 from fiftyone_plugin.workflows.scoring import running, scoring
 
