@@ -241,13 +241,14 @@ def _confidence_at(
 ) -> npt.NDArray[np.floating[Any]]:
     """Return the probability of the label at the pixels `at`, read as an image of one row."""
     rows, columns = np.unravel_index(at, label.shape)
+    places: list[Any] = [rows, columns]
     if is_tensor(probs):
         import torch
 
-        rows, columns = (torch.from_numpy(index).to(probs.device) for index in (rows, columns))
+        places = [torch.from_numpy(index).to(probs.device) for index in places]
     part = measure_image(
         label.reshape(1, -1)[:, at],
-        probs[:, rows, columns][:, None],
+        probs[:, places[0], places[1]][:, None],
         ignore_index=ignore_index,
         from_logits=from_logits,
     )

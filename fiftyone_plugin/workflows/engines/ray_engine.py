@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ...errors import LabelQualityError
 from .engine import Stage
@@ -85,7 +85,7 @@ class RayEngine:
         environment = {"env_vars": database_variables()}
         with _quiet():
             results = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)).map(
-                Worker,
+                cast(Any, Worker),  # a class of callables, which Ray's annotation does not know
                 fn_constructor_args=(packed(stage, job),),
                 compute=ray.data.ActorPoolStrategy(size=workers),
                 runtime_env=environment,

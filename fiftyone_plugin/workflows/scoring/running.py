@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -131,7 +131,7 @@ class Run:
 
     def _watched(self, stage: Stage, parts: Iterable[Sequence[Any]], total: int, label: str) -> Iterator[Any]:
         """Run a stage; it ends with the progress, which may raise to cancel the job."""
-        with closing(self.engine.run(stage, self.job, parts)) as results:
+        with closing(cast(Any, self.engine.run(stage, self.job, parts))) as results:
             for done, result in enumerate(results, start=1):
                 self.progress(done, total, label)
                 yield result

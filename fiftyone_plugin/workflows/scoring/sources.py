@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from uuid import uuid4
 
 import numpy as np
@@ -488,7 +488,7 @@ def closed_source(source: ProbabilitySource) -> Any:
     """
     if isinstance(source, MaskSource):
         return replace(source, read_prediction=_closed)
-    return replace(source, source=None) if isinstance(source, ClassSource) else source
+    return replace(source, source=cast(Any, None)) if isinstance(source, ClassSource) else source
 
 
 def _closed(sample_id: str) -> np.ndarray:

@@ -163,7 +163,7 @@ def settle_images(
     Yields:
         what is known of the regions of each image
     """
-    yield from _side_by_side(lambda item: job.stage.regions.settle_image(*item, scorer), items)
+    yield from _side_by_side(lambda item: job.stage.regions.settle_image(item[0], item[1], scorer), items)
 
 
 def _side_by_side(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
