@@ -81,7 +81,7 @@ def object_field_of(dataset: Any, label_field: str) -> str | None:
 def mark_objects(samples: Any, key: str = "label_quality", *, progress: Progress = silent) -> ObjectMarksReport:
     """Say of each object what a scoring run of its masks found; called by the run itself, and again after reviews.
 
-    An object's score is the mean self-confidence of its visible pixels, at most one minus the score of its issue times
+    An object's score is the mean self-confidence of its visible pixels (1 in a run without `write_map`), at most one minus the score of its issue times
     the share of the object that is concerned. Issues come from the regions of the run: one that covers half of what is
     seen of an object concerns it as a whole (`spurious`, `wrong_class`), others say that it is drawn too large, or too
     small where they touch it and should be of its class (`boundary`). Rejected regions say nothing, accepted ones are
@@ -174,10 +174,10 @@ def _count(found: dict[str, ObjectFinding], counts: Counter[str], kinds: Counter
 def _save_view(dataset: Any, objects: str, attributes: ObjectAttributes, view: str) -> None:
     from fiftyone import ViewField
 
-    patches = every_slice(dataset).to_patches(objects)
-    score = f"{objects}.{attributes.key}"
-    patches = patches.match(ViewField(score) != None).sort_by(score)  # noqa: E711
-    appearance.save_view(dataset, view, patches, "Objects whose label is probably wrong, worst first")
+    images, score = every_slice(dataset), f"{objects}.{attributes.key}"
+    shown = images.to_patches(objects) if "." in attributes.path else images  # FiftyOne has no patches of single ones
+    shown = shown.match(ViewField(score) != None).sort_by(score)  # noqa: E711
+    appearance.save_view(dataset, view, shown, "Objects whose label is probably wrong, worst first")
 
 
 # --- one image ------------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def _judge(
     if not area or one.name is None:
         return ObjectFinding()
     score = 1.0 if suspicion is None else float(1 - suspicion[visible].mean())
-    best = ObjectFinding(None if suspicion is None else score)
+    best = ObjectFinding(score)
     most = 0.0
     for place, region in enumerate(regions):
         issue, share = concern(plain_name(one.name), visible, area, region)

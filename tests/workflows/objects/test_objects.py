@@ -90,12 +90,11 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_wrong_objects_say_so_themselves(build, kind):
-    dataset = build(KINDS[kind])
+def test_wrong_objects_say_so_themselves(build):
+    dataset = build(KINDS["detections"])
     report = score(dataset)
     assert dataset.mask_targets["instances_masks"] == {0: "background", 1: "Car", 2: "tree"}
-    found = [getattr(label, kind) for label in dataset.values("instances")]
+    found = [label.detections for label in dataset.values("instances")]
     found = {(number, place): one for number, objects in enumerate(found) for place, one in enumerate(objects)}
     wrong = {place: (one.label_quality_issue, one.label_quality_suggested) for place, one in found.items()}
     wrong = {place: said for place, said in wrong.items() if said[0] not in (None, "boundary")}
@@ -163,6 +162,22 @@ def test_one_object_an_image_and_open_lines(build):
     report = objects_to_masks(dataset, "instances", progress=silent)
     assert report.classes == {0: "background", 1: "lane"}
     assert 40 < int((dataset.first().instances_masks.get_mask() == 1).sum()) < 120
+
+
+def test_a_field_of_single_objects_is_marked_and_cleaned_like_a_list(build):
+    dataset = build(lambda number: objects_of(number, detection)[0])
+    report = score(dataset)
+    issues = dataset.values("instances.label_quality_issue")
+    assert issues[SWAPPED] == "wrong_class"
+    assert (
+        dataset.load_saved_view("label_quality objects").first().filepath
+        == dataset[SWAPPED : SWAPPED + 1].first().filepath
+    )
+    assert "of 10 objects" in report.markdown()
+    delete_label_quality_run(dataset, "label_quality")
+    assert not dataset.has_field("instances.label_quality")
+    assert set(dataset.first().instances.to_dict()) & {"label_quality", "label_quality_issue"} == set()
+    assert dataset.count_values("instances.tags") == {}
 
 
 def test_masks_of_other_samples_stay_when_a_view_is_converted(build):
