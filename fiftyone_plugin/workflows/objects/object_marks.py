@@ -81,11 +81,11 @@ def object_field_of(dataset: Any, label_field: str) -> str | None:
 def mark_objects(samples: Any, key: str = "label_quality", *, progress: Progress = silent) -> ObjectMarksReport:
     """Say of each object what a scoring run of its masks found; called by the run itself, and again after reviews.
 
-    An object's score is the mean self-confidence of its visible pixels (1 in a run without `write_map`), at most one minus the score of its issue times
-    the share of the object that is concerned. Issues come from the regions of the run: one that covers half of what is
-    seen of an object concerns it as a whole (`spurious`, `wrong_class`), others say that it is drawn too large, or too
-    small where they touch it and should be of its class (`boundary`). Rejected regions say nothing, accepted ones are
-    certain.
+    An object's score is the mean self-confidence of its visible pixels (1 in a run without `write_map`), at most one
+    minus the score of its issue times the share of the object that is concerned. Issues come from the regions of the
+    run: one that covers half of what is seen of an object concerns it as a whole (`spurious`, `wrong_class`), others
+    say that it is drawn too large, or too small where they touch it and should be of its class (`boundary`). Rejected
+    regions say nothing, accepted ones are certain.
 
     Args:
         samples: the `fiftyone` dataset or a view of it
