@@ -24,6 +24,7 @@ def main() -> int:
     """Run the kills; the exit status is 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no further kill after them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", nargs="*", help="only these")
     options = parser.parse_args()
@@ -33,10 +34,10 @@ def main() -> int:
     ):
         os.environ.clear()
         os.environ.update(environment)
-        return kill_all(options.kills, options.seed, options.jobs)
+        return kill_all(options.kills, options.minutes, options.seed, options.jobs)
 
 
-def kill_all(kills: int, seed: int, jobs: list[str] | None) -> int:
+def kill_all(kills: int, minutes: float, seed: int, jobs: list[str] | None) -> int:
     """Kill jobs in turn.
 
     Returns:
@@ -48,6 +49,8 @@ def kill_all(kills: int, seed: int, jobs: list[str] | None) -> int:
     experiments, rng = Experiments(), random.Random(seed)
     done, died, wrong = Counter(), Counter(), Counter()
     for number in range(kills):
+        if time.monotonic() - started > 60 * minutes:
+            break
         outcome = experiments.kill(names[number % len(names)], rng)
         done[outcome.job] += 1
         died[outcome.job] += outcome.killed

@@ -6,13 +6,17 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
+import sys
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ from PIL import Image
 import fiftyone_plugin as lq
 from fiftyone_plugin.dataset.journals.answers import answers_that_count, read_answers
 from fiftyone_plugin.dataset.runs import run_records
+from fiftyone_plugin.models.foundation.random_checkpoints import save_random_sam
 from fiftyone_plugin.progress import silent
 
 CLASSES = {1: "road", 2: "car", 3: "tree", 255: "void"}
@@ -131,7 +136,63 @@ def _scored_and_reviewed(scene: Scene) -> None:
     lq.review_regions(scene.dataset, "accepted", label_ids=ids[:1])
 
 
+def _with_specks(scene: Scene) -> None:
+    for path in (scene.root / "masks").iterdir():
+        mask = np.array(Image.open(path))
+        mask[2, 3] = 1
+        Image.fromarray(mask).save(path)
+
+
+def _with_objects(scene: Scene) -> None:
+    boxes = [("car", [0.1, 0.5, 0.4, 0.3]), ("tree", [0.0, 0.0, 1.0, 0.3])]
+    found = [fo.Detection(label=label, bounding_box=box, mask=np.ones((3, 5), bool)) for label, box in boxes]
+    scene.dataset.add_sample_field("found", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    scene.dataset.set_values("found", [fo.Detections(detections=found[: i % 3]) for i in range(len(scene.dataset))])
+
+
+_NETWORK = {"encoder": "tu-mobilenetv3_small_050", "weights": None, "crop_size": 32, "device": "cpu", "batch_size": 2,
+            "model_options": {"encoder_depth": 3, "decoder_channels": [16, 16, 8]}}  # fmt: skip
+_HEADS = {"method": "frozen_features", "encoder": "test_efficientnet", "weights": None, "width": 8, "steps": 4,
+          "heads": 1, "crop_size": 32, "device": "cpu"}  # fmt: skip
+
+
+def _train(scene: Scene, **options: Any) -> Any:
+    return lq.train_cross_validated(scene.dataset, "ground_truth", folds=2, **scene.options("models"), **options)
+
+
+def _train_robust(scene: Scene) -> Any:
+    return lq.train_noise_robust(
+        scene.dataset, "ground_truth", epochs=2, consistency=False, latest_epoch=1, threshold=0.34, min_region_area=1,
+        **_NETWORK, **scene.options("robust"),
+    )  # fmt: skip
+
+
+def _embed(scene: Scene) -> Any:
+    return lq.precompute_sam_embeddings(
+        scene.dataset, str(scene.root / "sam.pth"), device="cpu", half=False, **scene.options("embeddings")
+    )
+
+
+def _done(key: str) -> Callable[[Scene], bool]:
+    return lambda scene: _scored(scene, key)
+
+
 JOBS = {
+    "train": Job(lambda scene: _train(scene, epochs=1, **_NETWORK), key="cross_validation",
+                 done=_done("cross_validation")),
+    "train heads": Job(lambda scene: _train(scene, **_HEADS), key="cross_validation", done=_done("cross_validation")),
+    "train robust": Job(_train_robust, key="noise_robust", done=_done("noise_robust")),
+    "pseudo labels": Job(
+        lambda scene: lq.generate_pseudo_labels(
+            scene.dataset, ["car", "tree"], instances="found", write_confidence=True, **scene.options("pseudo")),
+        _with_objects, "pseudo_labels", _done("pseudo_labels")),
+    "embeddings": Job(_embed, lambda scene: save_random_sam(scene.root / "sam.pth"), "sam_embeddings",
+                      _done("sam_embeddings")),
+    "check": Job(lambda scene: lq.check_labels(scene.dataset, "ground_truth", progress=silent), _with_specks,
+                 "label_check", _done("label_check")),
+    "clean": Job(lambda scene: lq.clean_labels(scene.dataset, "ground_truth", progress=silent), _with_specks),
+    "review": Job(
+        lambda scene: lq.review_regions(scene.dataset, "rejected"), lambda scene: _score(scene)),
     "score": Job(_score, key="label_quality", done=_scored),
     "score again": Job(lambda scene: _score(scene, overwrite=True, methods=["iou"]), _score, "label_quality",
                        lambda scene: scene.dataset.has_field("label_quality_iou") and _scored(scene)),
@@ -166,17 +227,25 @@ def state_of(scene: Scene) -> dict[str, Any]:
         "runs": {run.key: [run.finished, sorted(run.fields), sorted(run.views)] for run in run_records.list_runs(
             dataset, unfinished=True)},
         "views": sorted(dataset.list_saved_views()),
+        "folds": sorted(str(row.get("cross_validation_fold")) for row in rows.values()),  # images are drawn by their ids
         "indexes": sorted(dataset.list_indexes()),
         "answers": [
             [names[a.sample_id], a.status, a.value, list(a.bbox), _digest(a.mask.tobytes())]
             for a in answers_that_count(read_answers(dataset, "ground_truth"))
         ],
         "halves": [str(path.relative_to(scene.root)) for path in scene.root.rglob("*.part")],
+        "files": dict(Counter(_kind_of(path.relative_to(scene.root)) for path in scene.root.rglob("*")
+                              if path.is_file())),
     }  # fmt: skip
 
 
 _CHANGING = {"_id", "last_modified_at", "created_at", "reviewed_at", "answered_at", "seconds", "claimed_at", "order",
-             "claimed_by", "_dataset_id", "_media_type", "_rand", "metadata", "values"}  # fmt: skip
+             "claimed_by", "_dataset_id", "_media_type", "_rand", "metadata", "values", "cross_validation_fold"}  # fmt: skip
+
+
+def _kind_of(path: Path) -> str:
+    """Folder and ending of a file, without ids."""
+    return re.sub(r"[0-9a-f]{24}", "id", f"{path.parent}/*{path.suffix}")
 
 
 def _plain(value: Any) -> Any:
@@ -297,14 +366,18 @@ class Experiments:
                 before = state_of(scene)
 
                 def counted() -> Any:
-                    writes = Writes().watch()
+                    there, writes = set(sys.modules), Writes().watch()
                     job.work(scene)
-                    return writes.count
+                    return writes.count, sorted(set(sys.modules) - there)
 
                 status, said = in_child(counted)
                 assert status == 0, (name, said)
                 assert "result" in said, (name, said)
-                self._wanted[name] = before, state_of(scene), said["result"]
+                count, modules = said["result"]
+                for module in modules:  # here, once, and not in each fork
+                    with suppress(Exception):
+                        import_module(module)
+                self._wanted[name] = before, state_of(scene), count
             finally:
                 scene.close()
         return self._wanted[name]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
-import threading
+import tempfile
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,9 +75,8 @@ def require_writable(folder: str | Path, bytes_needed: int) -> Path:
     folder = Path(folder).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}-{threading.get_ident()}"
-        probe.write_bytes(b"x")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder) as probe:  # without a name, so that nothing can be left of it
+            probe.write(b"x")
     except OSError as error:
         raise LabelQualityError(
             f"Expected a folder that can be written, but {folder} cannot ({error.strerror or error}); "
@@ -238,13 +236,11 @@ def trouble_with(folder: Path, bytes_needed: int) -> str | None:
 
 def is_writable(folder: Path) -> bool:
     """Whether files can be made in a folder; makes one to know, since permissions do not tell of all disks."""
-    probe = folder / f".probe-{os.getpid()}-{threading.get_ident()}"
     try:
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            return True
     except OSError:
         return False
-    return True
 
 
 @dataclass(frozen=True)
