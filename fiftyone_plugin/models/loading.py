@@ -29,11 +29,14 @@ from .segmenters.sources import (
     smp_architecture,
     smp_folder,
     torchvision_source,
+    weights_alone,
 )
+from .segmenters.stored_array import SUFFIXES
 from .segmenters.transformers_models import is_transformers, transformers_module, transformers_source
 from .training.folds import RECORD_NAME, WHOLE_RECORD_NAME, read_record
 
 SegmenterSource = Segmenter | Callable[[torch.Tensor], Any] | str | Path | Mapping[str, FileOfImage]
+_FOREIGN = frozenset({".h5", ".hdf5", ".keras", ".pb", ".tflite", ".engine", ".trt", ".mlmodel", ".pdmodel"})
 _FORMS = (
     "a torch module or callable, 'smp:<folder>', 'smp:<architecture>/<encoder>' with `state_dict`, "
     "'torchvision:<name>', 'transformers:<name or folder>', a TorchScript .pt, torch.export .pt2 or .onnx file, "
@@ -168,13 +171,35 @@ def _kind(source: str | Path) -> tuple[str, str]:
     if prefix == "zoo" and colon:
         raise LabelQualityError(f"{text} is a model of FiftyOne's zoo; load it with FiftyOne and pass the model.")
     path = Path(text)
-    if path.is_file():
-        return {".pt2": "export", ".onnx": "onnx"}.get(path.suffix.lower(), "script"), text
+    if path.is_file() or (path.is_dir() and path.suffix in SUFFIXES):
+        return _file_kind(path), text
     kind = folder_kind(path) if path.is_dir() else None
     if kind is None:
         where = "holds no model" if path.is_dir() else "does not exist"
         raise LabelQualityError(f"Cannot load {text!r}: it {where}. Expected {_FORMS}.")
     return kind, text
+
+
+def _file_kind(path: Path) -> str:
+    """The kind of model in a file; of files that hold none, what to pass instead."""
+    ending = path.suffix.lower()
+    if ending == ".safetensors":
+        if folder_kind(path.parent) is not None:
+            raise LabelQualityError(
+                f"{path} holds the weights of a model alone; pass its folder: {str(path.parent)!r}."
+            )
+        raise LabelQualityError(weights_alone(path))
+    if ending in SUFFIXES:
+        raise LabelQualityError(
+            f"{path} holds an array, no model; pass the folder of such files, one per image and named like it, as "
+            f"`probabilities={str(path.parent)!r}`."
+        )
+    if ending in _FOREIGN:
+        raise LabelQualityError(
+            f"{path} is a model of another library; export it as ONNX (for TensorFlow and Keras: "
+            "`python -m tf2onnx.convert`), or predict with it and pass the files as `probabilities`."
+        )
+    return {".pt2": "export", ".onnx": "onnx"}.get(ending, "script")
 
 
 def _network(
@@ -216,6 +241,11 @@ def _given(source: object, state_dict: StateDict | str | Path | None) -> Source:
 
 
 def _callable(source: object, state_dict: StateDict | str | Path | None) -> Source:
+    if inspect.isclass(source):
+        raise LabelQualityError(
+            f"Expected a model, but got the class {source.__name__}, of which none has been made; make one, load its "
+            f"weights, and pass that: `{source.__name__}(...)`."
+        )
     if not callable(source):
         raise LabelQualityError(f"Cannot load a {type(source).__name__}. Expected {_FORMS}.")
     return module_source(source, state_dict)

@@ -227,7 +227,7 @@ def state_of(scene: Scene) -> dict[str, Any]:
         "runs": {run.key: [run.finished, sorted(run.fields), sorted(run.views)] for run in run_records.list_runs(
             dataset, unfinished=True)},
         "views": sorted(dataset.list_saved_views()),
-        "folds": sorted(str(row.get("cross_validation_fold")) for row in rows.values()),  # images are drawn by their ids
+        "folds": sorted(str(row.get("cross_validation_fold")) for row in rows.values()),  # drawn by the images' ids
         "indexes": sorted(dataset.list_indexes()),
         "answers": [
             [names[a.sample_id], a.status, a.value, list(a.bbox), _digest(a.mask.tobytes())]
@@ -240,7 +240,8 @@ def state_of(scene: Scene) -> dict[str, Any]:
 
 
 _CHANGING = {"_id", "last_modified_at", "created_at", "reviewed_at", "answered_at", "seconds", "claimed_at", "order",
-             "claimed_by", "_dataset_id", "_media_type", "_rand", "metadata", "values", "cross_validation_fold"}  # fmt: skip
+             "claimed_by", "_dataset_id", "_media_type", "_rand", "metadata", "values",
+             "cross_validation_fold"}  # fmt: skip
 
 
 def _kind_of(path: Path) -> str:

@@ -320,3 +320,29 @@ def test_imagenet_encoder_in_torchvision_format(shared_data):
     state = torch.load(path, weights_only=True)
     for name, value in model.encoder.state_dict().items():
         assert torch.equal(value, state[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("net.safetensors", 'without their architecture; name it: `model="smp:unet/resnet34", state_dict="'),
+        ("net.pth", 'as TorchScript .*without their architecture; name it: `model="smp:unet/resnet34", state_dict="'),
+        ("folder/model.safetensors", "the weights of a model alone; pass its folder: '.*folder'"),
+        ("net.npy", "holds an array, no model; pass the folder of such files, .* as `probabilities='"),
+        ("net.H5", "is a model of another library; export it as ONNX"),
+        ("net.onnx", "Cannot load .*net.onnx as an ONNX model .*; write it with `torch.onnx.export`"),
+    ],
+)
+def test_files_that_are_no_model_name_the_next_step(tmp_path, name, words):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"weights")
+    (tmp_path / "folder").mkdir(exist_ok=True)
+    (tmp_path / "folder" / "config.json").write_text('{"model_type": "segformer"}')
+    with pytest.raises(LabelQualityError, match=words):
+        load_segmenter(str(path))
+
+
+def test_a_class_is_no_model():
+    with pytest.raises(LabelQualityError, match=r"got the class Conv2d, .* and pass that: `Conv2d\(...\)`"):
+        load_segmenter(nn.Conv2d)

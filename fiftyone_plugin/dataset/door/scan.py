@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import LabelQualityError
-from ...models.files.images import image_size, scaled_paths
+from ...models.files.images import image_size
 from ...progress import Progress, silent
+from .image_scale import scaled_paths
 from .masks import MaskReading, mask_digest, pack_rgb, read_mask, read_mask_file, reading_of
 from .objects import object_list
 from .slices import images_of
@@ -194,7 +195,7 @@ def scan_labels(
             progress(len(images) + len(skipped), total, "checking labels")
     if not images:
         raise LabelQualityError(_nothing_usable(label_field, skipped))
-    paths = scaled_paths([image.filepath for image in images], samples._dataset.info.get("bit_depth"))
+    paths = scaled_paths(samples, [image.filepath for image in images])
     images = [replace(image, filepath=path) for image, path in zip(images, paths, strict=True)]
     return LabelScan(images, skipped, dict(values))
 

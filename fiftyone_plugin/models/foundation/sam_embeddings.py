@@ -204,8 +204,9 @@ def file_fingerprint(path: Path) -> str:
 
 def _content_hash(image: RgbImage) -> str:
     if isinstance(image, (str, Path)):
+        window = getattr(image, "window", None)  # the scale decides what the network sees
         try:
-            return file_fingerprint(Path(image))
+            return file_fingerprint(Path(image)) + ("" if window is None else f"-{window[0]:g}-{window[1]:g}")
         except OSError as error:
             raise LabelQualityError(f"Cannot read the image {image} ({one_line(error)}); check the path.") from error
     pixels = np.ascontiguousarray(image)

@@ -306,10 +306,30 @@ def script_source(path: Path) -> Source:
             network = torch.jit.load(str(path), map_location="cpu")
     except Exception as error:
         raise LabelQualityError(
-            f"Cannot load {path} as TorchScript ({one_line(error)}); if it is a state dict, pass the "
-            "architecture as the source and this file as `state_dict`."
+            f"Cannot load {path} as TorchScript ({one_line(error)}); if it is a state dict: {weights_alone(path)}"
         ) from error
     return Source(network, f"TorchScript {path.name}")
+
+
+def weights_alone(path: Path) -> str:
+    """What to pass where a file holds weights and no architecture.
+
+    Args:
+        path: of the file
+
+    Returns:
+        a sentence
+
+    Example:
+        >>> print(weights_alone(Path("a.pth")))
+        a.pth holds weights without their architecture; name it: `model="smp:unet/resnet34", state_dict="a.pth"` (or \
+"torchvision:<name>"), or in Python build the network and pass it as `model`, with `state_dict="a.pth"`.
+    """
+    return (
+        f"{path} holds weights without their architecture; name it: "
+        f'`model="smp:unet/resnet34", state_dict="{path}"` (or "torchvision:<name>"), or in Python build the network '
+        f'and pass it as `model`, with `state_dict="{path}"`.'
+    )
 
 
 def export_source(path: Path, device: torch.device) -> Source:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...dataset.door.account import account_of
 from ...dataset.door.classes import ClassMap
+from ...dataset.door.image_scale import scaled_path
 from ...dataset.door.masks import MaskReading, mask_digest, read_mask, read_mask_file, reading_of
 from ...dataset.door.scan import file_stamp, mask_targets_of
 from ...dataset.fields.queries import CorrectionFields, StoredQuery
@@ -77,7 +78,7 @@ class CorrectionRun:
         Raises:
             LabelQualityError: if the sample was deleted
         """
-        return str(self._row(sample_id, "filepath")["filepath"])
+        return scaled_path(self.dataset, str(self._row(sample_id, "filepath")["filepath"]))
 
     def read_label(self, sample_id: str) -> np.ndarray:
         """The original label of a sample, as it is now.

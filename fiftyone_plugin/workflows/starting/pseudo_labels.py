@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...correction.superpixels.composition import Composition, compose_masks
+from ...dataset.door.image_scale import scaled_paths
 from ...dataset.door.instance_masks import instance_mask
 from ...dataset.door.slices import every_slice, images_of
 from ...dataset.fields import appearance
@@ -327,7 +328,8 @@ def _label(
     samples: Any, plan: _Plan, planned: run_records.RunRecord, run: RunWriting, progress: Progress
 ) -> PseudoLabelReport:
     started, dataset = time.monotonic(), run.dataset
-    rows = list(zip(*images_of(samples).values(["id", "filepath"]), strict=True))
+    ids, filepaths = images_of(samples).values(["id", "filepath"])
+    rows = list(zip(ids, scaled_paths(samples, filepaths), strict=True))
     stage = _Stage(plan, run.path, dataset)
     stage.load_models()
     waiting = [row for row in rows if not stage.is_done(row[0])]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from ...dataset.door.image_scale import scaled_paths
 from ...dataset.door.slices import images_of
 from ...dataset.runs import files, run_records
 from ...dataset.runs.claims import claim
@@ -123,7 +124,8 @@ def _run(
     if existing is None:
         run_records.register_run(dataset, record)
     cache = EmbeddingCache(folder / "embeddings", sam)
-    rows = list(zip(*images_of(samples).values(["id", "filepath"]), strict=True))
+    ids, filepaths = images_of(samples).values(["id", "filepath"])
+    rows = list(zip(ids, scaled_paths(samples, filepaths), strict=True))
     done_before, skipped = 0, []
     for done, (sample_id, filepath) in enumerate(rows, start=1):
         try:

@@ -18,6 +18,7 @@ from ...correction.superpixels.methods import (
     superpixels_from_masks,
 )
 from ...dataset.door.account import account_of
+from ...dataset.door.image_scale import scaled_paths
 from ...dataset.door.instance_masks import instance_mask
 from ...dataset.door.masks import pack_rgb, read_mask, read_mask_file, resize_nearest
 from ...dataset.door.scan import mask_reader, require_label_field, scan_labels
@@ -261,6 +262,7 @@ def _write(
 ) -> SuperpixelReport:
     started, key, method = time.monotonic(), planned.key, str(cutter.description["method"])
     ids, filepaths = images_of(samples).values(["id", "filepath"])
+    filepaths = scaled_paths(samples, filepaths)
     paths, counts, skipped = {}, [], []
     for sample_id, result in _cut_all(list(zip(ids, filepaths, strict=True)), cutter, size, fill, run.path, progress):
         if isinstance(result, Exception):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from PIL import Image
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.models import ImageItem
 from fiftyone_plugin.models.files import images
-from fiftyone_plugin.models.files.images import ScaledPath, image_size, read_image, read_mask, scaled_paths
+from fiftyone_plugin.models.files.deep_images import ScaledPath, dataset_window, declared_window, is_deep_file
+from fiftyone_plugin.models.files.images import image_size, read_image, read_mask
 from fiftyone_plugin.models.segmenters import segmenter
 
 
@@ -46,18 +49,43 @@ def test_a_dataset_has_one_scale(tmp_path, low, high, dtype, suffix, window):
     dark = write(tmp_path / f"dark.{suffix}", ramp(low, low + (high - low) / 4, dtype))
     bright = write(tmp_path / f"bright.{suffix}", ramp(low, high, dtype))
     grey = write(tmp_path / "grey.png", np.full((4, 4), 7, np.uint8))
-    first, second, third = scaled_paths([dark, bright, grey])
-    assert first.window == second.window == pytest.approx(window, rel=0.01, abs=0.02 * (high - low))
-    assert type(third) is str
+    assert [is_deep_file(path) for path in (dark, bright, grey)] == [True, True, False]
+    found = dataset_window([dark, bright])
+    assert found == pytest.approx(window, rel=0.01, abs=0.02 * (high - low))
+    first, second = ScaledPath(dark, found), ScaledPath(bright, found)
     assert read_image(first).max() == pytest.approx(64, abs=3)
     assert read_image(second).max() == 255
     assert pickle.loads(pickle.dumps(first)).window == first.window
 
 
-def test_a_declared_bit_depth_is_the_scale(tmp_path):
-    path = write(tmp_path / "a.png", ramp(0, 1000, np.uint16))
-    assert scaled_paths([path], bit_depth=12)[0].window == (0, 4095)
-    assert read_image(ScaledPath(path, (0, 1000))).max() == 255
+def test_what_is_declared_is_the_scale():
+    assert declared_window({}) is None
+    assert declared_window({"window": [5, 9], "bit_depth": 12}) == (5, 9)
+    for wrong in ({"window": [9, 5]}, {"window": {"center": 4}}, {"bit_depth": "deep"}, {"window": 7}):
+        with pytest.raises(LabelQualityError, match=r"to be \[black, white\] or"):
+            declared_window(wrong)
+
+
+@pytest.mark.parametrize("orientation", [None, 6])
+def test_colours_of_16_bits_are_not_cut_to_8(tmp_path, orientation):
+    import cv2
+
+    values = np.zeros((2, 3, 3), np.uint16)
+    values[0, 0] = (4000, 300, 20)  # red, green, blue
+    path = tmp_path / "colours.png"
+    cv2.imwrite(str(path), values[..., ::-1])
+    if orientation:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        chunk = b"eXIf" + exif.tobytes()[6:]
+        content = path.read_bytes()
+        part = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        path.write_bytes(content[:33] + part + content[33:])
+    found = read_image(ScaledPath(str(path), (0, 4000)))
+    expected = np.zeros((2, 3, 3), np.uint8)
+    expected[0, 0] = (255, 19, 1)
+    np.testing.assert_array_equal(found, np.rot90(expected, -1) if orientation else expected)
+    assert image_size(path) == found.shape[:2]
 
 
 def test_large_images_are_looked_at_and_refused_by_name(tmp_path, monkeypatch):
