@@ -21,6 +21,7 @@ from .workflows.handing_on.html_report import write_report as write_report
 from .workflows.handing_on.issue_lists import export_label_issues as export_label_issues
 from .workflows.housekeeping import delete_label_quality_run as delete_label_quality_run
 from .workflows.housekeeping import list_label_quality_runs as list_label_quality_runs
+from .workflows.housekeeping import pack_history as pack_history
 from .workflows.objects.object_marks import mark_objects as mark_objects
 from .workflows.objects.object_masks import objects_to_masks as objects_to_masks
 from .workflows.rehearsing.rehearsal import inject_label_errors as inject_label_errors

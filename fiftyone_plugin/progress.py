@@ -68,13 +68,18 @@ def terminal_bar(description: str) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
+
+    def shown(text: str) -> str:  # names in any script, in a terminal of any encoding
+        return text.encode(console.encoding, "replace").decode(console.encoding)
+
     if not console.is_terminal:
-        yield _Lines(console.file)
+        lines = _Lines(console.file)
+        yield lambda done, total, label: lines(done, total, shown(label))
         return
     with Bar(*columns, console=console) as bar:
-        task = bar.add_task(description, total=None)
+        task = bar.add_task(shown(description), total=None)
 
         def report(done: float, total: float, label: str) -> None:
-            bar.update(task, completed=done, total=total, description=label)
+            bar.update(task, completed=done, total=total, description=shown(label))
 
         yield report

@@ -15,7 +15,7 @@ from fiftyone_plugin.dataset.journals.answers import read_answers
 from fiftyone_plugin.dataset.runs import run_records
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
-from tests.faults.harness import _answer, _edit, _plan, _score, state_of
+from tests.faults.harness import CLASSES, _answer, _edit, _plan, _score, state_of
 
 FIELD = "ground_truth"
 
@@ -64,18 +64,69 @@ def test_a_clone_keeps_its_labels_and_goes_on_with_its_answers(scene):
         before = [path.read_bytes() for path in corrected(clone)]
         _answer(scene, 12)
         assert [path.read_bytes() for path in corrected(clone)] == before
-        with pytest.raises(LabelQualityError, match="copy of another one"):
-            lq.open_sitting(clone, FIELD, sitting_id="x")
+        assert lq.apply_corrections(clone, FIELD, progress=silent).by_status["corrected"] == 3
+        assert [path.read_bytes() for path in corrected(clone)] == before
+        assert not {path.parent for path in corrected(clone)} & {path.parent for path in corrected(scene.dataset)}
         lq.delete_label_quality_run(scene.dataset, f"{FIELD}_correction")
         assert [path.read_bytes() for path in corrected(clone)] == before
-        lq.plan_correction_queries(
-            clone, FIELD, probabilities="probabilities", superpixel_size=40, budget=5, propagate=False,
-            output_dir=str(scene.root / "of the clone"), progress=silent,
-        )  # fmt: skip
+        lq.open_sitting(clone, FIELD, sitting_id="x").close()
         assert len(read_answers(clone, FIELD)) == 3
         assert [path.read_bytes() for path in corrected(clone)] == before
     finally:
         clone.delete()
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_an_import_carries_what_was_packed_and_says_what_was_not(scene, is_packed):
+    _plan(scene)
+    _answer(scene, 3)
+    _score(scene)
+    lq.review_regions(scene.dataset, "rejected")
+    reviews = [(one.decision, one.sample_id) for one in lq.review_history(scene.dataset, FIELD)]
+    report, before = lq.apply_corrections(scene.dataset, FIELD, progress=silent), corrected(scene.dataset)
+    before = [path.read_bytes() for path in before]
+    if is_packed:
+        assert lq.pack_history(scene.dataset) == {"answers": 3, "reviews": len(reviews)}
+    folder = scene.root / "export"
+    scene.dataset.export(str(folder), dataset_type=fo.types.FiftyOneDataset, progress=False)
+    scene.dataset.delete()  # as on another machine
+    there = fo.Dataset.from_dir(str(folder), dataset_type=fo.types.FiftyOneDataset, progress=False)
+    try:
+        if not is_packed:
+            with pytest.raises(LabelQualityError, match=r"to the 3 answered .*`pack_history\(dataset\)` on that one"):
+                lq.apply_corrections(there, FIELD, progress=silent)
+            return
+        again = lq.apply_corrections(there, FIELD, progress=silent)
+        assert (again.by_status, again.num_repaired) == (report.by_status, report.num_repaired)
+        assert [path.read_bytes() for path in corrected(there)] == before
+        assert [(one.decision, one.sample_id) for one in lq.review_history(there, FIELD)] == reviews
+    finally:
+        there.delete()
+
+
+def test_a_renamed_field_is_found_again_with_answers_and_reviews(scene):
+    _plan(scene)
+    _answer(scene, 3)
+    _score(scene)
+    lq.review_regions(scene.dataset, "rejected")
+    report = lq.apply_corrections(scene.dataset, FIELD, progress=silent)
+    scene.dataset.rename_sample_field(FIELD, "labels")
+    again = lq.apply_corrections(scene.dataset, "labels", progress=silent)
+    assert (again.by_status, again.num_repaired) == (report.by_status, report.num_repaired)
+    assert again.num_repaired > 0
+    assert scene.dataset.has_field("labels_corrected")
+    assert not scene.dataset.has_field(f"{FIELD}_corrected")
+    assert scene.dataset.mask_targets["labels"] == CLASSES
+    assert lq.open_sitting(scene.dataset, "labels", sitting_id="x").question is not None
+    assert lq.changed_labels(scene.dataset) == []
+    decided = lq.review_history(scene.dataset, "labels")
+    assert {one.decision for one in decided} == {"rejected"}
+    again = lq.score_label_quality(scene.dataset, "labels", probabilities="probabilities", key="second",
+                                   **scene.options("second"))  # fmt: skip
+    assert again.left_out == len(decided)
+    lq.delete_label_quality_run(scene.dataset, "labels_correction")
+    assert not scene.dataset.has_field("labels_corrected")
+    assert not list((scene.root / "correction").rglob("*.png"))
 
 
 def test_deleting_a_run_leaves_what_a_clone_names(scene):

@@ -1,13 +1,16 @@
 """Records that are added and never changed, kept with the dataset in FiftyOne's execution store.
 
 One key per record, in the order in which they were added: the keys count, and the database counts for all who write, so
-no clock matters. Records are on the database's disk before they are acknowledged. They go when the dataset is deleted,
-and a clone of it gets a copy.
+no clock matters. Records are on the database's disk before they are acknowledged. They go when the dataset is deleted;
+a clone of it gets a copy, and an import what `pack_history` has put into the export.
 """
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 from uuid import uuid4
@@ -18,8 +21,12 @@ _CHUNK = 200
 _COUNTER: Final = "__order__"
 """Key of the document with the number of the newest record."""
 
+HISTORY: Final = "label_quality_history"
+"""Key of the run in whose results `pack_history` has put all records, so that FiftyOne's exports carry them."""
+
 _made: set[tuple[Any, str]] = set()
 _counted: set[tuple[Any, str]] = set()
+_followed: set[tuple[Any, str]] = set()
 
 
 def append(dataset: Any, store: str, records: Iterable[Mapping[str, Any]], number: int) -> list[str]:
@@ -39,7 +46,7 @@ def append(dataset: Any, store: str, records: Iterable[Mapping[str, Any]], numbe
     """
     from pymongo.errors import PyMongoError
 
-    _follow_clones(store)
+    _follow(dataset, store)
     if not number:
         return []
     try:
@@ -119,7 +126,7 @@ def read(
     Returns:
         key and values of each
     """
-    _follow_clones(store)
+    _follow(dataset, store)
     records = {"$nin": ["__store__", _COUNTER]}
     wanted: dict[str, Any] = {"store_name": store, "dataset_id": dataset._doc.id, "key": records, **(query or {})}
     rows = store_documents().find(wanted, None if without is None else {f"value.{without}": 0})
@@ -134,38 +141,9 @@ def holds_any(dataset: Any, store: str, query: Mapping[str, Any] | None = None) 
         store: name of the store
         query: further conditions of MongoDB, as in `read`
     """
+    _follow(dataset, store)
     wanted = {"store_name": store, "dataset_id": dataset._doc.id, "key": {"$regex": "^[0-9]"}, **(query or {})}
     return store_documents().find_one(wanted, {"_id": 1}) is not None
-
-
-def adopt(dataset: Any, store: str, original: str) -> int:
-    """Copy the records of the dataset that this one is a clone of, where FiftyOne has not done so.
-
-    It does only where the clone was made by a process in which this library was used.
-
-    Args:
-        dataset: the `fiftyone.Dataset`
-        store: name of the store
-        original: id of the other dataset
-
-    Returns:
-        how many were copied: what was said before the clone was made, about samples that it has
-    """
-    from bson import ObjectId
-
-    own = {"store_name": store, "dataset_id": dataset._doc.id}
-    if not ObjectId.is_valid(original) or store_documents().find_one({**own, "key": {"$regex": "^[0-9]"}}, {"_id": 1}):
-        return 0
-    wanted = {"store_name": store, "dataset_id": ObjectId(original), "key": {"$regex": "^[0-9]"}}
-    wanted |= {"value.time": {"$lte": dataset._doc.created_at}}
-    there = {str(row["_id"]) for row in dataset._sample_collection.find({}, {"_id": 1})}
-    rows = [row for row in store_documents().find(wanted) if row["value"].get("sample_id") in there]
-    if rows:
-        make_store(dataset, store)
-        store_documents().insert_many(
-            [{name: value for name, value in row.items() if name != "_id"} | own for row in rows]
-        )
-    return len(rows)
 
 
 def make_store(dataset: Any, store: str) -> None:
@@ -192,10 +170,98 @@ def store_documents() -> Any:
     return get_db_conn().get_collection(name, write_concern=WriteConcern(w=1, j=True))
 
 
-def _follow_clones(store: str) -> None:
-    """Let a clone of the dataset have a copy of the records, with the ids of its own samples."""
-    try:
-        from fiftyone.operators.store.clone import register_cloneable_store
-    except ImportError:  # before FiftyOne could
-        return
+def _follow(dataset: Any, store: str) -> None:
+    """Let clones of the dataset have copies of the records, and take over those of what it is a copy of itself."""
+    from fiftyone.operators.store.clone import register_cloneable_store
+
     register_cloneable_store(store)
+    if (dataset._doc.id, store) not in _followed:
+        _take_over(dataset, store)
+        _followed.add((dataset._doc.id, store))
+
+
+def _take_over(dataset: Any, store: str) -> None:
+    """Copy the records of the dataset that this one is a clone or an import of, where FiftyOne has not done so.
+
+    It has only where a clone was made by a process in which this library was used. What was said before the copy was
+    made counts, about samples that it has.
+    """
+    from pymongo.errors import BulkWriteError
+
+    own = {"store_name": store, "dataset_id": dataset._doc.id}
+    originals = _originals(dataset)
+    if not originals or store_documents().find_one({**own, "key": {"$regex": "^[0-9]"}}, {"_id": 1}):
+        return
+    wanted = {"store_name": store, "dataset_id": {"$in": originals}, "key": {"$regex": "^[0-9]"}}
+    wanted |= {"value.time": {"$lte": dataset._doc.created_at}}
+    rows = list(store_documents().find(wanted)) or unpacked(dataset, store)
+    there = {str(row["_id"]) for row in dataset._sample_collection.find({}, {"_id": 1})}
+    mine = [row for row in rows if row["value"].get("sample_id") in there]
+    if mine:
+        make_store(dataset, store)
+        with suppress(BulkWriteError):  # another process does the same just now
+            documents = [{name: value for name, value in row.items() if name != "_id"} | own for row in mine]
+            store_documents().insert_many(documents, ordered=False)
+
+
+def _originals(dataset: Any) -> list[Any]:
+    """Ids of the datasets that this one's runs were made on, other than itself."""
+    from bson import DBRef, ObjectId
+
+    configs = [run.config for run in dataset._doc.runs.values() if not isinstance(run, DBRef)]
+    ids = {str((config or {}).get("dataset_id") or "") for config in configs} - {str(dataset._doc.id)}
+    return [ObjectId(text) for text in sorted(ids) if ObjectId.is_valid(text)]
+
+
+def packed(dataset: Any, store: str) -> tuple[str, int]:
+    """All records of a store as text.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        store: name of the store
+
+    Returns:
+        the text, and how many they are
+    """
+    from bson import json_util
+
+    rows = [{"key": key, "value": values} for key, values in read(dataset, store)]
+    return base64.b64encode(zlib.compress(json_util.dumps(rows).encode())).decode(), len(rows)
+
+
+def unpacked(dataset: Any, store: str) -> list[dict[str, Any]]:
+    """The records that `pack_history` has put into a run on the dataset.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        store: name of the store
+
+    Returns:
+        documents without ids; none if nothing was packed
+    """
+    from bson import json_util
+    from fiftyone.operators.store.models import KeyDocument
+
+    if HISTORY not in dataset.list_runs():
+        return []
+    results = dataset.load_run_results(HISTORY, cache=False, load_view=False)
+    text = (getattr(results, "stores", None) or {}).get(store)
+    if not text:
+        return []
+    options = json_util.JSONOptions(tz_aware=False)
+    rows = json_util.loads(zlib.decompress(base64.b64decode(text)).decode(), json_options=options)
+    return [KeyDocument(store, row["key"], row["value"], dataset_id=dataset._doc.id).to_mongo_dict() for row in rows]
+
+
+def rename(dataset: Any, store: str, name: str, old: str, new: str) -> None:
+    """Change a value in all records that have it.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        store: name of the store
+        name: of the value
+        old: what it is
+        new: what it becomes
+    """
+    wanted = {"store_name": store, "dataset_id": dataset._doc.id, f"value.{name}": old}
+    store_documents().update_many(wanted, {"$set": {f"value.{name}": new}})

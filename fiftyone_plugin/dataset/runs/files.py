@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -287,6 +287,7 @@ def claim_folder(
     first: str | None = None,
     in_use: str | None = None,
     resume: bool = True,
+    announce: Callable[[Path], object] = lambda path: None,
 ) -> RunFolder:
     """Find the folder for a run: that of an interrupted equal run, or a fresh one.
 
@@ -298,6 +299,7 @@ def claim_folder(
         first: folder of an interrupted run, which is looked at before the others; all its files may be there
         in_use: folder of a finished run that is to be replaced only at the end
         resume: whether to go on with an interrupted run
+        announce: told the folder before anything is written there, so that nothing is left which nobody knows of
 
     Returns:
         the folder, marked as this run's own
@@ -317,8 +319,10 @@ def claim_folder(
             continue
         finished = marker is not None and marker.get("finished") and str(path) != first
         if marker is not None and not finished and marker.get("fingerprint") == fingerprint and resume:
+            announce(path)
             return RunFolder(path, resumed=True)
         different: tuple[str, ...] = ()
+        announce(path)
         if marker is not None:
             before = marker.get("fingerprint") or {}
             if resume and not marker.get("finished"):

@@ -25,6 +25,7 @@ from .run_records import (
     remove_results,
     require_free_key,
 )
+from .seen_labels import follow_renames
 
 
 @dataclass(eq=False)
@@ -127,31 +128,41 @@ def write_run(
     key = planned.key
     with claim(dataset, key) as held:
         dataset._doc.reload("runs")  # what others have written since it was loaded
+        follow_renames(dataset)
         require_free_key(dataset, key, planned.fields, overwrite=overwrite, method=planned.method)
         before = find_run(dataset, key, unfinished=True)
         owned = before is not None and before.dataset_id == dataset_id(dataset)
         there = before.output_dir if before is not None and owned else None
-        folder = (
-            None
-            if base is None
-            else claim_folder(
-                base,
-                f"{dataset_id(dataset)}/{key}",
-                dict(fingerprint),
-                first=there if before is not None and not before.finished else None,
-                in_use=there if before is not None and before.finished else None,
-                resume=resume,
-            )
-        )
-        planned = replace(planned, output_dir=str(folder.path) if folder else None, finished=False, folders=[])
-        run = RunWriting(dataset, folder, held, planned)
-        undo = _register(dataset, planned, before)
+        planned = replace(planned, output_dir=None, finished=False, folders=[])
+        undo: list[Callable[[], None]] = []
+
+        def announce(path: Path | None) -> None:
+            nonlocal planned
+            planned = replace(planned, output_dir=str(path) if path else None)
+            undo[:] = [_register(dataset, planned, before)]
+
+        run: RunWriting | None = None
         try:
+            folder = None
+            if base is not None:
+                folder = claim_folder(
+                    base,
+                    f"{dataset_id(dataset)}/{key}",
+                    dict(fingerprint),
+                    first=there if before is not None and not before.finished else None,
+                    in_use=there if before is not None and before.finished else None,
+                    resume=resume,
+                    announce=announce,
+                )
+            else:
+                announce(None)
+            run = RunWriting(dataset, folder, held, planned)
             yield run
         except BaseException:
-            if not run._replaced:
+            if run is None or not run._replaced:
                 with suppress(Exception):  # the database may be what failed
-                    undo()
+                    for step in undo:
+                        step()
             raise
 
 

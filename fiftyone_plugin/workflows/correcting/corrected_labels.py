@@ -86,7 +86,7 @@ class CorrectionReport:
             f"- Queries: {counts}",
         ]
         for (given, became), pixels in sorted(self.changes.items(), key=lambda row: -row[1])[:10]:
-            lines.append(f"- {given} → {became}: {pixels:,} pixels")
+            lines.append(f"- {given} -> {became}: {pixels:,} pixels")
         if self.edited:
             lines.append(
                 f"- **The labels of {len(self.edited):,} images were edited since the questions were planned, and "

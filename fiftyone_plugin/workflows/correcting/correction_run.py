@@ -17,15 +17,16 @@ from ...dataset.door.classes import ClassMap
 from ...dataset.door.image_scale import scaled_path
 from ...dataset.door.masks import MaskReading, mask_digest, read_mask, read_mask_file, reading_of
 from ...dataset.door.scan import file_stamp, mask_targets_of
+from ...dataset.door.slices import every_slice
 from ...dataset.fields.queries import CorrectionFields, StoredQuery
 from ...dataset.journals import answers as answer_log
 from ...dataset.journals.answers import Answer
 from ...dataset.runs import files, run_records
+from ...dataset.runs.claims import claim
+from ...dataset.runs.seen_labels import LABELS_PLANNED, follow_renames, labels_seen
 from ...errors import LabelQualityError
 
 _LABELS_KEPT = 3
-LABELS_PLANNED = Path("corrected") / "labels.json"
-"""In a run's folder: the digest of each label that the answers are about."""
 
 
 @dataclass(frozen=True)
@@ -191,22 +192,60 @@ def planned_fields(dataset: Any) -> list[str]:
     Returns:
         their names
     """
-    listed = [run.label_field for run in run_records.list_runs(dataset, run_records.CORRECTION) if owns(dataset, run)]
+    listed = [run.label_field for run in run_records.list_runs(dataset, run_records.CORRECTION)]
     return [name for name in listed if dataset.has_field(CorrectionFields(name).corrected)]
 
 
 def owns(dataset: Any, record: run_records.RunRecord) -> bool:
-    """Whether a run's files were written for this dataset; a clone must not change those of the dataset it is of."""
+    """Whether a run's files were written for this dataset; a copy must not change those of the dataset it is of."""
     return record.dataset_id in ("", run_records.dataset_id(dataset))
 
 
-def _of_a_clone(dataset: Any, record: run_records.RunRecord | None) -> str:
-    if record is None or owns(dataset, record):
-        return ""
-    return (
-        ": this dataset is a copy of another one, whose files it does not change; that call, or `begin_correction`, "
-        "goes on with a copy of the answers, if they came along, and with files of its own"
-    )
+def find_correction(dataset: Any, label_field: str) -> run_records.RunRecord | None:
+    """The record of a field's correction, also where the field was renamed or the dataset is a clone or an import.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        label_field: the field that is corrected
+
+    Returns:
+        the record, finished or not; None if there is none
+
+    Raises:
+        LabelQualityError: if this is a copy of another dataset whose answers did not come along
+    """
+    follow_renames(dataset)
+    fields = CorrectionFields(label_field)
+    record = run_records.find_run(dataset, fields.run, unfinished=True)
+    if record is None or record.method != run_records.CORRECTION or owns(dataset, record):
+        return record
+    with claim(dataset, fields.run):
+        return _take_over(dataset, record, fields)
+
+
+def _take_over(dataset: Any, record: run_records.RunRecord, fields: CorrectionFields) -> run_records.RunRecord:
+    """Go on in a copy of a dataset with copies of the answers, and with a folder of its own."""
+    found = answer_log.read_answers(dataset, fields.label_field, masks=False)
+    asked = every_slice(dataset).count_values(f"{fields.queries}.detections.status")
+    answered = sum(number for status, number in asked.items() if status in ("confirmed", "corrected", "skipped"))
+    if answered and not found:
+        raise LabelQualityError(
+            f"Expected the answers to the {answered:,} answered questions about {fields.label_field!r}, but this "
+            "dataset is a copy of another one, which has kept them. Call `pack_history(dataset)` on that one before it "
+            f"is exported, or go on without them: `{fields.corrected}` is a field like any other, delete "
+            f"`{fields.queries}` and the run {fields.run!r}"
+        )
+    seen = labels_seen(Path(record.output_dir)) if record.output_dir else {}
+    digests = {answer.sample_id: answer.digest for answer in found if answer.digest}
+    digests |= {sample_id: digest for sample_id, (digest, _) in seen.items()}
+    owner = f"{run_records.dataset_id(dataset)}/{fields.run}"
+    base = files.default_output_dir(dataset, fields.run)
+    files.require_writable(base, 1)
+    folder = files.claim_folder(base, owner, {"label_field": fields.label_field})
+    files.write_json(folder.path / LABELS_PLANNED, {"digests": digests})
+    folder.finish()
+    run_records.register_run(dataset, replace(record, output_dir=str(folder.path), folders=[]))
+    return replace(record, output_dir=str(folder.path), folders=[], dataset_id=run_records.dataset_id(dataset))
 
 
 def open_correction(samples: Any, label_field: str) -> CorrectionRun:
@@ -220,23 +259,22 @@ def open_correction(samples: Any, label_field: str) -> CorrectionRun:
         the run
 
     Raises:
-        LabelQualityError: if no queries were planned for it
+        LabelQualityError: if no queries were planned for it, or its answers did not come along with a copy
     """
     dataset, fields = samples._root_dataset, CorrectionFields(label_field)
-    record = run_records.find_run(dataset, fields.run)
-    begun = record is not None and record.method == run_records.CORRECTION and owns(dataset, record)
+    record = find_correction(dataset, label_field)
+    begun = record is not None and record.method == run_records.CORRECTION and record.finished
     declared = dataset.has_field(fields.queries) and dataset.has_field(fields.corrected)
     if record is None or not begun or not declared:
         raise LabelQualityError(
             f"Expected a label field that is being corrected, but {label_field!r} is not; there are "
-            f"{planned_fields(dataset) or 'none'}. Run `plan_correction_queries` first{_of_a_clone(dataset, record)}"
-            f"{_renamed(dataset, label_field)}"
+            f"{planned_fields(dataset) or 'none'}. Run `plan_correction_queries` first{_renamed(dataset, label_field)}"
         )
     return CorrectionRun(dataset, record, fields, Path(record.output_dir or os.devnull))
 
 
 def _renamed(dataset: Any, label_field: str) -> str:
-    """What to do where the label field of a correction was renamed."""
+    """What to do where the label field of a correction was renamed and cannot be told by its masks."""
     listed = [run.label_field for run in run_records.list_runs(dataset, run_records.CORRECTION)]
     gone = [name for name in listed if not dataset.has_field(name)]
     if not gone:

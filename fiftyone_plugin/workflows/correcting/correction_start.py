@@ -13,14 +13,13 @@ from ...dataset.door.scan import LabelledImage, LabelScan, mask_targets_of, requ
 from ...dataset.fields import appearance, queries, schema
 from ...dataset.fields.queries import CorrectionFields
 from ...dataset.journals import answers as answer_log
-from ...dataset.journals import append_log
 from ...dataset.journals.answers import Answer
 from ...dataset.runs import files, run_records
 from ...dataset.runs.claims import claim
 from ...errors import LabelQualityError
 from ...progress import Progress, silent
 from .corrected_labels import ON_EDITED, derive, reconcile, take_back
-from .correction_run import CorrectionRun, owns
+from .correction_run import CorrectionRun, find_correction
 
 _VOID = 255
 """What negative values become in a PNG."""
@@ -70,7 +69,8 @@ def begin_correction(
 def require_correctable(dataset: Any, label_field: str) -> None:
     """Check that the names of a correction are free, or those of a correction of this field.
 
-    One whose record was lost is known by its answers or by what its questions are like.
+    One of a field that was renamed since, or of the dataset that this one is a copy of, becomes its own. One whose
+    record was lost is known by its answers or by what its questions are like.
 
     Args:
         dataset: the `fiftyone.Dataset`
@@ -80,6 +80,7 @@ def require_correctable(dataset: Any, label_field: str) -> None:
         LabelQualityError: if they are somebody else's
     """
     names = CorrectionFields(label_field)
+    find_correction(dataset, label_field)
     lost = names.run not in dataset.list_runs() and (
         dataset.has_field(f"{names.queries}.detections.audit")
         or bool(answer_log.read_answers(dataset, label_field, masks=False))
@@ -118,39 +119,55 @@ def begin(
     names = CorrectionFields(label_field)
     dataset._doc.reload("runs")  # what others have written since it was loaded
     earlier = run_records.find_run(dataset, names.run, unfinished=True)
-    if earlier is not None and not owns(dataset, earlier):
-        append_log.adopt(dataset, answer_log.STORE, earlier.dataset_id)
-    lost = _lost_folder(dataset, names) if earlier is None else None
     begun = earlier is not None and earlier.finished and all(map(dataset.has_field, earlier.fields))
     found = answer_log.read_answers(dataset, label_field, masks=False)
-    if earlier is not None and owns(dataset, earlier) and earlier.output_dir and Path(earlier.output_dir).is_dir():
-        folder, kept, parameters = Path(earlier.output_dir), dict(earlier.summary), dict(earlier.parameters)
-        files.require_writable(folder, sum(2 * image.size[0] * image.size[1] for image in scan.images))
-    elif lost is not None:
-        folder, kept, parameters = lost, {"round": max((answer.round for answer in found), default=0)}, {}
+    # Audits are told apart by their round, also from those of a run that was deleted or lost.
+    kept: dict[str, Any] = {"round": max((answer.round for answer in found), default=0)}
+    owned = dict.fromkeys([names.queries, names.corrected, *(earlier.fields if earlier else [])])
+    record = run_records.RunRecord(
+        names.run,
+        run_records.CORRECTION,
+        label_field,
+        {},
+        list(owned),
+        earlier.views if earlier else [],
+        finished=begun,
+    )
+    if earlier is not None and earlier.output_dir and Path(earlier.output_dir).is_dir():
+        files.require_writable(earlier.output_dir, sum(2 * image.size[0] * image.size[1] for image in scan.images))
+        kept, record = dict(earlier.summary), replace(record, parameters=earlier.parameters)
+        folder: Path | None = Path(earlier.output_dir)
     else:
-        base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset, names.run)
-        files.require_writable(base.parent if not base.exists() else base, 1)
-        owner = f"{run_records.dataset_id(dataset)}/{names.run}"
-        folder = files.claim_folder(base, owner, {"label_field": label_field}).path
-        # Audits are told apart by their round, also from those of a run that was deleted.
-        kept, parameters = {"round": max((answer.round for answer in found), default=0)}, {}
+        folder = _lost_folder(dataset, names) if earlier is None else None
+    record = replace(record, summary=kept | _class_summary(kept, classes))
+    folder = folder or _fresh_folder(dataset, record, output_dir)
+    run = CorrectionRun(dataset, replace(record, output_dir=str(folder)), names, folder)
+    _settle_edited(run, scan, found, on_edited)
+    return run
+
+
+def _class_summary(kept: Mapping[str, Any], classes: ClassMap) -> dict[str, Any]:
+    """The classes of a plan, with those of earlier plans."""
     ignored = {int(value) for value in classes.ignored}
     before = {value: name for value, name in _named(kept).items() if value not in ignored}
     named = before | {int(value): name for value, name in classes.value_names.items()}
     ignored |= _written(named, ignored, classes.rgb)
-    summary = kept | {
+    return {
         "classes": list(named.values()), "values": list(named), "ignored": sorted(ignored),
         "class_rows": recorded_rows(classes),
     }  # fmt: skip
-    owned = dict.fromkeys([names.queries, names.corrected, *(earlier.fields if earlier else [])])
-    record = run_records.RunRecord(
-        names.run, run_records.CORRECTION, label_field, parameters, list(owned), earlier.views if earlier else [],
-        output_dir=str(folder), summary=summary, finished=begun,
-    )  # fmt: skip
-    run = CorrectionRun(dataset, record, names, folder)
-    _settle_edited(run, scan, found, on_edited)
-    return run
+
+
+def _fresh_folder(dataset: Any, record: run_records.RunRecord, output_dir: str | Path | None) -> Path:
+    """A folder for a correction, which the run's record names before anything is in it."""
+    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset, record.key)
+    files.require_writable(base.parent if not base.exists() else base, 1)
+    owner = f"{run_records.dataset_id(dataset)}/{record.key}"
+
+    def announce(path: Path) -> None:
+        run_records.register_run(dataset, replace(record, output_dir=str(path), finished=False))
+
+    return files.claim_folder(base, owner, {"label_field": record.label_field}, announce=announce).path
 
 
 def _lost_folder(dataset: Any, names: CorrectionFields) -> Path | None:

@@ -26,10 +26,11 @@ from ...dataset.fields.values import number_between, object_ids, text_or_none
 from ...dataset.journals import answers
 from ...dataset.journals.answers import Answer
 from ...dataset.runs import files
+from ...dataset.runs.seen_labels import LABELS_PLANNED
 from ...errors import LabelQualityError
 from ..starting.sam_embeddings import known_embeddings
 from .corrected_labels import Scribe, reconcile
-from .correction_run import LABELS_PLANNED, CorrectionRun, LabelShelf, open_correction, planned_fields
+from .correction_run import CorrectionRun, LabelShelf, open_correction, planned_fields
 from .question_views import ImageShelf, Question, cut, enlarge, scale_of, window_around
 from .refinement import refiner_of, warm_up
 from .sitting_progress import SittingProgress, progress_of

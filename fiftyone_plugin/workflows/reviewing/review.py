@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,17 +25,14 @@ from ...dataset.fields.values import object_ids, text_or_none
 from ...dataset.journals import reviews
 from ...dataset.journals.append_log import order_of
 from ...dataset.journals.reviews import Review
-from ...dataset.runs import files, run_records
+from ...dataset.runs import run_records
 from ...dataset.runs.claims import claim
+from ...dataset.runs.seen_labels import follow_renames, labels_seen
 from ...errors import LabelQualityError
 from ...progress import Progress, silent
 from ..scoring.issue_regions import Lesson, load_scorer, region_file, reviewed_features, score_regions, teach
-from ..scoring.record_stage import LABELS_SEEN
 
 _SAMPLES_AT_ONCE = 500
-_COMPARED = 5
-"""Masks by which a renamed field is found again: more than half of them must be the same."""
-
 _NUM_FEATURES = len(quality.FEATURE_NAMES)
 
 
@@ -291,9 +288,14 @@ def changed_labels(samples: Any, *, key: str = "label_quality") -> list[str]:
         LabelQualityError: if there is no such run
     """
     record = _scoring_run(samples, key, with_regions=False)
-    seen = _labels_seen(_folder(record))
-    dataset = samples._root_dataset
-    label_field = _label_field(dataset, record, seen)
+    seen = labels_seen(_folder(record))
+    dataset, label_field = samples._root_dataset, record.label_field
+    if not dataset.has_field(label_field):
+        raise LabelQualityError(
+            f"Expected the label field {label_field!r} of the run {key!r}, but it is gone and none of "
+            f"{segmentation_fields(dataset)} holds its masks; if it was renamed and edited, give it its name back: "
+            f"`dataset.rename_sample_field('new name', {label_field!r})`"
+        )
     chosen = samples_behind(samples)
     ids, paths = chosen.values(["id", f"{label_field}.mask_path"])
     doubtful = [
@@ -315,42 +317,9 @@ def changed_labels(samples: Any, *, key: str = "label_quality") -> list[str]:
         return [i for i, changed in zip(doubtful, pool.map(has_changed, doubtful), strict=True) if changed]
 
 
-def _label_field(dataset: Any, record: run_records.RunRecord, seen: dict[str, tuple[str, list[int] | None]]) -> str:
-    """The label field of a run, found again by its masks where it was renamed."""
-    if dataset.has_field(record.label_field):
-        return record.label_field
-    some = list(seen)[:_COMPARED]
-    candidates = segmentation_fields(dataset)
-    for name in candidates:
-        read = mask_reader(dataset, name)
-        if some and sum(_has_digest(read, sample_id, seen[sample_id][0]) for sample_id in some) > len(some) // 2:
-            return name
-    raise LabelQualityError(
-        f"Expected the label field {record.label_field!r} of the run {record.key!r}, but it is gone and none of "
-        f"{candidates} holds its masks; if it was renamed and edited, give it its name back: "
-        f"`dataset.rename_sample_field('new name', {record.label_field!r})`"
-    )
-
-
-def _has_digest(read: Callable[[str], np.ndarray], sample_id: str, digest: str) -> bool:
-    try:
-        return mask_digest(read(sample_id)) == digest
-    except (OSError, LabelQualityError):
-        return False
-
-
 def _folder(record: run_records.RunRecord) -> Path:
     """The run's folder; for a run without one a path that nothing is under."""
     return Path(record.output_dir or os.devnull)
-
-
-def _labels_seen(folder: Path) -> dict[str, tuple[str, list[int] | None]]:
-    """Digest and file stamp of each label that the run has scored; of older runs the names of records tell."""
-    noted = files.read_json(folder / LABELS_SEEN)
-    if noted is not None:
-        return {sample_id: (digest, stamp) for sample_id, (digest, stamp) in noted.items()}
-    names = (path.stem.split("-") for path in (folder / "records").glob("*-*.npz"))
-    return {parts[0]: (parts[1], None) for parts in names}
 
 
 def _is_untouched(path: str | None, stamp: list[int] | None) -> bool:
@@ -381,6 +350,7 @@ def runs_with_regions(dataset: Any) -> list[str]:
 
 def _scoring_run(samples: Any, key: str, *, with_regions: bool = True) -> run_records.RunRecord:
     dataset = samples._root_dataset
+    follow_renames(dataset)
     record = run_records.find_run(dataset, key)
     if record is None or record.method not in run_records.REVIEWABLE:
         keys = [run.key for run in run_records.list_runs(dataset) if run.method in run_records.REVIEWABLE]

@@ -14,13 +14,11 @@ from ... import quality
 from ...dataset.door.classes import IGNORED, ClassMap
 from ...dataset.door.scan import LabelledImage
 from ...dataset.runs import files
+from ...dataset.runs.seen_labels import LABELS_SEEN
 from ...written_files import is_whole
 from .issue_regions import RegionStage
 from .plan import ScoringPlan
 from .sources import ProbabilitySource
-
-LABELS_SEEN = Path("records") / "labels.json"
-"""In a run's folder: digest and file stamp of the label of each sample."""
 
 
 class Attempt(NamedTuple):

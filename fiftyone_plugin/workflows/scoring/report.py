@@ -127,7 +127,7 @@ class ScoringReport:
                 f"{self.rehearsed_found:.0%} would be among the worst fifth of the images (20% by chance)"
             )
         if self.pairs:
-            listed = ", ".join(f"{given} → {predicted} ({pixels:,} px)" for given, predicted, pixels in self.pairs[:5])
+            listed = ", ".join(f"{given} -> {predicted} ({pixels:,} px)" for given, predicted, pixels in self.pairs[:5])
             lines.append(f"- most common: {listed}")
         lines += self._region_lines()
         lines += self.objects

@@ -114,15 +114,24 @@ def _run(
     started = time.monotonic()
     dataset = samples._root_dataset
     sam = cached_sam(checkpoint, device, half)
-    folder, folders = base, [] if existing is None else [str(one) for one in run_records.own_folders(dataset, existing)]
+    folders = [] if existing is None else [str(one) for one in run_records.own_folders(dataset, existing)]
+
+    def planned(path: Path) -> run_records.RunRecord:
+        others = [one for one in folders if one != str(path)]
+        return run_records.RunRecord(
+            KEY, run_records.SAM_EMBEDDINGS, "", {"checkpoint": checkpoint}, [], output_dir=str(path), finished=False,
+            folders=others,
+        )  # fmt: skip
+
+    def announce(path: Path) -> None:
+        there = planned(path) if existing is None else replace(existing, folders=[*existing.folders, str(path)])
+        run_records.register_run(dataset, there, touch=existing is None)
+
+    folder = base
     if str(base) not in folders:
-        folder = files.claim_folder(base, f"{run_records.dataset_id(dataset)}/{KEY}", {"kind": "embeddings"}).path
-    record = run_records.RunRecord(
-        KEY, run_records.SAM_EMBEDDINGS, "", {"checkpoint": checkpoint}, [], output_dir=str(folder), finished=False,
-        folders=[one for one in folders if one != str(folder)],
-    )  # fmt: skip
-    if existing is None:
-        run_records.register_run(dataset, record)
+        owner = f"{run_records.dataset_id(dataset)}/{KEY}"
+        folder = files.claim_folder(base, owner, {"kind": "embeddings"}, announce=announce).path
+    record = planned(folder)
     cache = EmbeddingCache(folder / "embeddings", sam)
     ids, filepaths = images_of(samples).values(["id", "filepath"])
     rows = list(zip(ids, scaled_paths(samples, filepaths), strict=True))
@@ -141,8 +150,8 @@ def _run(
             run_records.forget_run(dataset, KEY)
         raise LabelQualityError(f"No image has an embedding: {skipped[0][2] if skipped else 'no samples'}")
     number = len(rows) - len(skipped)
-    run_records.register_run(dataset, replace(record, finished=True, summary={"num_images": number}))
     files.RunFolder(folder, resumed=False).finish()
+    run_records.register_run(dataset, replace(record, finished=True, summary={"num_images": number}))
     return EmbeddingReport(
         number, number - done_before, checkpoint, str(folder), skipped, round(time.monotonic() - started, 2)
     )

@@ -20,12 +20,12 @@ from ...dataset.door.scan import LabelScan, mask_reader
 from ...dataset.fields.regions import draw_mask, region_document
 from ...dataset.journals.reviews import SAME_IOU, Memory, Review, overlap
 from ...dataset.runs import files
+from ...dataset.runs.seen_labels import LABELS_SEEN
 from ...models.training.training_data import LabelSpace
 from ...progress import Progress
 from ...written_files import written_files
 from ..rehearsing.rehearsal import write_mask
 from ..scoring.issue_regions import region_file
-from ..scoring.record_stage import LABELS_SEEN
 
 if TYPE_CHECKING:
     from ...models import LabelChange, NoiseRobustResult

@@ -137,7 +137,7 @@ class NoiseRobustReport:
                 f"- **{self.num_changed:,} images** have a corrected label in `{self.key}_labels`, "
                 f"{100 * self.changed_share:.1f} % of all labelled pixels; the given labels are as they were"
             )
-            lines += [f"  - {given} → {new}: {pixels:,} pixels" for given, new, pixels in self.pairs[:5]]
+            lines += [f"  - {given} -> {new}: {pixels:,} pixels" for given, new, pixels in self.pairs[:5]]
             lines.append(f"- {self.num_regions:,} regions to accept or reject in `{self.key}_regions`")
         if self.passed_over:
             lines.append(f"- {self.passed_over:,} changed spots are in the labels only: too small, or beyond the limit")

@@ -149,6 +149,29 @@ def test_different_numbers_of_images(num_labels, num_probs, lazy):
         quality.image_scores((x for x in labels) if lazy else labels, (x for x in probs) if lazy else probs)
 
 
+class _Shelf:
+    """Has images by number, but cannot be iterated over: the number of images is all that says where it ends."""
+
+    __iter__ = None
+
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, number):
+        assert 0 <= number < len(self)
+        return self.images[number]
+
+
+def test_what_has_images_by_number_is_read_like_a_list():
+    labels, probs = [LABEL, LABEL], [PROBS, PROBS[::-1]]
+    assert quality.image_scores(_Shelf(labels), _Shelf(probs)) == quality.image_scores(labels, probs)
+    issues = zip(quality.label_issues(_Shelf(labels), _Shelf(probs)), quality.label_issues(labels, probs), strict=True)
+    assert all(np.array_equal(found, wanted) for found, wanted in issues)
+
+
 def test_different_numbers_of_classes():
     three = np.concatenate([PROBS, np.zeros((1, 2, 3))])
     with pytest.raises(LabelQualityError, match=r"Image 1: Expected predictions of 2 classes .* but got 3"):

@@ -226,6 +226,26 @@ def test_an_interrupted_run_goes_on_where_it_stopped(dataset, tmp_path):
     assert fresh.num_resumed == 0
 
 
+def test_a_model_whose_state_cannot_be_told_is_run_again(dataset, tmp_path):
+    shown = open(dataset.first().filepath, "rb")  # what it closes over keeps its state out of sight  # noqa: SIM115
+
+    def model(images):
+        shown.tell()
+        return images.new_zeros(len(images), 3, *images.shape[2:]) + 1 / 3
+
+    def stop(done, total, label):
+        if label == "scoring labels" and done == 4:
+            raise Interrupted
+
+    options = {"model": model, "probabilities": None, "from_logits": False}
+    with shown:
+        with pytest.raises(Interrupted):
+            score(dataset, tmp_path / "run", progress=stop, **options)
+        report = score(dataset, tmp_path / "run", **options)
+    assert report.num_resumed == 0
+    assert any("cannot be told whether the model is the one" in warning for warning in report.warnings)
+
+
 def test_unusable_samples_are_named_and_left_out(dataset, tmp_path):
     broken, missing = dataset.first(), dataset.last()
     Path(broken.ground_truth.mask_path).write_bytes(b"broken")
