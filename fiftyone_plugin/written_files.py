@@ -155,12 +155,14 @@ def remove_written(folder: Path, keep: Collection[Path] = ()) -> int:
 
     Args:
         folder: of the run; what is not on its list stays
-        keep: files that stay although they are on it
+        keep: files that stay although they are on it; list and marker then stay, too
 
     Returns:
         number of files that were deleted
     """
-    files = [path for path in written_files(folder) if path not in keep]
+    written = written_files(folder)
+    files = [path for path in written if path not in keep]
+    kept = [path for path in written if path in keep]
     below = {parent for path in files for parent in path.parents if folder in parent.parents}
     for path in files:
         path.unlink(missing_ok=True)
@@ -171,6 +173,10 @@ def remove_written(folder: Path, keep: Collection[Path] = ()) -> int:
             with contextlib.suppress(OSError):
                 path.rmdir()
         sweep(folder, everything=True)
+        if kept:  # the list stays with them, so that they can go later
+            names = "".join(f"{path.relative_to(folder).as_posix()}\n" for path in kept)
+            write_file(folder / LIST, lambda file: file.write(names.encode()))
+            return len(files)
         (folder / LIST).unlink(missing_ok=True)
         (folder / MARKER).unlink(missing_ok=True)
         folder.rmdir()

@@ -63,7 +63,7 @@ class ShowLabelIssues(Entry):
         arguments["key"] = key = ctx.params.get("key") or forms.regions_key(ctx)
         samples = ctx.view if _within_view(ctx) else ctx.dataset
         view = review.show_regions(samples, status=None if status == "all" else status, **arguments)
-        number = len(view)
+        number = view.count("id")
         below = _less_likely(samples, status, arguments, number)
         if not number:
             ctx.ops.notify(f"No region fits these choices{below}", variant="info")

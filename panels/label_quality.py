@@ -168,7 +168,7 @@ class LabelQualityPanel(foo.Panel):
 
     def _show(self, ctx: Any, view: Any, noun: str = "image") -> bool:
         """Show a view under Samples and say so; False if there is nothing in it."""
-        number = len(view)
+        number = view.count("id")
         if number:
             ctx.ops.set_view(view=view)
             ctx.ops.notify(f"Shown under Samples: {count(number, noun)}", variant="success")

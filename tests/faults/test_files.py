@@ -139,6 +139,9 @@ def test_deleting_a_run_leaves_what_a_clone_names(scene):
         assert not list((scene.root / "score" / "records").glob("*"))
     finally:
         clone.delete()
+    _score(scene, key="another")  # any job takes away what nobody names any more
+    assert not any(path.exists() for path in paths)
+    assert not (scene.root / "score" / "map").exists()
 
 
 def test_a_lost_record_is_adopted_with_its_answers(scene):
@@ -182,6 +185,24 @@ def test_a_class_that_gets_another_name_is_known_again(scene):
     answer = read_answers(scene.dataset, FIELD)[-1]
     assert names[answer.value] == given
     assert answer.repaint() is not None
+
+
+def test_regions_and_reviews_of_a_renamed_class_are_known_again(scene):
+    _score(scene)
+    lq.review_regions(scene.dataset.limit(1), "accepted")
+    lq.review_regions(scene.dataset.skip(1), "rejected")
+    old = lq.review_history(scene.dataset, FIELD)
+    assert {one.suggested for one in old} <= {"road", "car", "tree"}
+    names = {1: "street", 2: "automobile", 3: "wood", 255: "void"}
+    scene.dataset.mask_targets = {**scene.dataset.mask_targets, FIELD: names}
+    scene.dataset.save()
+    assert {one.suggested for one in lq.review_history(scene.dataset, FIELD)} <= set(names.values())
+    report = lq.apply_proposals(scene.dataset, "label_quality")
+    assert report.num_answers == sum(one.decision == "accepted" for one in old) > 0
+    assert report.passed_over == 0
+    again = lq.score_label_quality(scene.dataset, FIELD, probabilities="probabilities", key="second",
+                                   **scene.options("second"))  # fmt: skip
+    assert again.left_out == sum(one.decision == "rejected" for one in old)
 
 
 def test_a_name_of_a_dataset_leads_nowhere(scene):

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ...models.files.images import open_image
+
 _PALETTE = ("P", "PA")
 
 
@@ -52,7 +54,7 @@ def _opened(path: str | Path | None) -> Image.Image | None:
     if path is None:
         return None
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             image.load()
             return image
     except (OSError, SyntaxError, ValueError):

@@ -106,14 +106,9 @@ def read_mask_file(path: str | Path, reading: MaskReading = PLAIN) -> np.ndarray
         ...     read_mask_file(folder + "/m.png").tolist()
         [[7, 7, 7], [7, 7, 7]]
     """
-    try:
-        with open_image(path) as image:
-            require_size(path, image)
-            return _as_mask(_pixels(image, reading), str(path))
-    except (SyntaxError, ValueError) as error:  # PIL reports a broken PNG chunk as either
-        if isinstance(error, LabelQualityError):
-            raise
-        raise OSError(f"Could not read the mask {path}: {error}") from error
+    with open_image(path) as image:
+        require_size(path, image)
+        return _as_mask(_pixels(image, reading), str(path))
 
 
 def _pixels(image: Image.Image, reading: MaskReading) -> np.ndarray:

@@ -383,7 +383,7 @@ def patches_view(samples: Any, name: str, saved_view: str) -> Any:
     whole = isinstance(samples, fo.Dataset) or not samples._stages
     if whole and _has_own_view(dataset, saved_view):
         view = dataset.load_saved_view(saved_view)
-        if len(view) != every_slice(dataset).count(f"{name}.detections"):
+        if view.count("id") != every_slice(dataset).count(f"{name}.detections"):
             view.reload()  # regions were added or deleted since
         return view
     return every_slice(samples).to_patches(name).sort_by(f"{name}.score", reverse=True)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
 
+from ..door.renamed_classes import names_now
 from . import append_log
 
 STORE: Final = "label_quality_reviews"
@@ -43,6 +44,7 @@ class Review:
         reviewer: who decided
         time: when, UTC
         key: in the store, in the order of adding; empty before `add_reviews`
+        values: mask values of the given and the suggested class, by which renamed classes are known
     """
 
     label_field: str
@@ -60,6 +62,7 @@ class Review:
     reviewer: str | None
     time: datetime
     key: str = ""
+    values: tuple[int | None, int | None] = (None, None)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the store."""
@@ -79,6 +82,7 @@ class Review:
             "decision": self.decision,
             "reviewer": self.reviewer,
             "time": self.time,
+            "values": list(self.values),
         }
 
     @classmethod
@@ -92,10 +96,23 @@ class Review:
                 **values,
                 "bbox": (top, left, bottom, right),
                 "shape": (height, width),
+                "values": tuple(content.get("values") or (None, None)),
                 "mask": _unpack(content.get("mask"), (bottom - top, right - left)),
                 "key": key,
             }
         )
+
+    def named(self, names: Mapping[int, str]) -> Review:
+        """The review with the names that its classes have now.
+
+        Args:
+            names: mask value to name
+        """
+        given, suggested = (
+            old if value is None else names.get(value, old)
+            for value, old in zip(self.values, (self.given, self.suggested), strict=True)
+        )
+        return replace(self, given=given, suggested=suggested)
 
     def is_of(self, region: Review) -> bool:
         """Whether two reviews are about the same region."""
@@ -191,7 +208,8 @@ def read_reviews(
     if sample_ids is not None:
         query["value.sample_id"] = {"$in": list(sample_ids)}
     rows = append_log.read(dataset, STORE, query, without=None if masks else "mask")
-    return [Review.from_dict(values, key) for key, values in rows]
+    names = names_now(dataset, label_field) if label_field is not None else {}
+    return [Review.from_dict(values, key).named(names) for key, values in rows]
 
 
 def newest_reviews(dataset: Any, label_field: str) -> list[Review]:

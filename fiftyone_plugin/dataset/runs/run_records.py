@@ -11,7 +11,7 @@ from ...errors import LabelQualityError
 from ..fields.object_findings import forget_findings
 from .claims import claim
 from .files import remove_run_files, require_removable
-from .shared_files import named_elsewhere
+from .shared_files import leave_files, named_elsewhere, remove_left_files
 
 SCORING = "segmentation_label_quality"
 TRAINING = "segmentation_cross_validation"
@@ -234,6 +234,7 @@ def remove_run(dataset: Any, key: str) -> RunRecord:
         register_run(dataset, replace(record, finished=False), touch=False)
         remove_results(dataset, record)
         forget_run(dataset, key)
+    remove_left_files()
     return record
 
 
@@ -269,7 +270,8 @@ def remove_results(dataset: Any, record: RunRecord, *, keep: Path | None = None)
         there = {"$or": [{name: {"$exists": True}} for name in paths]}
         samples.update_many(there, {"$unset": dict.fromkeys(paths, "")})
     for folder, files in shared.items():
-        remove_run_files(folder, f"{dataset_id(dataset)}/{record.key}", files)
+        if remove_run_files(folder, f"{dataset_id(dataset)}/{record.key}", files) and files:
+            leave_files(folder)
 
 
 def _remove_views(dataset: Any, names: list[str]) -> None:

@@ -26,6 +26,7 @@ from .run_records import (
     require_free_key,
 )
 from .seen_labels import follow_renames
+from .shared_files import remove_left_files
 
 
 @dataclass(eq=False)
@@ -129,6 +130,7 @@ def write_run(
     with claim(dataset, key) as held:
         dataset._doc.reload("runs")  # what others have written since it was loaded
         follow_renames(dataset)
+        remove_left_files()
         require_free_key(dataset, key, planned.fields, overwrite=overwrite, method=planned.method)
         before = find_run(dataset, key, unfinished=True)
         owned = before is not None and before.dataset_id == dataset_id(dataset)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from ...written_files import remove_written, written_files
+from ..journals.append_log import store_documents
+from .files import MARKER, write_json
 
 _IDS = 1_000
+_STORE: Final = "label_quality_left_files"
+"""FiftyOne's store, of no dataset, of folders whose run is gone while other datasets name files in them."""
+
+_PATHS: Final = ("mask_path", "map_path", "detections.mask_path")
 
 
 def named_elsewhere(dataset: Any, fields: Sequence[str], folder: Path) -> set[Path]:
@@ -54,12 +63,49 @@ def is_named_elsewhere(dataset: Any, field: str, sample_id: str, path: Path) -> 
     return False
 
 
+def leave_files(folder: Path) -> None:
+    """Remember a folder whose run was deleted while other datasets name files in it.
+
+    Args:
+        folder: of the run; nothing is remembered if nothing is left in it
+    """
+    if written_files(folder):
+        write_json(folder / MARKER, {"owner": _STORE})  # no run goes on there, or takes them for its own
+        place = {"store_name": _STORE, "dataset_id": None, "key": str(folder)}
+        store_documents().update_one(place, {"$set": {"value": {}}}, upsert=True)
+
+
+def remove_left_files() -> int:
+    """Delete the files that runs have left for other datasets and that no dataset names any more.
+
+    Returns:
+        how many files were deleted
+    """
+    removed = 0
+    for row in list(store_documents().find({"store_name": _STORE, "dataset_id": None})):
+        folder = Path(row["key"])
+        if not folder.parent.is_dir():  # a disk that is not there just now
+            continue
+        if not any(_names_below(samples, names, folder) for samples, names in _others(None)):
+            removed += remove_written(folder)
+            store_documents().delete_one({"_id": row["_id"]})
+    return removed
+
+
+def _names_below(samples: Any, names: Sequence[str], folder: Path) -> bool:
+    """Whether any sample names a file below a folder."""
+    below = {"$regex": f"^{re.escape(f'{folder}/')}"}
+    wanted = [{f"{name}.{path}": below} for name in names for path in _PATHS]
+    return bool(wanted) and samples.find_one({"$or": wanted}, {"_id": 1}) is not None
+
+
 def _others(dataset: Any) -> Iterator[tuple[Any, list[str]]]:
-    """Samples of all other datasets, but for copies that FiftyOne makes of views, and their fields with labels."""
+    """Samples and fields with labels of all other datasets, but for copies that FiftyOne makes of views."""
     from fiftyone.core.odm import get_db_conn
 
     connection = get_db_conn()
-    wanted = {"_id": {"$ne": dataset._doc.id}, "sample_collection_name": {"$regex": "^samples\\."}}
+    own = None if dataset is None else dataset._doc.id
+    wanted = {"_id": {"$ne": own}, "sample_collection_name": {"$regex": "^samples\\."}}
     for row in connection.datasets.find(wanted, {"sample_collection_name": 1, "sample_fields": 1}):
         labels = [
             field.get("db_field") or field["name"]

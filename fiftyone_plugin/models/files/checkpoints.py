@@ -38,11 +38,11 @@ def read_state_dict(source: StateDict | str | Path) -> dict[str, torch.Tensor]:
     path = Path(source)
     if not path.is_file():
         raise LabelQualityError(f"Expected a file with a state dict, but {path} is no file; check the path.")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return dict(load_file(path))
     try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise LabelQualityError(

@@ -175,15 +175,20 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
         the image, not decoded yet
 
     Raises:
-        OSError: the file is missing or no image
+        OSError: the file is missing, no image or damaged, whatever PIL makes of that, also while it is decoded
     """
     from PIL import Image
 
-    with _LIMIT:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            image = Image.open(path)
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
-    with image:
-        yield image
+    try:
+        with _LIMIT:
+            before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = Image.open(path)
+            finally:
+                Image.MAX_IMAGE_PIXELS = before
+        with image:
+            yield image
+    except (OSError, LabelQualityError):
+        raise
+    except Exception as error:  # a damaged file may raise nearly anything
+        raise OSError(f"{path} is damaged ({type(error).__name__}: {error})") from error

@@ -427,7 +427,12 @@ def folder_kind(folder: Path) -> str | None:
     config = folder / "config.json"
     if not config.is_file():
         return None
-    content = json.loads(config.read_text())
+    try:
+        content = json.loads(config.read_text())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        return None
     if "_model_class" in content or "encoder_name" in content:
         return "smp"
     return "transformers" if "model_type" in content else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +75,24 @@ def open_array(path: str | Path) -> StoredArray:
     except LabelQualityError:
         raise
     except Exception as error:  # a damaged file may raise nearly anything
-        raise LabelQualityError(f"Cannot read probabilities from {path} ({type(error).__name__}: {error}).") from error
+        raise _unreadable(path, error) from error
     if stored.dtype.kind != "f":
         raise LabelQualityError(
             f"Expected floating-point probabilities in {path}, but it holds {stored.dtype}; "
             "store a score per class, not the winning class."
         )
-    return stored
+
+    def read(index: Any) -> np.ndarray:
+        try:
+            return stored.read(index)
+        except Exception as error:  # the head may be whole and the values not
+            raise _unreadable(path, error) from error
+
+    return replace(stored, read=read)
+
+
+def _unreadable(path: Path, error: Exception) -> LabelQualityError:
+    return LabelQualityError(f"Cannot read probabilities from {path} ({type(error).__name__}: {error}).")
 
 
 def _from_npy(path: Path) -> StoredArray:

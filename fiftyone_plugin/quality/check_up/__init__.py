@@ -5,7 +5,15 @@ Each check has a code, a title, a severity and a way out; `docs/checks.md` expla
 
 from __future__ import annotations
 
-from .alignment import FEWEST_FOR_SHIFT, SHIFTED_MASKS, Shift, border_contrast, common_shift
+from .alignment import (
+    FEWEST_FOR_SHIFT,
+    SHIFTED_MASKS,
+    Shift,
+    border_contrast,
+    common_shift,
+    shows_shifts,
+    single_shifts,
+)
 from .check import ERROR, PAGE, SEVERITIES, TIP, WARNING, Check, Spot
 from .clean import CLEANED, Repair, repairs
 from .copies import (
@@ -109,4 +117,6 @@ __all__ = [
     "near_pairs",
     "repairs",
     "shape_code",
+    "shows_shifts",
+    "single_shifts",
 ]

@@ -27,7 +27,13 @@ FEWEST_FOR_SHIFT: Final = 8
 """Images that it takes."""
 
 _SIGMAS: Final = 5.0
-"""How far the mean gain must be from zero, in standard errors."""
+"""How far the mean gain must be from zero, in standard errors; and how far one mask's from those of the others."""
+
+_LEAST_GAIN: Final = 0.5
+"""Gain of a single mask below which nothing is said; it is 0 where a mask lies right and its borders are edges."""
+
+_MOST_BORDER: Final = 3000
+"""Border pixels that are looked at in each direction, evenly spread."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ def border_contrast(image: Array, values: Array) -> Array | None:
     for axis in (0, 1):
         strength = np.abs(np.diff(grey, axis=axis))
         rows, columns = np.nonzero(np.diff(values.astype(np.int64), axis=axis)[inner])
+        step = max(len(rows) // _MOST_BORDER, 1)
+        rows, columns = rows[::step], columns[::step]
         total += len(rows)
         for down in range(2 * REACH + 1):
             for right in range(2 * REACH + 1):
@@ -110,3 +118,65 @@ def common_shift(contrasts: Sequence[Array]) -> Shift | None:
     error = float(gains.std(ddof=1)) / np.sqrt(len(gains))
     sigmas = float(gains.mean()) / error if error > 0 else float("inf")
     return Shift(down - REACH, right - REACH, sigmas, len(contrasts)) if sigmas >= _SIGMAS else None
+
+
+def shows_shifts(contrasts: Sequence[Array]) -> bool:
+    """Whether the borders of labels are edges of the images, so that a single shifted mask can be told.
+
+    Args:
+        contrasts: of `border_contrast`, of some images
+
+    Returns:
+        whether most fit best where they are
+
+    Example:
+        >>> one = np.zeros((13, 13))
+        >>> one[6, 6] = 5.0
+        >>> shows_shifts([one] * 9), shows_shifts([np.roll(one, 3)] * 9)
+        (True, False)
+    """
+    if len(contrasts) < FEWEST_FOR_SHIFT:
+        return False
+    down, right = _best(np.stack(contrasts))
+    return float((np.maximum(np.abs(down), np.abs(right)) < _LEAST).mean()) > 0.5
+
+
+def _best(stacked: Array) -> tuple[Array, Array]:
+    best = stacked.reshape(len(stacked), -1).argmax(1)
+    return best // stacked.shape[2] - REACH, best % stacked.shape[2] - REACH
+
+
+def single_shifts(contrasts: Sequence[Array]) -> dict[int, Shift]:
+    """Masks that lie beside their images while those of most other images lie right.
+
+    What a shift gains is compared with what it gains in the other images, so that nothing is said where the borders of
+    labels are no edges of images anyway.
+
+    Args:
+        contrasts: of `border_contrast`, one per image
+
+    Returns:
+        place in `contrasts` to shift
+
+    Example:
+        >>> right, moved = np.zeros((13, 13)), np.zeros((13, 13))
+        >>> right[6, 6], moved[6, 10] = 5.0, 5.0
+        >>> single_shifts([right] * 9 + [moved])
+        {9: Shift(down=0, right=4, sigmas=inf, num_images=10)}
+    """
+    if not shows_shifts(contrasts):
+        return {}
+    stacked = np.stack(contrasts)
+    down, right = _best(stacked)
+    away = np.maximum(np.abs(down), np.abs(right)) >= _LEAST
+    near = stacked[:, REACH - 1 : REACH + 2, REACH - 1 : REACH + 2].max((1, 2))
+    gains = np.where(away, stacked.max((1, 2)) - near, 0)
+    middle = float(np.median(gains))
+    spread = 1.4826 * float(np.median(np.abs(gains - middle)))
+    limit = max(_LEAST_GAIN, middle + _SIGMAS * spread)
+    return {
+        int(place): Shift(
+            int(down[place]), int(right[place]), float(gains[place]) / spread if spread else float("inf"), len(stacked)
+        )
+        for place in np.flatnonzero(gains > limit)
+    }

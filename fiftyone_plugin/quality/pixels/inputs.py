@@ -285,7 +285,7 @@ the prediction, or set these pixels of the label to the ignore index.
     sums = used.sum(axis=0)
     wrong = int((np.abs(sums - 1) > tolerance).sum())
     return LabelQualityError(
-        f"Expected the probabilities of a pixel to sum to 1 (to within {tolerance:g}), but the sums of {wrong} of {sums.size} "
+        f"Expected the probabilities of a pixel to sum to 1 (±{tolerance:g}), but the sums of {wrong} of {sums.size} "
         f"pixels do not: they lie between {sums.min():.4g} and {sums.max():.4g}; divide by the sum over the class "
         "axis, or pass logits with `from_logits=True`. Independent (sigmoid) outputs need a background class first."
     )

@@ -69,7 +69,7 @@ def check_labels(
         >>> report = check_labels(dataset, "ground_truth", mute=["name_not_unique"])  # doctest: +SKIP
         >>> print(report.markdown())                                                 # doctest: +SKIP
     """
-    require_label_field(samples, label_field)
+    samples = require_label_field(samples, label_field)
     dataset = samples._root_dataset
     names = [key, f"{key}_spots"]
     run_records.require_free_key(dataset, key, names, overwrite=True, method=run_records.CHECK_UP)

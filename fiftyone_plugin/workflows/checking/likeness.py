@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ _FLAT: Final = 4.0
 
 _MOST_PAIRS: Final = 300
 _SHIFT_IMAGES: Final = 48
+_THREADS: Final = 4
 
 
 def compare_images(looks: Looks, found: Comparison, read_mask: MaskReader, progress: Progress) -> None:
@@ -105,27 +107,46 @@ def _duplicate_spot(look: SampleLook, other: SampleLook, box: tuple[float, float
 
 
 def _shifted(looks: Looks, found: Comparison, read_mask: MaskReader, progress: Progress) -> None:
-    """Whether masks lie beside their images, by some images from all over the dataset."""
+    """Whether masks lie beside their images: all of them, by some images from all over the dataset, or single ones."""
     code = check_up.SHIFTED_MASKS.code
     usable = [look for look in looks.samples if look.mask and look.mask.outlines and look.thumbnail is not None]
     chosen = usable[:: max(len(usable) // _SHIFT_IMAGES, 1)][:_SHIFT_IMAGES]
-    contrasts: dict[str, np.ndarray] = {}
-    for done, look in enumerate(chosen, start=1):
-        contrast = _contrast(looks, look, read_mask)
-        if contrast is not None:
-            contrasts[look.sample_id] = contrast
-        progress(done, len(chosen), "comparing masks with images")
+    contrasts = _contrasts(looks, chosen, read_mask, progress)
     if len(contrasts) < check_up.FEWEST_FOR_SHIFT:
         found.left_out[code] = (
             f"it takes {check_up.FEWEST_FOR_SHIFT} images with borders, and there are {len(contrasts)}"
         )
     shift = check_up.common_shift(list(contrasts.values()))
     if shift is None:
+        if check_up.shows_shifts(list(contrasts.values())):
+            rest = [look for look in usable if look.sample_id not in contrasts]
+            _single(contrasts | _contrasts(looks, rest, read_mask, progress), found)
         return
     text = f"by {shift.down} pixels down and {shift.right} right they would fit better"
     found.notes[code] = f"{text}; {shift.num_images} images were looked at"
     for sample_id in contrasts:
         found.spots[sample_id].append(Spot(code, note=text))
+
+
+def _single(contrasts: dict[str, np.ndarray], found: Comparison) -> None:
+    code, ids = check_up.SHIFTED_MASKS.code, list(contrasts)
+    for place, shift in check_up.single_shifts(list(contrasts.values())).items():
+        note = f"by {shift.down} pixels down and {shift.right} right this mask would fit better"
+        found.spots[ids[place]].append(Spot(code, note=note))
+
+
+def _contrasts(
+    looks: Looks, chosen: Sequence[SampleLook], read_mask: MaskReader, progress: Progress
+) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    with ThreadPoolExecutor(max_workers=_THREADS) as pool:
+        for done, (look, contrast) in enumerate(
+            zip(chosen, pool.map(lambda one: _contrast(looks, one, read_mask), chosen), strict=True), start=1
+        ):
+            if contrast is not None:
+                found[look.sample_id] = contrast
+            progress(done, len(chosen), "comparing masks with images")
+    return found
 
 
 def _contrast(looks: Looks, look: SampleLook, read_mask: MaskReader) -> np.ndarray | None:

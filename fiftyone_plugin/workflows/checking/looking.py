@@ -134,7 +134,7 @@ def look_at_samples(
     targets = mask_targets_of(samples, label_field)
     legend, names, rgb = legend_of(targets, ignore_index)
     looks = Looks([], legend, names, rgb, max_area, reading=reading_of(targets))
-    total, rows = len(samples), []
+    total, rows = samples.count("id"), []
     with ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="check-up") as pool:
         for sample in samples.select_fields(label_field).iter_samples():
             rows.append(sample)

@@ -16,6 +16,7 @@ from ...correction.superpixels.connected_parts import connected_parts
 from ...dataset.door.classes import ClassMap
 from ...dataset.door.instance_masks import box_mask, instance_mask
 from ...dataset.door.masks import mask_digest, read_mask_file
+from ...dataset.door.renamed_classes import names_now, values_of_names
 from ...dataset.door.slices import samples_behind
 from ...dataset.fields import regions
 from ...dataset.fields.regions import draw_mask
@@ -112,6 +113,7 @@ def apply_proposals(
         for label_id, state in zip(label_ids or [], states or [], strict=True)
     }
     passed_over, rows = 0, []
+    value_of, named = values_of_names(record.summary.get("class_rows", ())), names_now(dataset, record.label_field)
     counted = answer_log.answers_that_count(answer_log.read_answers(dataset, run.label_field, masks=False))
     taken = {answer.query_id for answer in counted}
     back = [answer for answer in counted if _no_longer_holds(answer, state_of.get(answer.query_id), wanted)]
@@ -119,7 +121,7 @@ def apply_proposals(
     chosen_ids = [label_id for label_id, state in state_of.items() if state in wanted and label_id not in taken]
     for region in regions.find_regions(dataset, name, chosen_ids):  # those taken would lie over what was said since
         source = PROPOSAL if state_of[region.label_id] == "accepted" else UNREVIEWED
-        answer = _answer_of(run, classes, region, source, reviewer)
+        answer = _answer_of(run, classes, _as_named_now(region, value_of, named), source, reviewer)
         if answer is None:
             passed_over += 1
         else:
@@ -147,6 +149,14 @@ def _begun(samples: Any, label_field: str, on_edited: str, progress: Progress) -
             'since; choose `on_edited="replay"` or "discard"'
         )
     return run
+
+
+def _as_named_now(
+    region: regions.StoredRegion, value_of: Mapping[str, int], named: Mapping[int, str]
+) -> regions.StoredRegion:
+    """A region with the names that its classes have now, also where they got others since it was found."""
+    given, suggested = (named.get(value_of.get(name, -1), name) for name in (region.given, region.suggested))
+    return replace(region, given=given, suggested=suggested)
 
 
 def _answer_of(

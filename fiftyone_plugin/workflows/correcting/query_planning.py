@@ -30,12 +30,13 @@ from ...dataset.journals import answers as answer_log
 from ...dataset.journals.answers import Answer
 from ...dataset.runs import files, run_records
 from ...dataset.runs.claims import claim
+from ...dataset.runs.shared_files import named_elsewhere
 from ...errors import LabelQualityError
 from ...models.files.images import read_image
 from ...options import split, takes
 from ...progress import Progress, terminal_bar
 from ...quality.records.arrays_file import write_arrays
-from ...written_files import is_whole
+from ...written_files import is_whole, sweep
 from ..checking.first_look import first_look
 from ..scoring.scoring_warnings import swapped_table
 from ..scoring.sources import ProbabilitySource, open_source, settle_classes
@@ -446,7 +447,20 @@ class _Stage:
                 )
             progress(len(documents), len(images), "writing questions")
         queries.replace_pending(self._run.dataset, name, documents)
+        self._remove_unasked()
         return len(per_image)
+
+    def _remove_unasked(self) -> None:
+        """Delete the regions of questions that are asked no more, and of those that an interrupted call has written."""
+        name, folder = self._run.fields.queries, self._run.folder / "queries"
+        asked = set(self._run.dataset._sample_collection.distinct(f"{name}.detections.mask_path"))
+        left = [path for path in folder.rglob("*.png") if str(path) not in asked]
+        kept = named_elsewhere(self._run.dataset, [name], folder) if left else set()
+        for path in left:
+            if path not in kept:
+                path.unlink(missing_ok=True)
+        for part in folder.glob("*"):
+            sweep(part)
 
     def _document(
         self, image: LabelledImage, segments: np.ndarray, found: Any, one: Any, rank: int, round_number: int, path: Path

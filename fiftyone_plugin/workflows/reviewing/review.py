@@ -16,6 +16,7 @@ import numpy as np
 
 from ... import quality
 from ...dataset.door.masks import mask_digest, read_mask_file
+from ...dataset.door.renamed_classes import values_of_names
 from ...dataset.door.scan import file_stamp, mask_reader, segmentation_fields
 from ...dataset.door.slices import every_slice, samples_behind
 from ...dataset.fields import regions
@@ -396,7 +397,7 @@ def _reviews_of(
     by_sample: dict[str, list[StoredRegion]] = defaultdict(list)
     for region in found:
         by_sample[region.sample_id].append(region)
-    folder = _folder(record)
+    folder, value_of = _folder(record), values_of_names(record.summary.get("class_rows", ()))
     for sample_id, stored in by_sample.items():
         saved = _load(folder, sample_id)
         for region in stored:
@@ -416,6 +417,7 @@ def _reviews_of(
                 decision=decision,
                 reviewer=reviewer,
                 time=at,
+                values=(value_of.get(region.given), value_of.get(region.suggested)),
             )
 
 

@@ -145,6 +145,20 @@ def test_masks_beside_their_images(moved, wanted):
     assert check_up.common_shift(contrasts[:5]) is None
 
 
+@pytest.mark.parametrize("moved", [0, 3, -5])
+def test_one_mask_beside_its_image_among_others_that_lie_right(moved):
+    masks = [np.roll(scene((60, 80)), seed, 1) for seed in range(10)]
+    contrasts = [check_up.border_contrast(photo(mask, seed), mask) for seed, mask in enumerate(masks)]
+    contrasts[4] = check_up.border_contrast(photo(masks[4], 4, moved), masks[4])
+    assert check_up.common_shift(contrasts) is None
+    found = check_up.single_shifts(contrasts)
+    assert {place: (shift.down, shift.right) for place, shift in found.items()} == (
+        {4: (moved, -moved)} if moved else {}
+    )
+    noise = [check_up.border_contrast(photo(np.zeros_like(mask), seed), mask) for seed, mask in enumerate(masks)]
+    assert check_up.single_shifts(noise) == {}
+
+
 def test_near_duplicates():
     one = resized(photo(scene((160, 160)), 1).astype(np.uint8), (16, 16), Image.Resampling.BOX).astype(np.float32)
     other = np.rot90(one)
