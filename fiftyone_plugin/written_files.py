@@ -133,21 +133,39 @@ def written_files(folder: Path) -> list[Path]:
     Returns:
         files within the folder; a list that names others, which no run writes, is not believed
     """
-    try:
-        lines = (folder / LIST).read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return []
-    root, found = folder.resolve(), dict[Path, None]()
-    for line in dict.fromkeys(lines):
-        path = folder / line
-        if not line or ".." in path.parts or not path.parent.resolve().is_relative_to(root):
-            continue
-        if line.endswith("/"):
+    found = dict[Path, None]()
+    for path, is_folder in _listed(folder):
+        if is_folder:
             inside = path.rglob("*") if not path.is_symlink() else ()
             found |= dict.fromkeys(one for one in inside if one.is_symlink() or one.is_file())
         elif path.is_symlink() or path.is_file():
             found[path] = None
     return list(found)
+
+
+def written_folders(folder: Path) -> set[Path]:
+    """Folders below a run's folder in which it wrote, or was about to write when it was interrupted.
+
+    Args:
+        folder: of the run
+
+    Returns:
+        those that exist
+    """
+    paths = [path for path, _ in _listed(folder)]
+    below = {parent for path in [*paths, *written_files(folder)] for parent in path.parents if folder in parent.parents}
+    return {path for path in {*below, *paths} if path.is_dir() and not path.is_symlink()}
+
+
+def _listed(folder: Path) -> list[tuple[Path, bool]]:
+    """What is on a run's list and lies below its folder, and whether it is a folder with all of it."""
+    try:
+        lines = (folder / LIST).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return []
+    root = folder.resolve()
+    named = ((folder / line, line.endswith("/")) for line in dict.fromkeys(lines) if line)
+    return [row for row in named if ".." not in row[0].parts and row[0].parent.resolve().is_relative_to(root)]
 
 
 def remove_written(folder: Path, keep: Collection[Path] = ()) -> int:
@@ -163,7 +181,7 @@ def remove_written(folder: Path, keep: Collection[Path] = ()) -> int:
     written = written_files(folder)
     files = [path for path in written if path not in keep]
     kept = [path for path in written if path in keep]
-    below = {parent for path in files for parent in path.parents if folder in parent.parents}
+    below = written_folders(folder)
     for path in files:
         path.unlink(missing_ok=True)
     for path in below:

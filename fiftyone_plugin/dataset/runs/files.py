@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import LabelQualityError
-from ...written_files import MARKER, note, remove_written, settle, sweep, write_file, written_files
+from ...written_files import MARKER, note, remove_written, settle, sweep, write_file, written_folders
 
 
 def default_output_dir(dataset: Any, key: str) -> Path:
@@ -204,7 +204,7 @@ def require_removable(folder: Path) -> None:
     Raises:
         LabelQualityError: if it is read-only
     """
-    for path in {folder, *(file.parent for file in written_files(folder))}:
+    for path in {folder, *written_folders(folder)}:
         if path.is_dir() and not is_writable(path):
             raise LabelQualityError(
                 f"Expected a folder from which the run's files can be deleted, but {path} is read-only; make it "
@@ -275,7 +275,7 @@ class RunFolder:
         """Note that the run is complete, and sweep up what interrupted calls have left half written."""
         settle(self.path)
         write_json(self.path / MARKER, {**(read_json(self.path / MARKER) or {}), "finished": True})
-        for folder in {self.path, *(file.parent for file in written_files(self.path))}:
+        for folder in {self.path, *written_folders(self.path)}:
             sweep(folder)
 
 
