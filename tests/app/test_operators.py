@@ -450,7 +450,7 @@ def test_whatever_a_request_says_forms_stand_and_nothing_is_harmed(scored):
     names = sorted(op.uri for op in foo.list_operators() if op.uri.startswith(f"{PLUGIN}/"))
     fields = {uri: sorted(form(uri.removeprefix(f"{PLUGIN}/"), scored)) for uri in names if _has_form(uri)}
 
-    @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def try_it(data):
         uri = data.draw(st.sampled_from(sorted(fields)))

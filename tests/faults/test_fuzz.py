@@ -21,9 +21,7 @@ from fiftyone_plugin.models.files.images import image_size, read_image
 from fiftyone_plugin.models.segmenters.probability_files import ProbabilityFiles, num_channels
 from fiftyone_plugin.workflows.checking.small_images import read_header, small_grey
 
-QUICK = settings(
-    max_examples=60, deadline=None, derandomize=False, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DAMAGE = st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=6)), min_size=1, max_size=4)
 """Places in a file, as shares of its length, and what is written there."""
 
@@ -124,9 +122,8 @@ CONFIGS = st.dictionaries(
 )
 
 
-@settings(QUICK, max_examples=30)
+@settings(QUICK, max_examples=12)
 @given(st.sampled_from(["config.json", "folds.json"]), CONFIGS | JSON)
-@pytest.mark.filterwarnings("ignore")
 def test_folders_of_models(tmp_path, name, content):
     for path in tmp_path.iterdir():
         path.unlink()

@@ -172,9 +172,10 @@ def store_documents() -> Any:
 
 def _follow(dataset: Any, store: str) -> None:
     """Let clones of the dataset have copies of the records, and take over those of what it is a copy of itself."""
-    from fiftyone.operators.store.clone import register_cloneable_store
+    with suppress(ImportError):  # before FiftyOne could
+        from fiftyone.operators.store.clone import register_cloneable_store
 
-    register_cloneable_store(store)
+        register_cloneable_store(store)
     if (dataset._doc.id, store) not in _followed:
         _take_over(dataset, store)
         _followed.add((dataset._doc.id, store))

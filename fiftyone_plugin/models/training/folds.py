@@ -192,10 +192,13 @@ def read_record(folder: Path, name: str = RECORD_NAME, what: str = "cross-valida
         raise LabelQualityError(f"{folder} holds no {what} (no {name} in it).")
     try:
         content = json.loads(path.read_text())
-        if content.pop("format") != FORMAT:
+        if not isinstance(content, dict) or content.pop("format") != FORMAT:
             raise ValueError("another format")
-        return FoldRecord(**{**content, **_tuples(content)})
-    except (ValueError, KeyError, TypeError) as error:
+        record = FoldRecord(**{**content, **_tuples(content)})
+        if not all(isinstance(value, dict) for value in (record.config, record.fold_of, record.skipped)):
+            raise ValueError("values of another kind")
+        return record
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LabelQualityError(
             f"{path} cannot be understood ({error}); it is damaged or of another version. Train into another folder."
         ) from error
