@@ -20,5 +20,5 @@ def test_bars_and_reports(monkeypatch, encoding):
     report = CorrectionReport("labels", 1, 1, {"corrected": 1}, 9, changes={("road", "car"): 9})
     print(report.markdown(), file=stream)
     written = stream.buffer.getvalue().decode(encoding)
-    assert "1/2" in written
+    assert "1 of 2" in written
     assert "road -> car: 9 pixels" in written
