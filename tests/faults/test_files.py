@@ -39,7 +39,7 @@ def test_what_is_derived_is_made_again(scene):
     assert state_of(scene) == wanted
     Image.fromarray(np.full((3, 3), 2, np.uint8)).save(corrected(scene.dataset)[0])
     lq.export_corrected_labels(scene.dataset, scene.root / "export", FIELD)
-    assert sorted(path.name for path in (scene.root / "export").iterdir()) == ["0.png", "1.png", "2.png", "3.png"]
+    assert sorted(path.name for path in (scene.root / "export").glob("*.png")) == ["0.png", "1.png", "2.png", "3.png"]
 
 
 def test_images_that_came_after_the_plan_are_exported_and_said(scene):
