@@ -74,7 +74,11 @@ def terminal_bar(description: str) -> Iterator[Progress]:
 
     if not console.is_terminal:
         lines = _Lines(console.file)
-        yield lambda done, total, label: lines(done, total, shown(label))
+
+        def tell(done: float, total: float, label: str) -> None:
+            lines(done, total, shown(label))
+
+        yield tell
         return
     with Bar(*columns, console=console) as bar:
         task = bar.add_task(shown(description), total=None)
