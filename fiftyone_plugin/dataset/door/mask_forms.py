@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...models.files.images import open_image
+from ...models.files.opening import open_image
 
 _PALETTE = ("P", "PA")
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import LabelQualityError
-from ...models.files.images import open_image, require_size
+from ...models.files.opening import open_image, require_size
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import LabelQualityError
-from .images import open_image, require_size
+from .opening import open_image, require_size
 
 if TYPE_CHECKING:
     from PIL import Image

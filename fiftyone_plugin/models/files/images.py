@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...errors import LabelQualityError
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-MAX_PIXELS = 1 << 28
-"""Pixels of the largest image or mask that is decoded: 16,384 x 16,384."""
+from .deep_images import deep_values, eight_bits, is_deep
+from .opening import open_image, require_size
 
 _EXIF_ORIENTATION = 0x0112
-_LIMIT = Lock()
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -46,8 +38,6 @@ def read_image(path: str | Path) -> np.ndarray:
         (2, 4, 3)
     """
     from PIL import ImageOps
-
-    from .deep_images import deep_values, eight_bits, is_deep
 
     with open_image(path) as image:
         require_size(path, image)
@@ -142,53 +132,3 @@ def check_image(image: Any, name: str) -> np.ndarray:
             f"but got shape {array.shape} and dtype {array.dtype}; convert it to 8-bit RGB."
         )
     return array
-
-
-def require_size(path: str | Path, image: Image.Image) -> None:
-    """Check that an image is not too large to be decoded.
-
-    Args:
-        path: image file, for the message
-        image: opened, not decoded yet
-
-    Raises:
-        LabelQualityError: it has more than `MAX_PIXELS` pixels
-    """
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise LabelQualityError(
-            f"Expected at most {MAX_PIXELS:,} pixels, but {path} has {width:,} x {height:,}; cut it into tiles."
-        )
-
-
-@contextmanager
-def open_image(path: str | Path) -> Iterator[Image.Image]:
-    """Open an image of any size, to look at its head or to read it; the one place where PIL's limit is handled.
-
-    PIL raises an error for large images before their size can be seen, which would end a whole job. Here who decodes
-    decides what is too large.
-
-    Args:
-        path: image file
-
-    Yields:
-        the image, not decoded yet
-
-    Raises:
-        OSError: the file is missing, no image or damaged, whatever PIL makes of that, also while it is decoded
-    """
-    from PIL import Image
-
-    try:
-        with _LIMIT:
-            before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            try:
-                image = Image.open(path)
-            finally:
-                Image.MAX_IMAGE_PIXELS = before
-        with image:
-            yield image
-    except (OSError, LabelQualityError):
-        raise
-    except Exception as error:  # a damaged file may raise nearly anything
-        raise OSError(f"{path} is damaged ({type(error).__name__}: {error})") from error

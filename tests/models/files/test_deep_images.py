@@ -12,7 +12,7 @@ from PIL import Image
 
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.models import ImageItem
-from fiftyone_plugin.models.files import images
+from fiftyone_plugin.models.files import opening
 from fiftyone_plugin.models.files.deep_images import ScaledPath, dataset_window, declared_window, is_deep_file
 from fiftyone_plugin.models.files.images import image_size, read_image, read_mask
 from fiftyone_plugin.models.segmenters import segmenter
@@ -94,7 +94,7 @@ def test_large_images_are_looked_at_and_refused_by_name(tmp_path, monkeypatch):
     assert image_size(path) == (40, 50)
     assert read_image(path).shape == (40, 50, 3)
     assert Image.MAX_IMAGE_PIXELS == 10
-    monkeypatch.setattr(images, "MAX_PIXELS", 1999)
+    monkeypatch.setattr(opening, "MAX_PIXELS", 1999)
     for read in (read_image, read_mask):
         with pytest.raises(LabelQualityError, match=r"at most 1,999 pixels, but .*large.png has 50 x 40; cut it"):
             read(path)

@@ -1,0 +1,69 @@
+"""Opening image files: the one place where PIL's limit and PIL's errors are handled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from ...errors import LabelQualityError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_PIXELS = 1 << 28
+"""Pixels of the largest image or mask that is decoded: 16,384 x 16,384."""
+
+_LIMIT = Lock()
+
+
+def require_size(path: str | Path, image: Image.Image) -> None:
+    """Check that an image is not too large to be decoded.
+
+    Args:
+        path: image file, for the message
+        image: opened, not decoded yet
+
+    Raises:
+        LabelQualityError: it has more than `MAX_PIXELS` pixels
+    """
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise LabelQualityError(
+            f"Expected at most {MAX_PIXELS:,} pixels, but {path} has {width:,} x {height:,}; cut it into tiles."
+        )
+
+
+@contextmanager
+def open_image(path: str | Path) -> Iterator[Image.Image]:
+    """Open an image of any size, to look at its head or to read it; the one place where PIL's limit is handled.
+
+    PIL raises an error for large images before their size can be seen, which would end a whole job. Here who decodes
+    decides what is too large.
+
+    Args:
+        path: image file
+
+    Yields:
+        the image, not decoded yet
+
+    Raises:
+        OSError: the file is missing, no image or damaged, whatever PIL makes of that, also while it is decoded
+    """
+    from PIL import Image
+
+    try:
+        with _LIMIT:
+            before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = Image.open(path)
+            finally:
+                Image.MAX_IMAGE_PIXELS = before
+        with image:
+            yield image
+    except (OSError, LabelQualityError):
+        raise
+    except Exception as error:  # a damaged file may raise nearly anything
+        raise OSError(f"{path} is damaged ({type(error).__name__}: {error})") from error
