@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import fiftyone as fo
 import fiftyone.operators as foo
 import pytest
@@ -16,13 +18,18 @@ BY_STATE = {
 }  # fmt: skip
 
 
+@cache  # FiftyOne loads the plugin anew each time
+def operators():
+    return foo.list_operators(type="operator")
+
+
 def entries():
-    return [one for one in foo.list_operators(type="operator") if one.uri.startswith(f"{PLUGIN_NAME}/")]
+    return [one for one in operators() if one.uri.startswith(f"{PLUGIN_NAME}/")]
 
 
 def found_by(text):
     """Names of the operators that the App lists for a text, in its order: see `operators/entry.py`."""
-    listed = [one for one in foo.list_operators(type="operator") if not one.config.unlisted]
+    listed = [one for one in operators() if not one.config.unlisted]
     kept = [
         one
         for one in listed
