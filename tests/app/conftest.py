@@ -108,21 +108,16 @@ class Person:
         """Dark or light, from the next page on."""
         self.page.add_init_script(f"localStorage.setItem('mui-mode', '{name}')")
 
-    def open_form(self, label: str, *, button: bool = False) -> Any:
-        """Look an operator up by its name, or press its button beside the grid, and open its form."""
-        if button:
-            self.page.get_by_title(label, exact=True).first.click()
-        else:
-            look_up(self.page, label)
+    def open_form(self, label: str) -> Any:
+        """Look an operator up by its name and open its form."""
+        look_up(self.page, label)
         return self.page.locator("[data-cy=operators-prompt-modal]")
 
-    def execute(
-        self, label: str, answers: Mapping[str, Any], said: str, *, choose: str | None = None, button: bool = False
-    ) -> None:
+    def execute(self, label: str, answers: Mapping[str, Any], said: str, *, choose: str | None = None) -> None:
         """Choose and fill in an operator's form, press Execute, wait until it has said something, and press Done."""
         from playwright.sync_api import expect
 
-        form = self.open_form(label, button=button)
+        form = self.open_form(label)
         if choose is not None:
             form.get_by_text(choose, exact=False).first.click()
             form.get_by_text("Architecture", exact=True).first.wait_for()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fiftyone.operators as foo
 import pytest
 
 from fiftyone_plugin import open_sitting
@@ -34,14 +35,11 @@ def test_from_training_to_the_next_round(person, make_dataset, tmp_path):
     sitting = open_sitting(dataset, "ground_truth", sitting_id="person")
     sitting.confirm()
     sitting.close()
-    person.open(dataset)
-    person.execute(
-        "Start the next correction round",
-        {**TINY, "Questions": 8, "Folds": 2},
-        "Round 2: 8 questions",
-        choose=NETWORK,
-        button=True,
-    )
+    training = {"method": "fine_tuned", "encoder": TINY["Encoder"], "weights": None, "epochs": 1, "folds": 2}
+    start = foo.get_operator(
+        "@label-quality/segmentation/start_correction_round"
+    )  # its button: tests/app/test_entries.py
+    start(dataset, "ground_truth", budget=8, training=training)
     dataset.reload()
     assert {name: dataset.count(name) for name in WRITTEN} == dict.fromkeys(WRITTEN, 10)
     assert dataset.count("ground_truth_queries.detections") == 8
