@@ -36,9 +36,7 @@ def test_from_training_to_the_next_round(person, make_dataset, tmp_path):
     sitting.confirm()
     sitting.close()
     training = {"method": "fine_tuned", "encoder": TINY["Encoder"], "weights": None, "epochs": 1, "folds": 2}
-    start = foo.get_operator(
-        "@label-quality/segmentation/start_correction_round"
-    )  # its button: tests/app/test_entries.py
+    start = foo.get_operator("@label-quality/segmentation/start_correction_round")
     start(dataset, "ground_truth", budget=8, training=training)
     dataset.reload()
     assert {name: dataset.count(name) for name in WRITTEN} == dict.fromkeys(WRITTEN, 10)
