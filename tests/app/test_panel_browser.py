@@ -39,9 +39,9 @@ def test_every_card_is_in_its_place_and_leads_to_what_it_counts(person, page, ma
     dataset = make_scored(12, reviewed=4, keys=[PANEL, "corrected_quality"])
     panel = person.open_panel(dataset, PANEL, CARDS)
     panel.get_by_role("combobox").nth(0).click()
-    page.get_by_role("option", name=PANEL).click()
+    page.get_by_role("option", name=PANEL, exact=True).click()
     panel.get_by_role("combobox").nth(1).click()
-    page.get_by_role("option", name="corrected_quality").click()
+    page.get_by_role("option", name="corrected_quality", exact=True).click()
     page.locator("[data-cy=card-compared_scores]").wait_for()
     for width in (700, 1440, 1920):
         page.set_viewport_size({"width": width, "height": 900})
@@ -97,5 +97,5 @@ def test_states_without_regions_or_runs_say_what_to_do(person, page, make_scored
         person.open_panel(dataset, PANEL, f"text={text}")
         person.screenshot(f"panel-7-{name}")
     page.get_by_role("button", name="Find label errors").click()
-    page.get_by_role("dialog").first.wait_for()
+    page.locator("[data-cy=operators-prompt-modal]").wait_for()
     person.screenshot("panel-8-find")
