@@ -5,7 +5,7 @@ import { React, usePython } from "./host";
 
 export type CardsView = { cards: Card[]; on_pick: string; on_choose: string };
 
-const LEAST = 380; // CSS pixels of a card
+const LEAST = 440; // CSS pixels of a card
 const LINE = "var(--fo-palette-divider, #8886)";
 
 /** A page of cards: as many side by side as there is room for; every mark is a button. */
