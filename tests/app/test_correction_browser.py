@@ -260,11 +260,8 @@ def test_without_the_script_the_plain_viewer_works(person, app, page, make_plann
 def test_in_the_modal_only_its_sample_is_asked_about(person, app, page, make_planned):
     dataset = make_planned(2)
     person.theme("light")
-    page.goto(f"{app}/datasets/{dataset.name}")
-    page.locator("[data-cy=spotlight-section-forward]").wait_for()
-    page.wait_for_timeout(2_000)
-    grid = page.locator("[data-cy=fo-grid]").bounding_box()
-    page.mouse.click(grid["x"] + 100, grid["y"] + 100)
+    person.open(dataset)
+    page.locator("[data-cy=looker]").first.click()
     page.locator(f"[data-cy=modal] [data-cy=panel-tab-{NAME}]").click()
     page.locator(f"[data-cy=modal] {CANVAS}[data-question]").wait_for()
     screen = Screen(page, dataset)
@@ -277,7 +274,7 @@ def test_in_the_modal_only_its_sample_is_asked_about(person, app, page, make_pla
 
 
 def test_when_nothing_is_left_it_says_what_to_do_and_shows_what_changed(person, app, page, make_planned):
-    dataset = make_planned(1, most=2)
+    dataset = make_planned(2, most=2)
     person.theme("light")
     person.open_panel(dataset, NAME, READY)
     screen = Screen(page, dataset)
@@ -288,7 +285,9 @@ def test_when_nothing_is_left_it_says_what_to_do_and_shows_what_changed(person, 
         expect(screen.panel.get_by_role("button", name=step, exact=True)).to_be_visible()
     person.screenshot("correction-7-nothing-left")
     screen.panel.get_by_role("button", name="What changed").click()
-    page.get_by_text("Changed: ").first.wait_for()
+    page.locator("[data-cy=panel-tab-samples]").click()
+    expect(page.locator("[data-cy=entry-counts]")).to_contain_text("1 sample", timeout=60_000)
+    person.screenshot("changes-0-grid")
     both = person.open_panel(dataset, "label_changes", "[data-cy=label-changes]:not([data-picture=''])")
     expect(both).to_contain_text("1 of 1")
     person.screenshot("changes-1-slider")
