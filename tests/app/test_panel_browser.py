@@ -30,7 +30,7 @@ def apart(page):
 def shown(page, text):
     """The grid says that it shows this much; then back to the panel."""
     page.locator("[data-cy=panel-tab-samples]").click()
-    expect(page.locator("[data-cy=entry-counts]")).to_contain_text(text, timeout=30_000)
+    expect(page.locator("[data-cy=entry-counts]")).to_contain_text(text, timeout=60_000)
     page.locator(f"[data-cy=panel-tab-{PANEL}]").click()
     page.locator(CARDS).wait_for()
 
