@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,10 @@ def remove_run_files(folder: Path, owner: str, keep: Collection[Path] = ()) -> b
         whether there was anything to delete
     """
     marker = read_json(folder / MARKER)
+    if marker is None and folder.is_dir():  # killed before it was marked: at most half of the marker is there
+        sweep(folder)
+        with suppress(OSError):
+            folder.rmdir()
     if marker is None or marker.get("owner") != owner:
         return False
     remove_written(folder, keep)

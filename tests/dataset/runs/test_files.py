@@ -91,6 +91,9 @@ def test_a_folder_with_half_a_marker_of_a_dead_process_is_free(tmp_path):
     half.write_bytes(b"{")
     assert files.claim_folder(tmp_path / "run", "me", {}).path == tmp_path / "run"
     assert not half.exists()
+    (tmp_path / "run" / "run.json").rename(half)
+    assert not files.remove_run_files(tmp_path / "run", "me"), "it was not marked"
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_cut_short_is_not_whole(tmp_path):
