@@ -8,6 +8,7 @@ from .answers.propagation import Proposal as Proposal
 from .answers.propagation import propagate as propagate
 from .answers.refinement import grow_region as grow_region
 from .answers.remaining import Advice as Advice
+from .answers.remaining import AskedRound as AskedRound
 from .answers.remaining import AuditRound as AuditRound
 from .answers.remaining import advice as advice
 from .answers.remaining import remaining_share as remaining_share

@@ -298,6 +298,55 @@ def pending_queries(dataset: Any, name: str, sample_id: str | None = None) -> li
     return [(str(row["_id"]), str(row[name]["detections"]["_id"])) for row in rows]
 
 
+@dataclass(frozen=True)
+class AskedQuestion:
+    """What a query was when it was planned.
+
+    Attributes:
+        query_id: FiftyOne's id of the query
+        round: of planning
+        value: what it was worth
+        area: pixels
+        audit: whether it was drawn at random
+    """
+
+    query_id: str
+    round: int
+    value: float
+    area: int
+    audit: bool
+
+
+def asked_questions(dataset: Any, name: str) -> list[AskedQuestion]:
+    """All queries that there are, answered or not.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        name: the field
+
+    Returns:
+        in any order
+    """
+    path = f"{name}.detections"
+    columns = ("_id", "round", "value", "area", "audit")
+    pipeline = [
+        {"$match": {f"{path}.0": {"$exists": True}}},
+        {"$project": {"_id": 0, **{f"{path}.{column}": 1 for column in columns}}},
+        {"$unwind": f"${path}"},
+    ]
+    rows = (row[name]["detections"] for row in dataset._sample_collection.aggregate(pipeline))
+    return [
+        AskedQuestion(
+            str(row["_id"]),
+            int(row.get("round") or 0),
+            float(row.get("value") or 0.0),
+            int(row.get("area") or 0),
+            bool(row.get("audit")),
+        )
+        for row in rows
+    ]
+
+
 def count_queries(dataset: Any, name: str, sample_id: str | None = None, status: str = "pending") -> int:
     """How many queries have a status.
 

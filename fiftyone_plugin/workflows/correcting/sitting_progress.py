@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ...correction.answers.remaining import AuditRound, advice, remaining_share
+from ...correction.answers.remaining import AskedRound, AuditRound, advice, remaining_share
 from ...correction.questions.query_costs import sitting_cost
+from ...dataset.fields.queries import AskedQuestion, asked_questions
 from ...dataset.journals.answers import Answer
 from ...quality.regions.review_statistics import Interval
 from .correction_run import CorrectionRun
@@ -87,7 +89,7 @@ def progress_of(run: CorrectionRun, own: Sequence[Answer], everyone: Sequence[An
 
 
 def remaining(run: CorrectionRun, everyone: Sequence[Answer]) -> Interval | None:
-    """Estimate the share of the labelled pixels that are still wrong, from the questions that were drawn at random.
+    """Estimate the share of the labelled pixels that are still wrong, from random questions and all other answers.
 
     Args:
         run: of the correction
@@ -96,20 +98,33 @@ def remaining(run: CorrectionRun, everyone: Sequence[Answer]) -> Interval | None
     Returns:
         the share with its 95 % interval; None if no such question was answered yet
     """
-    rounds = []
-    for plan in run.record.summary.get("rounds", []):
-        audits = [
-            answer
-            for answer in everyone
-            if answer.audit and answer.round == plan["round"] and answer.status in ("confirmed", "corrected")
-        ]
-        if not audits:
-            continue
-        # Refining makes the part that was answered about larger or smaller than the one that was drawn.
-        areas = [max(answer.area or 1, 1) for answer in audits]
-        wrong = [min(answer.repaired, area) for answer, area in zip(audits, areas, strict=True)]
-        since = sum(answer.repaired for answer in everyone if answer.round >= plan["round"])
-        population = max(float(plan["population"]), float(sum(areas)))
-        rounds.append(AuditRound(areas, wrong, population, since, max(int(plan["audits"]), len(audits))))
+    if not any(answer.audit for answer in everyone):
+        return None
+    asked = asked_questions(run.dataset, run.fields.queries)
+    rounds = [
+        _rest([one for one in asked if one.round == plan["round"]], plan, everyone)
+        for plan in run.record.summary.get("rounds", [])
+    ]
     labelled = max([float(run.record.summary.get("labelled", 0)), *(one.population for one in rounds)])
     return remaining_share(rounds, labelled) if rounds else None
+
+
+def _rest(asked: Sequence[AskedQuestion], plan: dict[str, Any], everyone: Sequence[Answer]) -> AuditRound:
+    """What one round's audits say about what was not asked from end to end; skipped audits count as not drawn."""
+    said = {answer.query_id: answer for answer in everyone if answer.round == plan["round"]}
+    used = [one for one in asked if not (one.audit and one.query_id in said and said[one.query_id].status == "skipped")]
+    answers = [said.get(one.query_id) for one in used]
+    # Refining makes the part that was answered about larger or smaller than the one that was planned.
+    areas = [max((answer.area if answer else 0) or one.area, 1) for one, answer in zip(used, answers, strict=True)]
+    audits = [one.audit for one in used]
+    drawn = sum(area for area, audit in zip(areas, audits, strict=True) if audit)
+    return AskedRound(
+        values=[one.value for one in used],
+        areas=areas,
+        repaired=[min(answer.repaired, area) if answer else 0 for answer, area in zip(answers, areas, strict=True)],
+        audits=audits,
+        answered=[answer is not None for answer in answers],
+        population=max(float(plan["population"]), float(drawn)),
+        planned=max(int(plan["audits"]), sum(audits)),
+        repaired_since=float(sum(answer.repaired for answer in everyone if answer.round > plan["round"])),
+    ).rest()
