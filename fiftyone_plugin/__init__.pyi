@@ -4,6 +4,16 @@ from . import models as models
 from . import quality as quality
 from . import workflows as workflows
 from .errors import LabelQualityError as LabelQualityError
+from .workflows.certifying.bulk_acceptance import accept_in_bulk as accept_in_bulk
+from .workflows.certifying.bulk_acceptance import begin_bulk_review as begin_bulk_review
+from .workflows.certifying.bulk_acceptance import bulk_review_report as bulk_review_report
+from .workflows.certifying.bulk_acceptance import show_bulk_review as show_bulk_review
+from .workflows.certifying.bulk_acceptance import undo_accept_in_bulk as undo_accept_in_bulk
+from .workflows.certifying.errata import apply_errata as apply_errata
+from .workflows.certifying.errata import make_errata as make_errata
+from .workflows.certifying.errata import merge_errata as merge_errata
+from .workflows.certifying.reviewers import reviewers_report as reviewers_report
+from .workflows.certifying.reviewers import show_second_look as show_second_look
 from .workflows.checking.check_labels import check_labels as check_labels
 from .workflows.correcting.clean_labels import clean_labels as clean_labels
 from .workflows.correcting.clean_labels import undo_clean_labels as undo_clean_labels

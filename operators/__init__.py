@@ -1,5 +1,6 @@
 """One file per operator: a form and one call into the workflows."""
 
+from .accept_in_bulk import AcceptInBulk
 from .accept_label_issues import AcceptLabelIssues
 from .apply_corrections import ApplyCorrections
 from .apply_label_proposals import ApplyLabelProposals
@@ -20,6 +21,7 @@ from .plan_correction_queries import PlanCorrectionQueries
 from .precompute_sam_embeddings import PrecomputeSamEmbeddings
 from .reject_label_issues import RejectLabelIssues
 from .rescore_label_issues import RescoreLabelIssues
+from .reviewers import CompareReviewers, ShowSecondLook
 from .score_label_quality import ScoreLabelQuality
 from .show_label_issues import ShowLabelIssues
 from .start_correction_round import StartCorrectionRound
@@ -36,6 +38,9 @@ OPERATORS = (
     ShowLabelIssues,
     AcceptLabelIssues,
     RejectLabelIssues,
+    AcceptInBulk,
+    CompareReviewers,
+    ShowSecondLook,
     RescoreLabelIssues,
     PlanCorrectionQueries,
     ApplyCorrections,

@@ -17,17 +17,18 @@ LOADED = ("fiftyone_plugin", "operators", "panels")
 # From the bottom to the top: a room imports only rooms that stand before it, and a hall only halls before it.
 HALLS = {
     "quality": [
-        "pixels", "known_errors", "check_up", "scores", "records", "flags", "datasets", "regions", "judging",
+        "pixels", "known_errors", "check_up", "scores", "records", "flags", "datasets", "regions", "certainty",
+        "judging",
     ],
     "models": [
         "errors", "hardware", "files", "segmenters", "training", "frozen_features", "noise_robust", "foundation",
         "loading",
     ],
-    "correction": ["superpixels", "questions", "answers"],
+    "correction": ["superpixels", "questions", "answers", "errata"],
     "dataset": ["door", "fields", "journals", "runs"],
     "workflows": [
         "engines", "checking", "objects", "scoring", "rehearsing", "reviewing", "training", "starting", "correcting",
-        "finding", "handing_on", "housekeeping",
+        "certifying", "finding", "handing_on", "housekeeping",
     ],
 }  # fmt: skip
 MAY_IMPORT = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import LabelQualityError
 from ..wording import as_flags
-from . import checking, correction
+from . import certifying, checking, correction
 from .arguments import (
     CommandParser,
     Commands,
@@ -50,7 +50,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="label-quality", description="Label quality of segmentation datasets in FiftyOne"
     )
     commands = parser.add_subparsers(required=True, metavar="command", parser_class=CommandParser)
-    for name, (text, fill) in {**checking.COMMANDS, **_COMMANDS, **correction.COMMANDS, **_UPKEEP}.items():
+    for name, (text, fill) in {
+        **checking.COMMANDS,
+        **_COMMANDS,
+        **correction.COMMANDS,
+        **certifying.COMMANDS,
+        **_UPKEEP,
+    }.items():
         commands.add_parser(name, help=text, description=text, fill=fill)
     return parser
 

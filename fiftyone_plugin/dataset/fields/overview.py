@@ -77,7 +77,7 @@ class RegionArrays:
 
 @dataclass(frozen=True)
 class Review:
-    """One decision about a region; `score` is that before any review, the same scale for all regions."""
+    """One decision about a region; `score` is that before any review; `unseen` regions were accepted in bulk."""
 
     image_id: Any
     score: float
@@ -85,6 +85,7 @@ class Review:
     kind: str
     accepted: bool
     reviewed_at: datetime | None
+    unseen: bool = False
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,7 @@ def reviews(dataset: Any, regions: str) -> list[Review]:
     """
     path = f"{regions}.detections"
     decided = {f"{path}.status": {"$in": [ACCEPTED, REJECTED]}}
-    columns = ("score", "first_score", "area", "label", "status", "reviewed_at")
+    columns = ("score", "first_score", "area", "label", "status", "reviewed_at", "unseen")
     pipeline = [
         {"$match": decided},
         {"$project": {f"{path}.{name}": 1 for name in columns}},
@@ -264,6 +265,7 @@ def reviews(dataset: Any, regions: str) -> list[Review]:
             str(row.get("label") or ""),
             row["status"] == ACCEPTED,
             row.get("reviewed_at"),
+            bool(row.get("unseen")),
         )
         for row in rows
     ]

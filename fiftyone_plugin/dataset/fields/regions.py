@@ -37,6 +37,7 @@ _ATTRIBUTES: Final = {
     "status": ("StringField", "pending, accepted (the label is wrong) or rejected (the label is right)"),
     "reviewed_at": ("DateTimeField", "When it was accepted or rejected"),
     "reviewer": ("StringField", "Who accepted or rejected it"),
+    "unseen": ("BooleanField", "Accepted in bulk, without a look at it"),
     "row": ("IntField", "Number of the region in the run's file of its image"),
 }
 
@@ -96,6 +97,7 @@ def region_document(
     reviewed_at: datetime | None = None,
     reviewer: str | None = None,
     first_score: float | None = None,
+    unseen: bool = False,
 ) -> dict[str, Any]:
     """A region as FiftyOne keeps a Detection in MongoDB.
 
@@ -111,6 +113,7 @@ def region_document(
         reviewed_at: when it got the status
         reviewer: from whom
         first_score: its score before any review; None if that is the score it has
+        unseen: whether it was accepted in bulk
 
     Returns:
         the document
@@ -136,6 +139,7 @@ def region_document(
         "status": status,
         "reviewed_at": reviewed_at,
         "reviewer": reviewer,
+        "unseen": unseen,
         "row": row,
     }
 
@@ -250,6 +254,8 @@ def set_status(
     at: datetime,
     reviewer: str | None,
     order: int = 0,
+    *,
+    unseen: bool = False,
 ) -> None:
     """Set the status of regions, each by itself; a decision that was kept after this one stays.
 
@@ -261,11 +267,12 @@ def set_status(
         at: when it was decided
         reviewer: who decided
         order: number of the decision among all that were kept
+        unseen: whether it was decided in bulk
     """
     from bson import ObjectId
     from pymongo import UpdateMany
 
-    values = {"status": status, "reviewed_at": at, "reviewer": reviewer, "order": order}
+    values = {"status": status, "reviewed_at": at, "reviewer": reviewer, "unseen": unseen, "order": order}
     if status == "pending":
         values |= {"reviewed_at": None, "reviewer": None}
     for chunk in _chunks(regions):

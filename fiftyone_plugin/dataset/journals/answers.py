@@ -22,10 +22,10 @@ from . import append_log
 STORE: Final = "label_quality_answers"
 
 PERSON, PROPOSAL, HAND_EDIT, PROPAGATED = "person", "proposal", "hand_edit", "propagated"
-UNREVIEWED, CLEANED = "unreviewed_proposal", "cleaned"
-SOURCES: Final = (PERSON, PROPOSAL, HAND_EDIT, PROPAGATED, UNREVIEWED, CLEANED)
+UNREVIEWED, CLEANED, ERRATA = "unreviewed_proposal", "cleaned", "errata"
+SOURCES: Final = (PERSON, PROPOSAL, HAND_EDIT, PROPAGATED, UNREVIEWED, CLEANED, ERRATA)
 """Who said so: a person asked, a person about a model's proposal, a person with a brush, a model that learnt from
-answers, a model whose proposals were taken unseen, or the rule of a clean-up."""
+answers, a model whose proposals were taken unseen, the rule of a clean-up, or somebody else's errata."""
 
 NOBODY: Final = (PROPAGATED, UNREVIEWED, CLEANED)
 """Sources that no person stands behind; they never lie over what a person said."""

@@ -21,6 +21,10 @@ from . import append_log
 
 STORE: Final = "label_quality_reviews"
 SAME_IOU: Final = 0.5
+PERSON: Final = "person"
+BULK: Final = "bulk"
+"""Who decided: a person about this region, or a promise about many regions that nobody has looked at one by one."""
+
 _CHUNK = 200
 
 
@@ -43,6 +47,7 @@ class Review:
         decision: accepted (the label is wrong), rejected (the label is right) or pending (taken back)
         reviewer: who decided
         time: when, UTC
+        source: `PERSON`, or `BULK` where the region was accepted unseen
         key: in the store, in the order of adding; empty before `add_reviews`
         values: mask values of the given and the suggested class, by which renamed classes are known
     """
@@ -61,6 +66,7 @@ class Review:
     decision: str
     reviewer: str | None
     time: datetime
+    source: str = PERSON
     key: str = ""
     values: tuple[int | None, int | None] = (None, None)
 
@@ -83,6 +89,7 @@ class Review:
             "reviewer": self.reviewer,
             "time": self.time,
             "values": list(self.values),
+            "source": self.source,
         }
 
     @classmethod

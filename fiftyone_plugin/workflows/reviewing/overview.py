@@ -504,9 +504,10 @@ def _pairs(table: Sequence[numbers.RegionCount]) -> PairMatrix:
 
 
 def _review(dataset: Any, field: str, summary: dict[str, Any], pending: numbers.RegionArrays) -> ReviewOverview:
-    decided = numbers.reviews(dataset, field)
+    every = numbers.reviews(dataset, field)
+    decided = [review for review in every if not review.unseen]
     pixels = sum((summary.get("class_pixels") or {}).values())
-    accepted = [review for review in decided if review.accepted]
+    accepted = [review for review in every if review.accepted]
     wrong = {review.image_id for review in accepted}
     code = {kind: number for number, kind in enumerate(KINDS)}
     curve = ReviewCurve.fit(
@@ -528,7 +529,7 @@ def _review(dataset: Any, field: str, summary: dict[str, Any], pending: numbers.
     num_latest, last = latest[-1] if latest else (len(decided), _precision(decided))
     return ReviewOverview(
         accepted=len(accepted),
-        rejected=len(decided) - len(accepted),
+        rejected=len(every) - len(accepted),
         precision=_precision(decided),
         by_kind=_by_kind(decided),
         latest=latest,

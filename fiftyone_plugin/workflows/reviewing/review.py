@@ -7,7 +7,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def show_regions(
     """
     from fiftyone import ViewField
 
-    record = _scoring_run(samples, key)
+    record = scoring_run(samples, key)
     name = ScoreFields(key).regions
     dataset = samples._root_dataset
     wanted = {
@@ -177,7 +177,7 @@ def review_regions(
     reviewer = text_or_none("reviewer", reviewer)
     if not isinstance(decision, str) or decision not in STATUSES:
         raise LabelQualityError(f"Expected `decision` to be one of {list(STATUSES)}, but got {decision!r}")
-    record = _scoring_run(samples, key)
+    record = scoring_run(samples, key)
     name = ScoreFields(key).regions
     dataset = samples._root_dataset
     wanted = object_ids("label_ids", label_ids) if label_ids is not None else regions.region_ids(samples, name)
@@ -187,15 +187,38 @@ def review_regions(
             f"Expected regions of the run {key!r} to review, but got "
             + (f"{len(wanted)} ids of which none exists; was the run replaced since?" if wanted else "none")
         )
-    at = regions.utc_now()
-    # First what is remembered: were the fields first, a crash between would lose decisions.
-    keys = reviews.add_reviews(dataset, _reviews_of(record, found, decision, reviewer, at), len(found))
-    regions.set_status(dataset, name, found, decision, at, reviewer, order_of(keys[-1]))
+    keep_decisions(dataset, record, found, decision, reviewer)
     about = every_slice(dataset).select(list(dict.fromkeys(region.sample_id for region in found)))
     changed = changed_labels(about, key=key)
     return ReviewReport(
         decision, len(found), regions.count_regions(dataset, name, "status"), changed, _change_warnings(record, changed)
     )
+
+
+def keep_decisions(
+    dataset: Any,
+    record: run_records.RunRecord,
+    found: Sequence[StoredRegion],
+    decision: str,
+    reviewer: str | None,
+    source: str = reviews.PERSON,
+) -> None:
+    """Remember one decision about regions, then set their status.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        record: of the run
+        found: the regions, at least one
+        decision: accepted, rejected or pending
+        reviewer: who decided
+        source: `reviews.PERSON`, or `reviews.BULK` where nobody has looked at them
+    """
+    at, name = regions.utc_now(), ScoreFields(record.key).regions
+    # First what is remembered: were the fields first, a crash between would lose decisions.
+    rows = (replace(row, source=source) for row in _reviews_of(record, found, decision, reviewer, at))
+    keys = reviews.add_reviews(dataset, rows, len(found))
+    unseen = source != reviews.PERSON and decision != "pending"
+    regions.set_status(dataset, name, found, decision, at, reviewer, order_of(keys[-1]), unseen=unseen)
 
 
 def rescore_regions(samples: Any, *, key: str = "label_quality", progress: Progress = silent) -> RescoreReport:
@@ -214,7 +237,7 @@ def rescore_regions(samples: Any, *, key: str = "label_quality", progress: Progr
     Raises:
         LabelQualityError: if there is no such run, or it has no regions
     """
-    record = _scoring_run(samples, key)
+    record = scoring_run(samples, key)
     if record.method != run_records.SCORING:
         raise LabelQualityError(
             f"Expected the key of a scoring run, whose scores can learn from reviews, but {key!r} is a training whose "
@@ -288,7 +311,7 @@ def changed_labels(samples: Any, *, key: str = "label_quality") -> list[str]:
     Raises:
         LabelQualityError: if there is no such run
     """
-    record = _scoring_run(samples, key, with_regions=False)
+    record = scoring_run(samples, key, with_regions=False)
     seen = labels_seen(_folder(record))
     dataset, label_field = samples._root_dataset, record.label_field
     if not dataset.has_field(label_field):
@@ -349,7 +372,20 @@ def runs_with_regions(dataset: Any) -> list[str]:
     return [run.key for run in listed if ScoreFields(run.key).regions in run.fields]
 
 
-def _scoring_run(samples: Any, key: str, *, with_regions: bool = True) -> run_records.RunRecord:
+def scoring_run(samples: Any, key: str, *, with_regions: bool = True) -> run_records.RunRecord:
+    """The record of a run whose regions can be reviewed.
+
+    Args:
+        samples: the `fiftyone` dataset or a view of it
+        key: the run
+        with_regions: whether it must have regions
+
+    Returns:
+        the record
+
+    Raises:
+        LabelQualityError: if there is no such run, or it has no regions
+    """
     dataset = samples._root_dataset
     follow_renames(dataset)
     record = run_records.find_run(dataset, key)

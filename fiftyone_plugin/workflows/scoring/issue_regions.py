@@ -13,7 +13,7 @@ import numpy as np
 
 from ... import quality
 from ...dataset.fields.regions import MOST_PER_IMAGE, draw_mask, region_document
-from ...dataset.journals.reviews import SAME_IOU, Review, overlap
+from ...dataset.journals.reviews import PERSON, SAME_IOU, Review, overlap
 from ...dataset.runs import files
 from ...errors import LabelQualityError
 from ...models.files.reading import read_ahead
@@ -243,6 +243,7 @@ class RegionStage:
                     reviewed_at=review.time if review else None,
                     reviewer=review.reviewer if review else None,
                     first_score=first_scores[row],
+                    unseen=review is not None and review.source != PERSON,
                 )
             )
         return documents
@@ -347,7 +348,9 @@ def reviewed_features(reviews: Sequence[Review]) -> tuple[np.ndarray, np.ndarray
 
 
 def _can_teach(review: Review) -> bool:
-    return review.decision != "pending" and set(review.features) == set(quality.FEATURE_NAMES)
+    """Whether a person has decided on a region whose features are known."""
+    known = review.decision != "pending" and review.source == PERSON
+    return known and set(review.features) == set(quality.FEATURE_NAMES)
 
 
 def save_scorer(folder: Path, scorer: quality.RegionScorer) -> None:

@@ -1,0 +1,1 @@
+"""What can be promised from a few decisions."""

@@ -1,0 +1,1 @@
+"""Bulk decisions with a promise, reliable reviewers, and repairs that others can apply."""
