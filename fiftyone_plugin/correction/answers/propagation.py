@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy import optimize
 
 from ...errors import LabelQualityError
+from ..questions.made_anew import MadeAnew
 
 __all__ = ["Answer", "AnswerModel", "Proposal", "certain_proposals", "doubtful_answers", "propagate"]
 
@@ -148,16 +149,15 @@ class AnswerModel:
         if not answers:
             return model
         context = _Context(candidates, answers, classes)
-        images = sorted({answer.image for answer in answers})
-        features = {image: context.features(image) for image in images}
-        asked = context.asked()
-        rows = np.stack([features[image][row] for image, row, _ in asked])
+        asked = context.asked()  # image by image
+        of_image = MadeAnew(len(candidates), context.features)
+        rows = np.stack([of_image[image][row] for image, row, _ in asked])
         given = np.array([context.given(image)[row] for image, row, _ in asked])
         truth = np.array([said for _, _, said in asked])
         found = _fitted(start, rows, given, truth, shrinkage or Shrinkage())
         return cls(found.weights, found.trust, found.bias, found.pair, len(answers))
 
-    def posterior(self, candidates: Sequence[Described], answers: Sequence[Answer]) -> list[FloatArray]:
+    def posterior(self, candidates: Sequence[Described], answers: Sequence[Answer]) -> Sequence[FloatArray]:
         """Probabilities of the true classes of all superpixels; those of asked ones as if they had not been asked.
 
         Args:
@@ -165,14 +165,14 @@ class AnswerModel:
             answers: all so far, which tell about others in the same image
 
         Returns:
-            (n, K) per image
+            (n, K) per image, computed when it is asked for
         """
         classes = len(self.bias)
         context = _Context(candidates, answers, classes)
         weights = _Weights(self.weights, self.trust, self.bias, self.pair)
-        return [
-            _softmax(weights.scores(context.features(image), context.given(image))) for image in range(len(candidates))
-        ]
+        return MadeAnew(
+            len(candidates), lambda image: _softmax(weights.scores(context.features(image), context.given(image)))
+        )
 
 
 def propagate(

@@ -7,7 +7,7 @@ foundation models (ICML, PMLR 235), "balanced" is the adaptively balanced acquis
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -83,41 +83,53 @@ def acquisition_values(
         raise LabelQualityError(f"Expected a method out of {', '.join(ACQUISITIONS)}, but got {method!r}; pass one.")
     if not candidates:
         return []
-    _check_classes(candidates)
-    done = _asked_rows(candidates, asked)
+    done = _first_look(candidates, asked)
+    value_of = _value_of(method, candidates, done, beliefs, seconds or AnswerSeconds(), seed)
+    found_values = []
+    for place, (found, rows) in enumerate(zip(candidates, done, strict=True)):
+        closed = rows | ((found.given < 0) & (not ask_unlabelled))
+        found_values.append(np.where(closed, np.nan, value_of(place, found)))
+    return found_values
+
+
+def _value_of(
+    method: str,
+    candidates: Sequence[Candidates],
+    done: Sequence[BoolArray],
+    beliefs: Sequence[npt.ArrayLike] | None,
+    seconds: AnswerSeconds,
+    seed: int,
+) -> Callable[[int, Candidates], FloatArray]:
+    """Return what gives the values of one image, called for one after the other."""
     if method == "random":
         rng = np.random.default_rng(seed)
-        values = [rng.random(len(found)) for found in candidates]
-    elif method == "balanced":
+        return lambda place, found: rng.random(len(found))
+    if method == "balanced":
         weights = _balance(candidates, done)
-        values = [found.sim_to_mean * weights[found.given] for found in candidates]
-    elif method == "expected_repair":
-        values = _expected_repair(candidates, done, beliefs, seconds or AnswerSeconds())
-    else:
-        values = [np.asarray(getattr(found, method), np.float64) for found in candidates]
-    closed = [rows | ((found.given < 0) & (not ask_unlabelled)) for found, rows in zip(candidates, done, strict=True)]
-    return [np.where(rows, np.nan, value) for rows, value in zip(closed, values, strict=True)]
+        return lambda place, found: found.sim_to_mean * weights[found.given]
+    if method == "expected_repair":
+        return _expected_repair(candidates, done, beliefs, seconds)
+    return lambda place, found: np.asarray(getattr(found, method), np.float64)
 
 
-def _check_classes(candidates: Sequence[Candidates]) -> None:
-    counts = {found.num_classes for found in candidates}
+def _first_look(candidates: Sequence[Candidates], asked: Asked | None) -> list[BoolArray]:
+    """Return which rows were asked about, (n,) bool for each image; all images must have the same classes."""
+    if asked is not None and len(asked) != len(candidates):
+        raise LabelQualityError(
+            f"Expected `asked` for each of {len(candidates)} images, but got {len(asked)}; pass an empty set for "
+            "images without answers."
+        )
+    counts: set[int] = set()
+    done = []
+    for place, found in enumerate(candidates):
+        counts.add(found.num_classes)
+        done.append(np.zeros(len(found), np.bool_) if asked is None else _as_rows(asked[place], len(found)))
     if len(counts) > 1:
         raise LabelQualityError(
             f"Expected the same number of classes for all images, but got {sorted(counts)}; find candidates again for "
             "all images with the same model."
         )
-
-
-def _asked_rows(candidates: Sequence[Candidates], asked: Asked | None) -> list[BoolArray]:
-    """(n,) bool for each image."""
-    if asked is None:
-        return [np.zeros(len(found), np.bool_) for found in candidates]
-    if len(asked) != len(candidates):
-        raise LabelQualityError(
-            f"Expected `asked` for each of {len(candidates)} images, but got {len(asked)}; pass an empty set for "
-            "images without answers."
-        )
-    return [_as_rows(rows, len(found)) for rows, found in zip(asked, candidates, strict=True)]
+    return done
 
 
 def _as_rows(asked: Collection[int] | BoolArray, count: int) -> BoolArray:
@@ -214,17 +226,19 @@ def _expected_repair(
     done: Sequence[BoolArray],
     beliefs: Sequence[npt.ArrayLike] | None,
     seconds: AnswerSeconds,
-) -> list[FloatArray]:
-    """Points of mean IoU per second, (n,) for each image."""
+) -> Callable[[int, Candidates], FloatArray]:
+    """Return what gives points of mean IoU per second of one image; nothing of other images is kept for it."""
     if beliefs is not None and len(beliefs) != len(candidates):
         raise LabelQualityError(
             f"Expected `beliefs` for each of {len(candidates)} images, but got {len(beliefs)}; fill in NaN where "
             "nothing is known."
         )
-    known = beliefs if beliefs is not None else [None] * len(candidates)
-    expected = [_Expected.of(*image) for image in zip(candidates, done, known, strict=True)]
-    weights = _ClassWeights.of(candidates, expected)
-    return [weights.repair(found, hope, seconds) for found, hope in zip(candidates, expected, strict=True)]
+
+    def expect(place: int, found: Candidates) -> _Expected:
+        return _Expected.of(found, done[place], None if beliefs is None else beliefs[place])
+
+    weights = _ClassWeights.of(candidates[0].num_classes, ((one, expect(i, one)) for i, one in enumerate(candidates)))
+    return lambda place, found: weights.repair(found, expect(place, found), seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,10 +262,9 @@ class _ClassWeights:
     miss: FloatArray
 
     @classmethod
-    def of(cls, candidates: Sequence[Candidates], expected: Sequence[_Expected]) -> _ClassWeights:
-        num_classes = candidates[0].num_classes
+    def of(cls, num_classes: int, images: Iterable[tuple[Candidates, _Expected]]) -> _ClassWeights:
         given, true, both, likely = (np.zeros(num_classes) for _ in range(4))
-        for found, hope in zip(candidates, expected, strict=True):
+        for found, hope in images:
             pixels = hope.shares * found.area[:, None]
             rows = np.flatnonzero(found.given >= 0)
             np.add.at(given, found.given[rows], found.area[rows])
@@ -351,16 +364,17 @@ def _open_rows(
 ) -> tuple[Array, Array, FloatArray, Array]:
     """Image, row, value and area of everything that can be asked."""
     arrays = [np.asarray(value, np.float64) for value in values]
-    if [array.shape for array in arrays] != [(len(found),) for found in candidates]:
+    areas = [found.area for found in candidates]
+    if [array.shape for array in arrays] != [area.shape for area in areas]:
         raise LabelQualityError(
-            f"Expected one value per superpixel, {[len(found) for found in candidates][:5]} ... by image, but got "
+            f"Expected one value per superpixel, {[area.size for area in areas][:5]} ... by image, but got "
             f"shapes {[array.shape for array in arrays][:5]} ...; compute `acquisition_values` of these candidates."
         )
     if not arrays:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
     image = np.repeat(np.arange(len(arrays)), [array.size for array in arrays])
     row = np.concatenate([np.arange(array.size) for array in arrays])
-    value, area = np.concatenate(arrays), np.concatenate([found.area for found in candidates])
+    value, area = np.concatenate(arrays), np.concatenate(areas)
     used = ~np.isnan(value)
     return image[used], row[used], value[used], area[used]
 

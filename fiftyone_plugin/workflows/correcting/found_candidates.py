@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +19,14 @@ class Found:
 
     Attributes:
         images: in the order of everything else
-        candidates: of each image
+        candidates: of each image; read from its file when asked for
         asked: (n,) bool of each image
-        answers: answers that people gave, by sample id
+        answers: answers that people gave, by sample id, without their masks
         confusion: (K, K) pixels that have a class, given x predicted
     """
 
     images: list[LabelledImage]
-    candidates: list[Candidates]
+    candidates: Sequence[Candidates]
     asked: list[np.ndarray]
     answers: dict[str, list[Answer]]
     confusion: np.ndarray

@@ -5,10 +5,10 @@ It is kept as answers of their own kind, which never lie over what a person said
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 import numpy as np
@@ -16,10 +16,11 @@ import numpy as np
 from ...correction.answers.propagation import Answer as SuperpixelAnswer
 from ...correction.answers.propagation import AnswerModel, Proposal, certain_proposals, doubtful_answers
 from ...correction.questions.candidates import Candidates
+from ...correction.questions.made_anew import MadeAnew
 from ...dataset.door.classes import ClassMap
 from ...dataset.fields.regions import utc_now
 from ...dataset.journals import answers as answer_log
-from ...dataset.journals.answers import PROPAGATED, Answer
+from ...dataset.journals.answers import NOBODY, PROPAGATED, Answer
 from .correction_run import CorrectionRun
 from .found_candidates import Found
 
@@ -28,6 +29,16 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 """Probability of a class from which a superpixel like the answered ones is relabelled."""
+
+
+class ImageFiles(Protocol):
+    """What is read of an image when it is needed."""
+
+    def segments(self, image: LabelledImage) -> np.ndarray:
+        """Its superpixels."""
+
+    def answers(self, image: LabelledImage) -> list[Answer]:
+        """The answers about it, with masks."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +52,9 @@ class Beliefs:
         doubtful: (image, row) of superpixels whose only answer everything else speaks against
     """
 
-    posterior: list[np.ndarray] | None
+    posterior: Sequence[np.ndarray] | None
     num_propagated: int
-    candidates: list[Candidates]
+    candidates: Sequence[Candidates]
     doubtful: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -69,7 +80,7 @@ def propagate_answers(
     classes: ClassMap,
     found: Found,
     relabel: bool,
-    segments_of: Callable[[LabelledImage], np.ndarray],
+    images: ImageFiles,
 ) -> Beliefs:
     """Learn from all answers what superpixels are.
 
@@ -78,12 +89,12 @@ def propagate_answers(
         classes: of the label field
         found: candidates of all images and answers about them
         relabel: whether to relabel superpixels that are certain enough
-        segments_of: image to its superpixels
+        images: what is read of each image
 
     Returns:
         what is believed
     """
-    said, times = said_of_superpixels(found, classes, segments_of)
+    said, times = said_of_superpixels(found, classes, images)
     if not said:
         return Beliefs(None, 0, found.candidates)
     model = AnswerModel.fit(found.candidates, said)
@@ -96,27 +107,37 @@ def propagate_answers(
         one for one in proposals
         if not found.asked[one.image][one.row] and classes.values[one.answer] is not None
     ]  # fmt: skip
-    _keep(run, classes, found, open_ones, segments_of)
+    _keep(run, classes, found, open_ones, images)
     return Beliefs(posterior, len(open_ones), _relabelled(found.candidates, open_ones), doubtful)
 
 
-def _relabelled(candidates: Sequence[Candidates], proposals: Sequence[Proposal]) -> list[Candidates]:
+def _relabelled(candidates: Sequence[Candidates], proposals: Sequence[Proposal]) -> Sequence[Candidates]:
     """Candidates whose given class is what answers made of it; questions are about the label as it is now."""
-    given = [one.given.copy() for one in candidates]
+    changes: dict[int, list[Proposal]] = defaultdict(list)
     for proposal in proposals:
-        given[proposal.image][proposal.row] = proposal.answer
-    return [replace(one, given=classes) for one, classes in zip(candidates, given, strict=True)]
+        changes[proposal.image].append(proposal)
+
+    def relabelled(place: int) -> Candidates:
+        one = candidates[place]
+        if place not in changes:
+            return one
+        given = one.given.copy()
+        for proposal in changes[place]:
+            given[proposal.row] = proposal.answer
+        return replace(one, given=given)
+
+    return MadeAnew(len(candidates), relabelled)
 
 
 def said_of_superpixels(
-    found: Found, classes: ClassMap, segments_of: Callable[[LabelledImage], np.ndarray]
+    found: Found, classes: ClassMap, images: ImageFiles
 ) -> tuple[list[SuperpixelAnswer], Counter[tuple[int, int]]]:
     """People's answers as classes of the superpixels of this round, and how often each superpixel was answered about.
 
     Args:
         found: candidates of all images and answers about them
         classes: of the label field
-        segments_of: image to its superpixels
+        images: what is read of each image
 
     Returns:
         the newest answer about each superpixel; (image, row) to number of answers
@@ -126,10 +147,10 @@ def said_of_superpixels(
     said: dict[tuple[int, int], SuperpixelAnswer] = {}
     times: Counter[tuple[int, int]] = Counter()
     for place, image in enumerate(found.images):
-        given = [a for a in found.answers[image.sample_id] if a.status in ("confirmed", "corrected")]
-        if not given:
+        if not any(a.status in ("confirmed", "corrected") for a in found.answers[image.sample_id]):
             continue
-        segments, candidates = segments_of(image), found.candidates[place]
+        given = [a for a in images.answers(image) if a.status in ("confirmed", "corrected") and a.source not in NOBODY]
+        segments, candidates = images.segments(image), found.candidates[place]
         row_of = {int(segment): row for row, segment in enumerate(candidates.segment)}
         for answer in given:
             name = answer.answer if answer.status == "corrected" else answer.given
@@ -159,14 +180,14 @@ def _keep(
     classes: ClassMap,
     found: Found,
     proposals: Sequence[Proposal],
-    segments_of: Callable[[LabelledImage], np.ndarray],
+    images: ImageFiles,
 ) -> None:
     rows: list[Answer] = []
     last, segments = -1, np.zeros((0, 0), np.int32)
     for one in sorted(proposals, key=lambda proposal: proposal.image):
         image, candidates = found.images[one.image], found.candidates[one.image]
         if one.image != last:
-            last, segments = one.image, segments_of(image)
+            last, segments = one.image, images.segments(image)
         top, left, bottom, right = (int(edge) for edge in candidates.bbox[one.row])
         mask = segments[top:bottom, left:right] == int(candidates.segment[one.row])
         given = int(candidates.given[one.row])

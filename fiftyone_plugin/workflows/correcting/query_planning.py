@@ -17,6 +17,7 @@ from ...correction.answers.replay import replay, tight
 from ...correction.questions.acquisition import ACQUISITIONS, acquisition_values, choose_queries
 from ...correction.questions.candidates import Candidates, find_candidates
 from ...correction.questions.expansion import expand
+from ...correction.questions.made_anew import MadeAnew
 from ...correction.superpixels.methods import add_missed_objects, fill_gaps, image_superpixels, split_by_label
 from ...dataset.door.account import class_table, recorded_rows
 from ...dataset.door.classes import ClassMap
@@ -201,7 +202,7 @@ def _run(samples: Any, plan: QueryPlan, source: ProbabilitySource, progress: Pro
         raise LabelQualityError(f"No image can be asked about: {next(iter(failed.values()))}")
     found = stage.load(images)
     withdraw_propagated(run, [image.sample_id for image in images])
-    beliefs = propagate_answers(run, classes, found, plan.propagate, stage.segments)
+    beliefs = propagate_answers(run, classes, found, plan.propagate, stage)
     found = replace(found, candidates=beliefs.candidates)
     for place, row in beliefs.doubtful if plan.recheck else ():
         found.asked[place][row] = False
@@ -301,10 +302,7 @@ class _Stage:
             (source.description, *cut, plan.expansion, plan.similarity, plan.missed_objects, classes, "pairs")
         )
         self._answers: dict[str, list[Answer]] = defaultdict(list)
-        counting = answer_log.answers_that_count(answer_log.read_answers(run.dataset, run.label_field))
-        for answer in counting:
-            if answer.source == answer_log.PROPAGATED:  # follows from the others, anew in each plan
-                continue
+        for answer in _counting(answer_log.read_answers(run.dataset, run.label_field, masks=False)):
             self._answers[answer.sample_id].append(answer)
         self._superpixel_paths: dict[str, str | None] = {}
         if plan.superpixels is not None:
@@ -319,6 +317,14 @@ class _Stage:
         state = repr((self._how, self._source_state(image), image.digest, keys, _change_time(stamp)))
         name = f"{image.sample_id}-{hashlib.blake2b(state.encode(), digest_size=8).hexdigest()}.npz"
         return self._run.folder / "candidates" / name
+
+    def answers(self, image: LabelledImage) -> list[Answer]:
+        """What was answered about an image, with masks, which are never held of all images."""
+        if image.sample_id not in self._answers:
+            return []
+        return _counting(
+            answer_log.read_answers(self._run.dataset, self._run.label_field, sample_ids=[image.sample_id])
+        )
 
     def segments(self, image: LabelledImage) -> np.ndarray:
         """The superpixels that an image was cut into."""
@@ -337,7 +343,7 @@ class _Stage:
     def labels(self, image: LabelledImage) -> np.ndarray:
         """Class indices of the label as people have corrected it."""
         raw = self._classes.mask_values(self._run.read_label(image.sample_id))
-        parts = answer_log.repaints(self._answers.get(image.sample_id, ()))
+        parts = answer_log.repaints(self.answers(image))
         return self._classes.value_indices(replay(raw, parts))
 
     def look(self, source: ProbabilitySource, images: Sequence[LabelledImage], progress: Progress) -> dict[str, str]:
@@ -408,19 +414,31 @@ class _Stage:
         return split_by_label(segments, labels, connected=path is None)
 
     def load(self, images: Sequence[LabelledImage]) -> Found:
-        """Read the candidates of all images."""
-        candidates, asked = [], []
+        """Look at the candidates of all images, which stay in their files."""
+        paths = [self._path(image) for image in images]
+        candidates = MadeAnew(len(images), lambda place: Candidates.load(paths[place]))
+        asked = []
         confusion = np.zeros((len(self._classes),) * 2, np.int64)
         people: dict[str, list[Answer]] = {}
-        for image in images:
-            one = Candidates.load(self._path(image))
+        for place, image in enumerate(images):
+            one = candidates[place]
             given = [a for a in self._answers.get(image.sample_id, ()) if a.source not in answer_log.NOBODY]
             people[image.sample_id] = given
-            candidates.append(one)
-            asked.append(_asked(one, self.segments(image), given) if given else np.zeros(len(one), bool))
+            asked.append(self._asked(image, one) if given else np.zeros(len(one), bool))
             given_class, predicted, pixels = self._pairs(image).T
             np.add.at(confusion, (given_class, predicted), pixels)
         return Found(list(images), candidates, asked, people, confusion)
+
+    def _asked(self, image: LabelledImage, found: Candidates) -> np.ndarray:
+        """Superpixels of which half and more lies in what people were asked about."""
+        segments = self.segments(image)
+        covered = np.zeros(segments.shape, bool)
+        for answer in self.answers(image):
+            if answer.source not in answer_log.NOBODY:
+                top, left, bottom, right = answer.bbox
+                covered[top:bottom, left:right] |= answer.mask[: segments.shape[0] - top, : segments.shape[1] - left]
+        counts = np.bincount(segments[covered].ravel(), minlength=int(segments.max()) + 1)
+        return counts[found.segment] >= _ASKED * found.area
 
     def write(self, images: Sequence[LabelledImage], found: Found, chosen: Sequence[Any], progress: Progress) -> int:
         """Write the chosen questions, and take the old pending ones away.
@@ -532,11 +550,6 @@ def resize_image(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((int(shape[1]), int(shape[0])), Image.Resampling.BILINEAR))
 
 
-def _asked(found: Any, segments: np.ndarray, given: Sequence[Answer]) -> np.ndarray:
-    """Superpixels of which half and more lies in what was answered about."""
-    covered = np.zeros(segments.shape, bool)
-    for answer in given:
-        top, left, bottom, right = answer.bbox
-        covered[top:bottom, left:right] |= answer.mask[: segments.shape[0] - top, : segments.shape[1] - left]
-    counts = np.bincount(segments[covered].ravel(), minlength=int(segments.max()) + 1)
-    return counts[found.segment] >= _ASKED * found.area
+def _counting(answers: Sequence[Answer]) -> list[Answer]:
+    """The answers that count but for those that follow from the others, anew in each plan."""
+    return [one for one in answer_log.answers_that_count(answers) if one.source != answer_log.PROPAGATED]
