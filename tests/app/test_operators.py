@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 import fiftyone as fo
 import fiftyone.operators as foo
@@ -11,10 +10,6 @@ import numpy as np
 import pytest
 from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionContext, Executor
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from fiftyone_plugin.errors import LabelQualityError
 
 PLUGIN = "@label-quality/segmentation"
 NAMES = (
@@ -433,39 +428,3 @@ def test_regions_of_two_runs_are_told_apart(scored, tmp_path):
     result = operator("accept_label_issues")(patches.limit(1))
     assert result["by_status"]["accepted"] == 1
     assert statuses(scored)["accepted"] == 1, "the view tells which run is meant"
-
-
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
-    max_leaves=4,
-)
-"""What a request may say in JSON."""
-
-QUICK = ("accept_label_issues", "reject_label_issues", "show_label_issues", "delete_label_quality_run")
-
-
-@pytest.mark.timeout(300)
-def test_whatever_a_request_says_forms_stand_and_nothing_is_harmed(scored):
-    names = sorted(op.uri for op in foo.list_operators() if op.uri.startswith(f"{PLUGIN}/"))
-    fields = {uri: sorted(form(uri.removeprefix(f"{PLUGIN}/"), scored)) for uri in names if _has_form(uri)}
-
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.data())
-    def try_it(data):
-        uri = data.draw(st.sampled_from(sorted(fields)))
-        known = st.sampled_from([*fields[uri], "label_field", "model", "key"])
-        params = data.draw(st.dictionaries(known, ANYTHING, max_size=4))
-        name = uri.removeprefix(f"{PLUGIN}/")
-        form(name, scored, params)
-        if name in QUICK and "label_ids" in params:
-            with suppress(LabelQualityError):
-                operator(name)(scored, **params)
-
-    try_it()
-    fo.Sample._reload_docs(scored._sample_collection_name, hard=True)
-    assert len(list(scored)) == 6
-
-
-def _has_form(uri):
-    return type(foo.get_operator(uri)).resolve_input is not foo.Operator.resolve_input
