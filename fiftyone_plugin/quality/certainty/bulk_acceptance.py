@@ -237,16 +237,24 @@ def next_step(
     _check_risk(allowed, confidence)
     passed = _passed(bands, counts, faults, allowed, confidence)
     best, most = None, 0.0
+    rates = _probable_rates(bands, counts, faults, bands.expected)
     for risk, first in _open_sets(bands, passed, confidence):
         more = np.zeros(bands.sizes.size, np.int64)
         for place in range(first, bands.sizes.size):
-            further = _reviews_for(bands, counts, faults, more, place, allowed, -np.log(risk))
+            further = _reviews_for(bands, counts, faults, more, rates, place, allowed, -np.log(risk))
             if further is None:
                 break
             more, gain = further, int(bands.sizes[passed : place + 1].sum())
             if gain > most * more.sum():
                 best, most = NextStep(more, gain), gain / max(int(more.sum()), 1)
-    return best
+    if best is not None or passed >= bands.sizes.size:
+        return best
+    # Scores may be too low: what was seen decides whether the smallest set is worth a try.
+    rates = _probable_rates(bands, counts, faults, np.minimum(bands.expected, allowed / 4))
+    risk, place = _open_sets(bands, passed, confidence)[-1]
+    none = np.zeros(bands.sizes.size, np.int64)
+    further = _reviews_for(bands, counts, faults, none, rates, place, allowed, -np.log(risk))
+    return None if further is None else NextStep(further, int(bands.sizes[passed : place + 1].sum()))
 
 
 def _sequences(bands: BulkBands, confidence: float) -> list[tuple[float, int]]:
@@ -283,6 +291,7 @@ def _reviews_for(
     reviewed: FloatArray,
     wrong: FloatArray,
     planned: IntArray,
+    rates: FloatArray,
     place: int,
     allowed: float,
     needed: float,
@@ -292,7 +301,6 @@ def _reviews_for(
     The bands of the set are brought to an equal share, because a hypothesis hides its errors where few were looked at.
     """
     sizes = bands.sizes.astype(np.float64)
-    rates = _probable_rates(bands, reviewed, wrong)
     in_set = np.arange(sizes.size) <= place
 
     def more_at(share: float) -> IntArray:
@@ -313,10 +321,10 @@ def _reviews_for(
     return more_at(high)
 
 
-def _probable_rates(bands: BulkBands, reviewed: FloatArray, wrong: FloatArray) -> FloatArray:
+def _probable_rates(bands: BulkBands, reviewed: FloatArray, wrong: FloatArray, expected: FloatArray) -> FloatArray:
     """Share of no errors in each band: what the scores expect, as far off as they were so far, and what was seen."""
-    off = (wrong.sum() + 1) / ((reviewed * bands.expected).sum() + 1)
-    expected = np.clip(bands.expected * off, 0, 0.95)
+    off = (wrong.sum() + 1) / ((reviewed * expected).sum() + 1)
+    expected = np.clip(expected * off, 0, 0.95)
     return np.asarray((wrong + _PRIOR_REVIEWS * expected) / (reviewed + _PRIOR_REVIEWS))
 
 

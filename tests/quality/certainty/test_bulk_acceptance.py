@@ -81,6 +81,13 @@ def test_following_the_steps_accepts_most_of_good_regions():
     assert promise.text().startswith(f"Accept these {promise.num_regions:,} regions: at most 5 % of them are no errors")
 
 
+def test_scores_that_are_too_low_do_not_keep_anybody_from_beginning():
+    bands = cut_bands(np.full(400, 0.5))
+    step = next_step(bands, np.zeros(bands.sizes.size), np.zeros(bands.sizes.size))
+    assert 50 < step.reviews.sum() < 120
+    assert bulk_promise(bands, step.reviews, np.zeros(bands.sizes.size)).num_regions > 0
+
+
 def test_no_step_where_too_many_are_no_errors():
     assert next_step(one_band(300), [100], [40]) is None
     assert next_step(one_band(300), [300], [0]) is None
