@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from ..quality import KINDS
-from ..quality.certainty.bulk_acceptance import ALLOWED, CONFIDENCE
 from .arguments import Commands, dataset_arguments, open_samples, plain
 
 
 def _bulk_arguments(parser: argparse.ArgumentParser) -> None:
+    from ..quality import KINDS
+    from ..quality.certainty.bulk_acceptance import ALLOWED, CONFIDENCE
+
     parser.add_argument("action", choices=["begin", "report", "accept", "undo"], help="begin draws what to decide on")
     dataset_arguments(parser)
     parser.add_argument("--key", default="label_quality", help="of the run")
