@@ -122,6 +122,12 @@ type Latest = () => { view: CardsView; pick: (card: string, at: At) => void };
 /** Keys of actions work wherever the focus is, but where somebody types or a sample is open. */
 function listen(latest: Latest): () => void {
   const press = (event: KeyboardEvent) => {
+    const mark = (event.target as Element).closest?.<HTMLElement>("[data-cy=label-quality-cards] button");
+    if (mark && (event.key === "Enter" || event.key === " ")) {
+      event.preventDefault(); // the App keeps these keys from buttons
+      event.stopPropagation();
+      return mark.click();
+    }
     const typing = (event.target as Element).closest?.("input, textarea, select, [contenteditable], [role=dialog]");
     if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (document.querySelector("[data-cy=modal], [data-cy=label-correction-canvas]:focus")) return;

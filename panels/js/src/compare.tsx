@@ -123,8 +123,10 @@ export function Compare({ schema: { view } }: { schema: { view: CompareView } })
   };
   const step = (by: number) => void python(view.on_step, { by });
   const key = (event: React.KeyboardEvent) => {
-    if (event.target instanceof HTMLInputElement) return;
-    if (event.key === "ArrowLeft") step(-1);
+    const { target } = event;
+    if (target instanceof HTMLInputElement) return;
+    if (target instanceof HTMLButtonElement && (event.key === "Enter" || event.key === " ")) target.click();
+    else if (event.key === "ArrowLeft") step(-1);
     else if (event.key === "ArrowRight") step(1);
     else if (event.key === "b") setBeside(!beside);
     else if (event.key === "0") setViewport(undefined);
