@@ -631,7 +631,7 @@ def transformers_models(setting: Setting, report: Report) -> None:
 
 def detector(setting: Setting, report: Report) -> None:
     """GroundingDINO of random weights finds the CPU's boxes."""
-    from fiftyone_plugin.models.foundation.grounding import load_detector
+    from fiftyone_plugin.models.foundation.detectors import load_detector
     from fiftyone_plugin.models.foundation.random_checkpoints import save_random_detector
 
     path = save_random_detector(setting.folder / "detector", ["cat", "dog"])

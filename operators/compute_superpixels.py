@@ -32,12 +32,7 @@ class ComputeSuperpixels(Job):
         inputs.enum("method", list(superpixels.METHODS), required=True, default="slic", label="Method", view=view)
         method = ctx.params.get("method") or "slic"
         if method == "sam":
-            inputs.str(
-                "checkpoint",
-                required=True,
-                label="Checkpoint",
-                description="A .pth file of segment-anything, or segment-anything-vitb-torch from FiftyOne's zoo.",
-            )
+            forms.checkpoint_input(inputs)
         if method in ("instances", "labels"):
             _field_input(ctx, inputs, method)
         inputs.int(

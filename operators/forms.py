@@ -14,6 +14,7 @@ from ..fiftyone_plugin.dataset.door.scan import segmentation_fields
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.errors import LabelQualityError
+from ..fiftyone_plugin.models.foundation.checkpoint_names import SAM_ON_THE_HUB, ZOO_CHECKPOINTS, ZOO_ON_THE_HUB
 from ..fiftyone_plugin.options import about, default_of
 from ..fiftyone_plugin.workflows.reviewing import review
 from ..fiftyone_plugin.workflows.scoring.class_preview import preview_labels
@@ -220,6 +221,32 @@ def regions_key_input(ctx: Any, inputs: types.Object) -> str | None:
         inputs.enum("key", keys, required=False, default=default, label="Run", view=view)
     chosen = ctx.params.get("key") or default
     return chosen if chosen in keys else default
+
+
+def checkpoint_input(inputs: types.Object, default: str | None = None) -> None:
+    """Ask for a checkpoint of the SAM family, with all names that work."""
+    suggestion_input(
+        inputs,
+        "checkpoint",
+        [*ZOO_CHECKPOINTS, *ZOO_ON_THE_HUB, *SAM_ON_THE_HUB],
+        required=True,
+        default=default,
+        label="SAM checkpoint",
+        description="A .pth file of segment-anything; a folder of transformers or a name on its hub (SAM, SAM 2 and 3, "
+        "SAM-HQ, EdgeTAM); or a SAM of FiftyOne's zoo.",
+    )
+
+
+def suggestion_input(inputs: types.Object, name: str, suggestions: Sequence[str], **about_it: Any) -> Any:
+    """Ask for a text, with a list of what works; anything else may be typed.
+
+    Returns:
+        the property
+    """
+    view = types.AutocompleteView(allow_user_input=True)
+    for one in suggestions:
+        view.add_choice(one, label=one)
+    return inputs.str(name, view=view, **about_it)
 
 
 def ignore_index_input(inputs: types.Object) -> None:

@@ -1,4 +1,4 @@
-"""Operator: labels from class names, by GroundingDINO and SAM."""
+"""Operator: labels from class names, by GroundingDINO, OWLv2 or SAM 3, and SAM."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.errors import LabelQualityError
+from ..fiftyone_plugin.models.foundation.checkpoint_names import DETECTORS
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.starting import pseudo_labels
+from ..fiftyone_plugin.workflows.starting.pseudo_label_options import PseudoLabelOptions
 from . import forms
 from .job import Job, given
 
 SOURCES = {
-    "detector": ("GroundingDINO", "Boxes for class names, without training."),
-    "boxes": ("Boxes on the dataset", "A Detections field of any detector."),
+    "detector": ("Class names", "GroundingDINO, OWLv2 or SAM 3 find what has these names, without training."),
+    "boxes": ("Boxes on the dataset", "A Detections field of any detector, as `apply_model` writes it."),
     "instances": ("Instance masks on the dataset", "A Detections field with masks; needs no SAM."),
 }
+
+_PAINTED = ("box_threshold", "unpainted", "nms_iou", "write_confidence")
+_UNASKED = ("min_area", "batch_size", "half", "output_dir")
 
 
 class GeneratePseudoLabels(Job):
@@ -26,9 +31,7 @@ class GeneratePseudoLabels(Job):
 
     name = "generate_pseudo_labels"
     label = "Generate pseudo labels"
-    description = (
-        "6. Begin without labels: make masks from class names alone, by GroundingDINO and SAM, in a new field."
-    )
+    description = "6. Begin without labels: make masks from class names alone, by a detector and SAM, in a new field."
     icon = "auto_awesome"
     done = "Pseudo labels"
     positional = ("classes",)
@@ -49,24 +52,15 @@ class GeneratePseudoLabels(Job):
             + ("" if source == "detector" else ". Empty: the labels that occur."),
         )
         if source == "detector":
-            inputs.str(
-                "detector",
-                required=True,
-                default="IDEA-Research/grounding-dino-base",
-                label="Detector",
-                description="A GroundingDINO checkpoint of transformers: a folder, or a name on the hub.",
+            text = "A folder of transformers, or a name on its hub: GroundingDINO, OWLv2, or SAM 3, which needs no SAM."
+            forms.suggestion_input(
+                inputs, "detector", DETECTORS, required=True, default=DETECTORS[0], label="Detector", description=text
             )
         else:
             _field_input(ctx, inputs, source)
         if source != "instances":
-            inputs.str(
-                "checkpoint",
-                required=True,
-                default="segment-anything-vitb-torch",
-                label="SAM checkpoint",
-                description="A .pth file of segment-anything, or a model of FiftyOne's zoo.",
-            )
-        _paint_input(inputs)
+            _checkpoint_input(ctx, inputs, source)
+        forms.option_inputs(inputs, PseudoLabelOptions, _PAINTED)
         forms.key_input(
             ctx,
             inputs,
@@ -79,10 +73,8 @@ class GeneratePseudoLabels(Job):
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""
-        arguments = given(
-            params, "detector", "boxes", "instances", "checkpoint", "key", "box_threshold", "unpainted", "nms_iou",
-            "min_area", "write_confidence", "batch_size", "half", "device", "output_dir", "overwrite", "resume",
-        )  # fmt: skip
+        arguments = forms.option_params(params, PseudoLabelOptions, [*SOURCES, "checkpoint", *_PAINTED, *_UNASKED])
+        arguments |= given(params, "key", "device", "overwrite", "resume")
         source = params.get("source")
         if source in SOURCES:
             arguments = {name: value for name, value in arguments.items() if name == source or name not in SOURCES}
@@ -91,6 +83,16 @@ class GeneratePseudoLabels(Job):
         return pseudo_labels.generate_pseudo_labels(
             samples, classes_param(params.get("classes")), progress=progress, **arguments
         )
+
+
+def _checkpoint_input(ctx: Any, inputs: types.Object, source: str) -> None:
+    """Ask for a SAM, but not where a SAM 3 that was named makes masks by itself."""
+    detector = str(ctx.params.get("detector") or DETECTORS[0])
+    if source == "detector" and "sam3" in detector.lower():
+        text = "SAM 3 makes masks by itself."
+        inputs.view("no_sam_needed", types.Notice(label="No SAM checkpoint needed", description=text))
+        return
+    forms.checkpoint_input(inputs, "segment-anything-vitb-torch")
 
 
 def classes_param(value: Any) -> Any:
@@ -127,34 +129,3 @@ def _field_input(ctx: Any, inputs: types.Object, source: str) -> None:
     for name in names:
         view.add_choice(name, label=name)
     inputs.enum(source, names, required=True, label="Field", view=view)
-
-
-def _paint_input(inputs: types.Object) -> None:
-    inputs.float(
-        "box_threshold",
-        default=pseudo_labels.BOX_THRESHOLD,
-        min=0,
-        max=1,
-        label="Box threshold",
-        description="Boxes that are less probable are left out.",
-    )
-    view = types.DropdownView()
-    view.add_choice("background", label="Background (mask value 0)")
-    view.add_choice("ignore", label="Nothing: no label there (255)")
-    inputs.enum(
-        "unpainted", list(pseudo_labels.UNPAINTED), default="background", label="What no mask covers becomes", view=view
-    )
-    inputs.float(
-        "nms_iou",
-        required=False,
-        min=0,
-        max=1,
-        label="Remove overlaps",
-        description="Of two boxes that overlap by more than this IoU, only the better one stays. Empty: all stay.",
-    )
-    inputs.bool(
-        "write_confidence",
-        default=False,
-        label="Write confidence",
-        description="A heatmap of each pixel's probability.",
-    )

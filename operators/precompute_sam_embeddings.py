@@ -27,15 +27,10 @@ class PrecomputeSamEmbeddings(Job):
 
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
-        inputs.str(
-            "checkpoint",
-            required=True,
-            label="Checkpoint",
-            description="A .pth file of segment-anything, or segment-anything-vitb-torch from FiftyOne's zoo.",
-        )
+        forms.checkpoint_input(inputs)
         inputs.view_target(ctx, action_description="Compute for")
         inputs.str("device", required=False, label="Device", description="cuda, cpu, ... Empty: the best there is.")
-        forms.output_dir_input(inputs, "the embeddings, 2 MB per image,")
+        forms.output_dir_input(inputs, "the embeddings, 2 to 11 MB per image,")
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""

@@ -26,6 +26,24 @@ SOURCES = {
 }  # fmt: skip
 
 
+MODELS = (
+    "torchvision:deeplabv3_resnet50",
+    "torchvision:fcn_resnet50",
+    "torchvision:lraspp_mobilenet_v3_large",
+    "transformers:nvidia/segformer-b0-finetuned-ade-512-512",
+    "transformers:nvidia/segformer-b0-finetuned-cityscapes-1024-1024",
+    "transformers:facebook/mask2former-swin-tiny-ade-semantic",
+    "transformers:facebook/maskformer-swin-tiny-ade",
+    "transformers:shi-labs/oneformer_ade20k_swin_tiny",
+    "transformers:openmmlab/upernet-convnext-tiny",
+    "transformers:microsoft/beit-base-finetuned-ade-640-640",
+    "transformers:Intel/dpt-large-ade",
+    "transformers:apple/deeplabv3-mobilevit-small",
+    "transformers:facebook/detr-resnet-50-panoptic",
+)
+"""Names that are suggested: one of each kind that is tested."""
+
+
 def source_input(ctx: Any, inputs: types.Object) -> None:
     """Ask where probabilities come from."""
     trained = training_runs(ctx.dataset)
@@ -112,12 +130,14 @@ def _source_details(ctx: Any, source: str, trained: list[str], inputs: types.Obj
             view=fields,
         )
     else:
-        asked = inputs.str(
+        asked = forms.suggestion_input(
+            inputs,
             "model",
+            MODELS,
             required=True,
             label="Model",
-            description="For instance /models/unet (save_pretrained folder), /models/net.pt, "
-            "torchvision:deeplabv3_resnet50, transformers:nvidia/segformer-b0-finetuned-ade-512-512",
+            description="A save_pretrained folder (/models/unet), a file (/models/net.pt, .pt2, .onnx), or a name; "
+            "transformers: takes any semantic or universal segmenter, docs/models.md lists them.",
         )
         if ctx.params.get("model"):
             forms.refuse_where(asked, require_model, ctx.dataset, str(ctx.params["model"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..errors import LabelQualityError
+from ..options import about
 from .arguments import Commands, chosen_options, dataset_arguments, open_samples, option_arguments, plain
 
 
@@ -13,7 +14,7 @@ def _superpixels_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method", default="slic", choices=["sam", "slic", "felzenszwalb", "instances", "labels"], help="how to cut"
     )
-    parser.add_argument("--checkpoint", help="of segment-anything, for sam: a file, or segment-anything-vitb-torch")
+    parser.add_argument("--checkpoint", help="of SAM, for sam: a file, folder or name")
     parser.add_argument("--source-field", help="for instances and labels")
     parser.add_argument("--size", type=int, help="pixels per superpixel (default: 175 per image)")
     parser.add_argument("--key", default="superpixels", help="name of the new field")
@@ -86,31 +87,30 @@ def _apply(options: argparse.Namespace) -> int:
     return 0
 
 
+_PSEUDO_LABELS = (
+    "checkpoint", "box_threshold", "unpainted", "nms_iou", "min_area", "write_confidence", "batch_size", "output_dir",
+)  # fmt: skip
+
+
 def _pseudo_labels_arguments(parser: argparse.ArgumentParser) -> None:
+    from ..workflows.starting.pseudo_label_options import SOURCES, PseudoLabelOptions
+
     dataset_arguments(parser)
     parser.add_argument("--classes", nargs="+", help="names; with wordings to look for: person=person,pedestrian")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--detector", help="GroundingDINO of transformers: a folder, or a name on the hub")
-    source.add_argument("--boxes", help="Detections field with boxes")
-    source.add_argument("--instances", help="Detections field with instance masks")
-    parser.add_argument("--checkpoint", help="of segment-anything: a file, or segment-anything-vitb-torch")
-    parser.add_argument("--box-threshold", type=float, default=0.2, help="leave out boxes that are less probable")
-    parser.add_argument("--unpainted", default="background", choices=["background", "ignore"], help="where no mask is")
-    parser.add_argument("--nms-iou", type=float, help="remove boxes that overlap by more than this")
-    parser.add_argument("--write-confidence", action="store_true", help="write a heatmap of confidence, too")
+    for name in SOURCES:
+        source.add_argument(f"--{name}", help=about(PseudoLabelOptions, name).text)
+    option_arguments(parser, PseudoLabelOptions, _PSEUDO_LABELS)
     parser.add_argument("--key", default="pseudo_labels", help="name of the new field")
-    parser.add_argument("--output-dir", help="folder of the files (default: beside FiftyOne's)")
     parser.add_argument("--overwrite", action="store_true", help="replace a run under the same key")
     parser.set_defaults(run=_pseudo_labels)
 
 
 def _pseudo_labels(options: argparse.Namespace) -> int:
+    from ..workflows.starting.pseudo_label_options import SOURCES
     from ..workflows.starting.pseudo_labels import generate_pseudo_labels
 
-    names = (
-        "detector", "boxes", "instances", "checkpoint", "box_threshold", "unpainted", "nms_iou", "write_confidence",
-        "key", "output_dir", "overwrite",
-    )  # fmt: skip
+    names = (*SOURCES, *_PSEUDO_LABELS, "key", "overwrite")
     report = generate_pseudo_labels(
         open_samples(options), parse_classes(options.classes), **{name: getattr(options, name) for name in names}
     )
@@ -143,5 +143,5 @@ COMMANDS: Commands = {
     "superpixels": ("cut images into the parts that questions are about", _superpixels_arguments),
     "plan-queries": ("plan the questions whose answers repair most", _plan_arguments),
     "apply-corrections": ("bring corrected labels in line with the answers, and export", _apply_arguments),
-    "pseudo-labels": ("label images from class names, by GroundingDINO and SAM", _pseudo_labels_arguments),
+    "pseudo-labels": ("label images from class names, by a detector and SAM", _pseudo_labels_arguments),
 }

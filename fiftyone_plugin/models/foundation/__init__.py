@@ -1,1 +1,1 @@
-"""Models that know objects without training on the dataset: SAM and GroundingDINO."""
+"""Models that know objects without training on the dataset: the SAM family, and detectors that are told names."""

@@ -1,4 +1,4 @@
-"""SAM (Segment Anything): masks from points, from boxes, and of everything in an image.
+"""SAM (Segment Anything) of any make: masks from points, from boxes, and of everything in an image.
 
 The slow half of the network, the image encoder, runs once per image; its embedding answers any number of prompts.
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,28 +24,23 @@ from ...errors import LabelQualityError
 from ..files.checkpoints import read_state_dict
 from ..files.rgb import RgbImage, rgb_pixels
 from ..hardware.devices import BatchLimit, choose_device, free_memory, is_out_of_memory
-from ..hardware.precision import compute_in_half, half_type
-from .sam_architecture import SamSizes, encoder_pixels, sam_from_state
+from ..hardware.precision import half_type
+from .checkpoint_names import ZOO_CHECKPOINTS, ZOO_ON_THE_HUB
+from .mask_networks import MaskNetwork, SegmentAnythingNetwork
+from .pretrained import weights_fingerprint
+from .sam_architecture import sam_from_state
 from .sam_automatic import LARGEST_SIDE, AutomaticMasks, find_masks
 from .sam_automatic import AutomaticMask as AutomaticMask
 from .sam_embeddings import EmbeddingCache as EmbeddingCache
 from .sam_embeddings import ImageEmbedding as ImageEmbedding
 from .sam_embeddings import file_fingerprint
-
-if TYPE_CHECKING:
-    from segment_anything.modeling import Sam as SamNetwork
-    from segment_anything.utils.transforms import ResizeLongestSide
-
-ZOO_CHECKPOINTS = {
-    "segment-anything-vitb-torch": "sam_vit_b_01ec64.pth",
-    "segment-anything-vitl-torch": "sam_vit_l_0b3195.pth",
-    "segment-anything-vith-torch": "sam_vit_h_4b8939.pth",
-}
-"""FiftyOne zoo name -> file name of the checkpoint that the zoo downloads."""
+from .transformers_sam import load_mask_network
 
 _BOXES_PER_PASS = 32
 _POINTS_PER_PASS = 64
 _FLOATS_PER_PASS = 1 << 28  # mask logits at the image's size that one pass may make: 1 GiB
+_LARGEST_HALF = float(np.finfo(np.float16).max)
+FILE_ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 _loading = threading.Lock()
 
 
@@ -67,15 +62,15 @@ class Sam:
     """A SAM network on a device.
 
     Args:
-        network: as segment-anything builds it
-        sizes: of the network
+        network: of segment-anything or transformers
         device: where it runs
         checkpoint: fingerprint of the weights
         half: type that the image encoder computes in, None = single precision. Prompts stay in single
             precision: half precision would move a point by pixels, and they cost next to nothing
 
     Attributes:
-        model_type: `vit_b`, `vit_l`, `vit_h` or "custom"
+        model_type: `vit_b`, `vit_l`, `vit_h` or "custom" of segment-anything; `sam`, `sam2`, `sam3_tracker`, `sam_hq`
+            or `edgetam` of transformers
         checkpoint: fingerprint of the weights
         device: where it runs
         half: type that the image encoder computes in, None = single precision
@@ -93,21 +88,14 @@ class Sam:
     """
 
     def __init__(
-        self,
-        network: SamNetwork,
-        sizes: SamSizes,
-        device: torch.device,
-        checkpoint: str,
-        half: torch.dtype | None = None,
+        self, network: MaskNetwork, device: torch.device, checkpoint: str, half: torch.dtype | None = None
     ) -> None:
-        self.network = network.to(device)
-        self.sizes = sizes
+        network.module.to(device)
+        self.network = network
         self.device = device
         self.checkpoint = checkpoint
-        self.model_type = sizes.name
+        self.model_type = network.name
         self.half = half
-        if half is not None:
-            compute_in_half(self.network.image_encoder, device.type, half)
 
     def embed(self, image: RgbImage) -> ImageEmbedding:
         """Run the image encoder.
@@ -123,13 +111,10 @@ class Sam:
             LabelQualityError: not an 8-bit RGB image, far too narrow, or too large for the device's memory
         """
         pixels = rgb_pixels(image)
-        size = (pixels.shape[0], pixels.shape[1])
-        inside = encoder_pixels(size, self.sizes.image_size)
         with torch.inference_mode(), _memory_explained(self, "the image encoder"):
-            resized = np.array(self._transform().apply_image(pixels))
-            batch = torch.as_tensor(resized, device=self.device).permute(2, 0, 1)[None]
-            features = self.network.image_encoder(self.network.preprocess(batch))[0]
-            return ImageEmbedding(features.half().cpu().numpy(), size, inside, self.checkpoint)
+            features, inside = self.network.encode(pixels, self.half)
+            first, *rest = (half_precision(one[0]) for one in features)
+            return ImageEmbedding(first, (pixels.shape[0], pixels.shape[1]), inside, self.checkpoint, tuple(rest))
 
     def masks_from_points(
         self,
@@ -158,14 +143,14 @@ class Sam:
         """
         places, signs = _require_points(points, positive)
         self._require_own(embedding)
-        scaled = self._transform().apply_coords(places, embedding.original_size)
-        prompt = (
-            torch.as_tensor(scaled, dtype=torch.float, device=self.device)[None],
-            torch.as_tensor(signs, dtype=torch.int, device=self.device)[None],
-        )
+        prompts = {
+            "points": self._in_square(places, embedding)[None],
+            "labels": torch.as_tensor(signs, dtype=torch.int, device=self.device)[None],
+            **self._mask_prompt(mask_input),
+        }
         with torch.inference_mode(), _memory_explained(self, "a mask of this size"):
             several = len(places) == 1 and mask_input is None
-            low_res, scores = self._decode(embedding, several, points=prompt, masks=self._mask_prompt(mask_input))
+            low_res, scores = self.network.decode(self._features(embedding), several, prompts)
             best = int(scores[0].argmax())
             chosen = low_res[:, best : best + 1]
             mask = self._at_image_size(chosen, embedding)[0, 0]
@@ -209,18 +194,18 @@ class Sam:
         """
         corners = _require_boxes(boxes)
         self._require_own(embedding)
-        scaled = self._transform().apply_boxes(corners, embedding.original_size)
+        features = self._features(embedding) if len(corners) else []
 
         def run(part: Sequence[npt.NDArray[np.float64]]) -> list[tuple[npt.NDArray[np.bool_], float]]:
             with torch.inference_mode():
-                prompt = torch.as_tensor(np.stack(part), dtype=torch.float, device=self.device)
-                low_res, scores = self._decode(embedding, False, boxes=prompt)
+                boxes = self._in_square(np.reshape(part, (-1, 2)), embedding).reshape(-1, 4)
+                low_res, scores = self.network.decode(features, False, {"boxes": boxes})
                 masks = self._at_image_size(low_res, embedding)[:, 0]
                 return list(zip(masks, scores[:, 0].tolist(), strict=True))
 
         limit = BatchLimit(self._per_pass(embedding.original_size, 1, _BOXES_PER_PASS))
         with _memory_explained(self, "a mask of this size"):
-            for part in limit.passes(run, list(scaled)):
+            for part in limit.passes(run, list(corners)):
                 yield from part
 
     def automatic_masks(
@@ -261,53 +246,43 @@ class Sam:
         else:
             pixels = rgb_pixels(image)
             size = (pixels.shape[0], pixels.shape[1])
-            encoder_pixels(size, self.sizes.image_size)
             seen = pixels if _bounded(size) == size else _shrunk(pixels, _bounded(size))
         grid = {
             "points_per_side": points_per_side,
             "pred_iou_thresh": pred_iou_thresh,
             "stability_score_thresh": stability_score_thresh,
         }
-        points = self._per_pass(_bounded(size), self.sizes.num_masks, _POINTS_PER_PASS)
+        points = self._per_pass(_bounded(size), self.network.num_masks, _POINTS_PER_PASS)
         with torch.inference_mode(), _memory_explained(self, "the masks of one point"):
-            return AutomaticMasks(find_masks(self.network, seen, {**grid, **options}, points), size)
+            return AutomaticMasks(find_masks(self.network, seen, {**grid, **options}, points, self.half), size)
 
-    def _decode(self, embedding: ImageEmbedding, several: bool, **prompts: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return ((n, m, 4h, 4w) logits, (n, m) predicted IoU) of n prompts; m is three or, if not `several`, one."""
-        prompt = {"points": None, "boxes": None, "masks": None, **prompts}
-        sparse, dense = self.network.prompt_encoder(**prompt)
-        logits, scores = self.network.mask_decoder(
-            image_embeddings=torch.as_tensor(embedding.features, device=self.device).float()[None],
-            image_pe=self.network.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=several,
-        )
-        return logits, scores
+    def _features(self, embedding: ImageEmbedding) -> list[torch.Tensor]:
+        return embedding.tensors(self.device)
+
+    def _in_square(self, points: npt.NDArray[np.float64], embedding: ImageEmbedding) -> torch.Tensor:
+        """Bring (n, 2) x, y of the image into the square that the network sees."""
+        (height, width), inside = embedding.original_size, embedding.input_size
+        scaled = points * [inside[1] / width, inside[0] / height]
+        return torch.as_tensor(scaled, dtype=torch.float, device=self.device)
 
     def _at_image_size(self, logits: torch.Tensor, embedding: ImageEmbedding) -> npt.NDArray[np.bool_]:
-        enlarged = self.network.postprocess_masks(logits, embedding.input_size, embedding.original_size)
+        enlarged = self.network.enlarge(logits, embedding.input_size, embedding.original_size)
         return (enlarged > self.network.mask_threshold).cpu().numpy()
 
-    def _mask_prompt(self, mask_input: npt.NDArray[np.floating[Any]] | None) -> torch.Tensor | None:
+    def _mask_prompt(self, mask_input: npt.NDArray[np.floating[Any]] | None) -> dict[str, torch.Tensor]:
         if mask_input is None:
-            return None
-        side = 4 * self.sizes.grid
+            return {}
+        side = self.network.prompt_side
         if np.shape(mask_input) != (1, side, side):
             raise LabelQualityError(
                 f"Expected `mask_input` of shape (1, {side}, {side}), but got {np.shape(mask_input)}; "
                 "pass `low_res` of an earlier prompt."
             )
-        return torch.as_tensor(mask_input, dtype=torch.float, device=self.device)[None]
-
-    def _transform(self) -> ResizeLongestSide:
-        from segment_anything.utils.transforms import ResizeLongestSide
-
-        return ResizeLongestSide(self.sizes.image_size)
+        return {"masks": torch.as_tensor(mask_input, dtype=torch.float, device=self.device)[None]}
 
     def _per_pass(self, size: tuple[int, int], masks: int, most: int) -> int:
         """Prompts of one pass: `most`, or fewer where their logits at the image's size would need much memory."""
-        floats = masks * max(size[0] * size[1], self.sizes.image_size**2)
+        floats = masks * max(size[0] * size[1], self.network.image_size**2)
         return max(1, min(most, _FLOATS_PER_PASS // floats))
 
     def _require_own(self, embedding: ImageEmbedding) -> None:
@@ -325,11 +300,13 @@ def load_sam(
     device: str | torch.device | None = None,
     half: bool | None = None,
 ) -> Sam:
-    """Load a checkpoint of the package segment-anything.
+    """Load a SAM of any make.
 
     Args:
-        checkpoint: .pth file
-        model_type: `vit_b`, `vit_l`, `vit_h` or "custom" to insist on; None = what the weights are
+        checkpoint: a .pth file of the package segment-anything; or, of transformers, a folder that `save_pretrained`
+            wrote, a name on the hub such as "facebook/sam2.1-hiera-tiny", or the name of a SAM 2 or SAM 3 in FiftyOne's
+            zoo, whose weights are then taken from the hub
+        model_type: `Sam.model_type` to insist on; None = what the weights are
         device: None = CUDA, then MPS, then CPU
         half: the image encoder computes in half precision; None = where that is faster (CUDA, recent CPUs)
 
@@ -337,35 +314,53 @@ def load_sam(
         the model, ready for images
 
     Raises:
-        LabelQualityError: there is no such file, it is no SAM checkpoint or another model's, the device does not
+        LabelQualityError: there is no such checkpoint, it is none of SAM or another model's, the device does not
             exist, half precision is asked for where it is slower, or the weights do not fit the device's memory
 
     Example:
         >>> import tempfile
-        >>> from .random_checkpoints import save_random_sam
+        >>> from .random_checkpoints import save_random_mask_model, save_random_sam
         >>> load_sam(save_random_sam(Path(tempfile.mkdtemp()) / "tiny.pth"), device="cpu").model_type
         'custom'
+        >>> load_sam(save_random_mask_model(tempfile.mkdtemp(), "edgetam"), device="cpu").model_type
+        'edgetam'
     """
-    path = Path(checkpoint).expanduser()
+    name, chosen = ZOO_ON_THE_HUB.get(str(checkpoint), str(checkpoint)), choose_device(device)
+    precision = half_type(chosen, half)
+    network, fingerprint = _read_file(name) if _is_file_name(name) else _read_folder(name)
+    if model_type not in (None, network.name):
+        raise LabelQualityError(f"Expected a checkpoint of {model_type}, but {name} is one of {network.name}.")
+    with _memory_explained(None, f"the weights of {Path(name).name}"):
+        return Sam(network, chosen, fingerprint, precision)
+
+
+def _is_file_name(name: str) -> bool:
+    path = Path(name).expanduser()
+    return path.is_file() or (path.suffix in FILE_ENDINGS and not path.is_dir())
+
+
+def _read_file(name: str) -> tuple[MaskNetwork, str]:
+    path = Path(name).expanduser()
     if not path.is_file():
         raise LabelQualityError(
             f"There is no SAM checkpoint {path}; download one ({', '.join(ZOO_CHECKPOINTS.values())}) from "
             "https://github.com/facebookresearch/segment-anything#model-checkpoints and pass its path."
         )
-    chosen = choose_device(device)
-    precision = half_type(chosen, half)
-    network, sizes = sam_from_state(read_state_dict(path), str(path))
-    if model_type not in (None, sizes.name):
-        raise LabelQualityError(f"Expected a checkpoint of {model_type}, but {path} is one of {sizes.name}.")
-    with _memory_explained(None, f"the weights of {path.name}"):
-        return Sam(network, sizes, chosen, file_fingerprint(path), precision)
+    module, sizes = sam_from_state(read_state_dict(path), str(path))
+    return SegmentAnythingNetwork(module, sizes), file_fingerprint(path)
+
+
+def _read_folder(name: str) -> tuple[MaskNetwork, str]:
+    folder = Path(name).expanduser()
+    network = load_mask_network(folder if folder.is_dir() else name)
+    return network, weights_fingerprint(network.module)
 
 
 def cached_sam(checkpoint: str | Path, device: str | torch.device | None = None, half: bool | None = None) -> Sam:
     """Load a checkpoint as `load_sam` does, or return the model if it was among the last two loaded.
 
     Args:
-        checkpoint: .pth file; a changed file is loaded anew
+        checkpoint: file, folder or name; a changed file or folder is loaded anew
         device: None = CUDA, then MPS, then CPU
         half: the image encoder computes in half precision; None = where that is faster
 
@@ -382,14 +377,16 @@ def cached_sam(checkpoint: str | Path, device: str | torch.device | None = None,
         >>> cached_sam(path, "cpu") is cached_sam(str(path), "cpu")
         True
     """
-    path = Path(checkpoint).expanduser().resolve()
-    version = (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else (0, 0)
+    path = Path(checkpoint).expanduser()
+    name = str(path.resolve()) if path.exists() else str(checkpoint)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    version = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file())
     with _loading:
-        return _load_once(str(path), version, str(choose_device(device)), half)
+        return _load_once(name, version, str(choose_device(device)), half)
 
 
 @lru_cache(maxsize=2)
-def _load_once(path: str, version: tuple[int, int], device: str, half: bool | None) -> Sam:
+def _load_once(path: str, version: tuple[tuple[int, int], ...], device: str, half: bool | None) -> Sam:
     return load_sam(path, device=device, half=half)
 
 
@@ -404,8 +401,24 @@ def _memory_explained(sam: Sam | None, what: str) -> Iterator[None]:
         model = "the model" if sam is None else f"{sam.model_type} on {sam.device}"
         raise LabelQualityError(
             f"The device's memory is too small for {what} ({model}); close what else uses it, take a "
-            "smaller checkpoint (vit_b is the smallest) or smaller images, or pass device='cpu'."
+            "smaller checkpoint (vit_b of SAM, tiny of SAM 2, EdgeTAM) or smaller images, or pass device='cpu'."
         ) from error
+
+
+def half_precision(values: torch.Tensor) -> npt.NDArray[np.float16]:
+    """Values as they are kept on disk; what half precision cannot hold becomes the largest that it can.
+
+    Args:
+        values: of any shape
+
+    Returns:
+        the same shape
+
+    Example:
+        >>> half_precision(torch.tensor([1e9, 0.5])).tolist()
+        [65504.0, 0.5]
+    """
+    return values.clamp(-_LARGEST_HALF, _LARGEST_HALF).half().cpu().numpy()
 
 
 def _bounded(size: tuple[int, int]) -> tuple[int, int]:

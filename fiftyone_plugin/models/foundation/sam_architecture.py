@@ -13,6 +13,7 @@ import torch
 
 from ...errors import LabelQualityError
 from ..files.checkpoints import StateDict, require_match
+from .mobile_sam import build_tiny_vit, in_timms_names, is_mobile_sam
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam as SamNetwork
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 _DECODER_HEADS = 8  # the same in every published model, and not to be read off the weights
-_NAME_OF = {(768, 12): "vit_b", (1024, 24): "vit_l", (1280, 32): "vit_h"}
+_NAME_OF = {(768, 12): "vit_b", (1024, 24): "vit_l", (1280, 32): "vit_h", (320, 10): "vit_t"}
+_MOBILE_LANDMARK = "image_encoder.patch_embed.seq.0.c"
 _LANDMARKS = (
     "image_encoder.pos_embed",
     "image_encoder.patch_embed.proj.weight",
@@ -78,7 +80,7 @@ class SamSizes:
 
     @property
     def name(self) -> str:
-        """`vit_b`, `vit_l` or `vit_h`; "custom" for any other encoder."""
+        """`vit_b`, `vit_l`, `vit_h`, or `vit_t` of MobileSAM; "custom" for any other encoder."""
         return _NAME_OF.get((self.embed_dim, self.depth), "custom")
 
     @property
@@ -93,11 +95,12 @@ TINY = SamSizes(
 )  # fmt: skip
 
 
-def build_sam(sizes: SamSizes) -> SamNetwork:
+def build_sam(sizes: SamSizes, encoder: torch.nn.Module | None = None) -> SamNetwork:
     """Build a network of random weights from the classes of the package segment-anything.
 
     Args:
         sizes: of the network
+        encoder: another image encoder than SAM's own
 
     Returns:
         a `segment_anything.modeling.Sam`, in evaluation mode
@@ -115,7 +118,8 @@ def build_sam(sizes: SamSizes) -> SamNetwork:
         raise LabelQualityError(
             "The package segment-anything, which SAM needs, is not installed; run `pip install segment-anything`."
         ) from error
-    encoder = modeling.ImageEncoderViT(
+    own = modeling.ImageEncoderViT if encoder is None else lambda **_: encoder
+    image_encoder = own(
         img_size=sizes.image_size,
         patch_size=sizes.patch_size,
         embed_dim=sizes.embed_dim,
@@ -147,7 +151,7 @@ def build_sam(sizes: SamSizes) -> SamNetwork:
         iou_head_depth=sizes.iou_depth,
         iou_head_hidden_dim=sizes.iou_dim,
     )
-    return modeling.Sam(encoder, prompts, decoder, list(PIXEL_MEAN), list(PIXEL_STD)).eval()
+    return modeling.Sam(image_encoder, prompts, decoder, list(PIXEL_MEAN), list(PIXEL_STD)).eval()
 
 
 def sam_from_state(state: StateDict, what: str) -> tuple[SamNetwork, SamSizes]:
@@ -167,12 +171,21 @@ def sam_from_state(state: StateDict, what: str) -> tuple[SamNetwork, SamSizes]:
         >>> sam_from_state(build_sam(TINY).state_dict(), "a test")[1] == TINY
         True
     """
-    weights = _without_prefix(state, what)
-    sizes = read_sizes(weights, what)
-    with torch.device("meta"):  # the random first weights would cost seconds and memory for nothing
-        network = build_sam(sizes)
+    if is_mobile_sam(state):
+        weights = in_timms_names(_without_prefix(state, what, f"{_MOBILE_LANDMARK}.weight"))
+        try:
+            sizes = _mobile_sizes({name: tuple(value.shape) for name, value in weights.items()})
+            network = build_sam(sizes, build_tiny_vit(weights, sizes))
+        except (KeyError, ValueError) as error:
+            raise _not_sam(what, f"a layer that MobileSAM has is missing ({error})") from error
+    else:
+        weights = _without_prefix(state, what, _LANDMARKS[0])
+        sizes = read_sizes(weights, what)
+        with torch.device("meta"):  # the random first weights would cost seconds and memory for nothing
+            network = build_sam(sizes)
     require_match(weights, network.state_dict(), f"SAM ({sizes.name}), read from {what}")
-    network.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+    single = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+    network.load_state_dict(single, assign=True)
     network.pixel_mean = torch.tensor(PIXEL_MEAN).view(-1, 1, 1)
     network.pixel_std = torch.tensor(PIXEL_STD).view(-1, 1, 1)
     return network.requires_grad_(False), sizes
@@ -225,14 +238,29 @@ def _sizes(shapes: dict[str, tuple[int, ...]]) -> SamSizes:
         mlp_ratio=shapes["image_encoder.blocks.0.mlp.lin1.weight"][0] / embed_dim,
         window_size=windows.pop() if windows else 0,
         global_blocks=tuple(block for block, length in enumerate(reach) if length == everywhere),
-        prompt_dim=shapes["image_encoder.neck.0.weight"][0],
-        mask_channels=shapes["prompt_encoder.mask_downscaling.3.weight"][0],
-        num_masks=shapes["mask_decoder.mask_tokens.weight"][0] - 1,
-        decoder_depth=_count(shapes, r"mask_decoder\.transformer\.layers\.(\d+)\."),
-        decoder_mlp_dim=shapes["mask_decoder.transformer.layers.0.mlp.lin1.weight"][0],
-        iou_depth=_count(shapes, r"mask_decoder\.iou_prediction_head\.layers\.(\d+)\."),
-        iou_dim=shapes["mask_decoder.iou_prediction_head.layers.0.weight"][0],
+        **_decoder_sizes(shapes),
     )
+
+
+def _mobile_sizes(shapes: dict[str, tuple[int, ...]]) -> SamSizes:
+    """Of MobileSAM, whose convolutions do not tell for which size they were made: 1,024 pixels, as published."""
+    width, depth = (
+        shapes["image_encoder.neck.0.weight"][1],
+        sum(1 for name in shapes if name.endswith("attention_biases")),
+    )
+    return SamSizes(embed_dim=width, depth=depth, **_decoder_sizes(shapes))
+
+
+def _decoder_sizes(shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
+    return {
+        "prompt_dim": shapes["image_encoder.neck.0.weight"][0],
+        "mask_channels": shapes["prompt_encoder.mask_downscaling.3.weight"][0],
+        "num_masks": shapes["mask_decoder.mask_tokens.weight"][0] - 1,
+        "decoder_depth": _count(shapes, r"mask_decoder\.transformer\.layers\.(\d+)\."),
+        "decoder_mlp_dim": shapes["mask_decoder.transformer.layers.0.mlp.lin1.weight"][0],
+        "iou_depth": _count(shapes, r"mask_decoder\.iou_prediction_head\.layers\.(\d+)\."),
+        "iou_dim": shapes["mask_decoder.iou_prediction_head.layers.0.weight"][0],
+    }
 
 
 def _count(names: Iterable[str], pattern: str) -> int:
@@ -240,8 +268,7 @@ def _count(names: Iterable[str], pattern: str) -> int:
     return max(found) + 1
 
 
-def _without_prefix(state: StateDict, what: str) -> dict[str, torch.Tensor]:
-    landmark = _LANDMARKS[0]
+def _without_prefix(state: StateDict, what: str, landmark: str) -> dict[str, torch.Tensor]:
     prefix = next((name.removesuffix(landmark) for name in state if name.endswith(landmark)), None)
     if prefix is None:
         raise _not_sam(what, f"there is no {landmark}")
@@ -251,7 +278,8 @@ def _without_prefix(state: StateDict, what: str) -> dict[str, torch.Tensor]:
 def _not_sam(what: str, reason: str) -> LabelQualityError:
     return LabelQualityError(
         f"{what} is not a SAM checkpoint: {reason}. Expected a file such as sam_vit_b_01ec64.pth, written for the "
-        "package segment-anything (SAM 2, MobileSAM and Hugging Face checkpoints have other layers)."
+        "package segment-anything; SAM 2, SAM 3, SAM-HQ and EdgeTAM are read as transformers has them, by a folder or "
+        "a name on the hub such as facebook/sam2.1-hiera-tiny."
     )
 
 

@@ -7,6 +7,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -16,9 +17,7 @@ import torch
 from ..hardware.devices import free_memory, is_out_of_memory
 
 if TYPE_CHECKING:
-    from segment_anything import SamPredictor
-    from segment_anything.modeling import Sam as SamNetwork
-
+    from .mask_networks import MaskNetwork
     from .sam_embeddings import ImageEmbedding
 
 LARGEST_SIDE = 2048  # of the image that masks are computed for; the network itself sees 1,024 pixels
@@ -76,18 +75,20 @@ class AutomaticMasks(Sequence[AutomaticMask]):
 
 
 def find_masks(
-    network: SamNetwork,
+    network: MaskNetwork,
     image: npt.NDArray[np.uint8] | ImageEmbedding,
     options: Mapping[str, Any],
     points_per_pass: int,
+    half: torch.dtype | None = None,
 ) -> list[dict[str, Any]]:
     """Run segment-anything's automatic mask generator, with fewer points at once when memory runs out.
 
     Args:
-        network: the SAM network
+        network: of the SAM family
         image: (H, W, 3) uint8 RGB, or an embedding, which is not computed again
         options: of `segment_anything.SamAutomaticMaskGenerator`
         points_per_pass: points that one pass of the mask decoder takes at first
+        half: type that the image encoder computes in, None = single precision
 
     Returns:
         the generator's records, masks run-length encoded
@@ -96,20 +97,21 @@ def find_masks(
         RuntimeError: memory runs out even for a single point
 
     Example:
+        >>> from .mask_networks import SegmentAnythingNetwork
         >>> from .sam_architecture import TINY, build_sam
-        >>> find_masks(build_sam(TINY), np.zeros((30, 40, 3), np.uint8), {"pred_iou_thresh": 1e9}, 64)
+        >>> network = SegmentAnythingNetwork(build_sam(TINY), TINY)
+        >>> find_masks(network, np.zeros((30, 40, 3), np.uint8), {"pred_iou_thresh": 1e9}, 64)
         []
     """
-    from segment_anything import SamAutomaticMaskGenerator, SamPredictor
+    from segment_anything import SamAutomaticMaskGenerator
 
     pixels = image if isinstance(image, np.ndarray) else np.broadcast_to(np.uint8(0), (*image.original_size, 3))
+    shape_only: Any = SimpleNamespace(image_encoder=SimpleNamespace(img_size=network.image_size))
     while True:
         generator = SamAutomaticMaskGenerator(
-            network, **{"points_per_batch": points_per_pass, **options, "output_mode": "uncompressed_rle"}
+            shape_only, **{"points_per_batch": points_per_pass, **options, "output_mode": "uncompressed_rle"}
         )
-        generator.predictor = SamPredictor(network) if isinstance(image, np.ndarray) else _embedded(network, image)
-        if generator.predictor.device.type == "mps":
-            generator.predictor.transform = _single_precision(generator.predictor.transform)
+        generator.predictor = _Predictor(network, None if isinstance(image, np.ndarray) else image, half)
         try:
             return generator.generate(pixels)
         except RuntimeError as error:
@@ -120,25 +122,37 @@ def find_masks(
         free_memory()
 
 
-def _embedded(network: SamNetwork, embedding: ImageEmbedding) -> SamPredictor:
-    """A predictor that takes an embedding for the whole image instead of computing one."""
-    from segment_anything import SamPredictor
+class _Predictor:
+    """What segment-anything's generator asks of its predictor, answered by any network of the family."""
 
-    class EmbeddedImage(SamPredictor):
-        def set_image(self, image: npt.NDArray[np.uint8], image_format: str = "RGB") -> None:
-            self.features = torch.as_tensor(embedding.features, device=self.device).float()[None]
-            self.original_size = embedding.original_size
-            self.input_size = embedding.input_size
-            self.is_image_set = True
+    def __init__(self, network: MaskNetwork, embedding: ImageEmbedding | None, half: torch.dtype | None) -> None:
+        self.model = network  # for its `mask_threshold`
+        self.transform = self  # for `apply_coords`
+        self.device = next(network.module.parameters()).device
+        self._embedding, self._half = embedding, half
 
-    return EmbeddedImage(network)
+    def set_image(self, image: npt.NDArray[np.uint8]) -> None:
+        """Look at an image, or at the embedding that stands for it."""
+        self._size = (image.shape[0], image.shape[1])
+        if self._embedding is not None:
+            self._features, self._inside = self._embedding.tensors(self.device), self._embedding.input_size
+        else:
+            self._features, self._inside = self.model.encode(image, self._half)
 
+    def reset_image(self) -> None:
+        """Nothing has to be forgotten: the generator sets an image before it asks."""
 
-def _single_precision(transform: Any) -> Any:
-    """Apple's devices take no doubles, and the generator hands its points over as they come."""
-    scale = transform.apply_coords
-    transform.apply_coords = lambda points, size: scale(points, size).astype(np.float32)
-    return transform
+    def apply_coords(self, points: npt.NDArray[np.float64], size: tuple[int, int]) -> npt.NDArray[np.floating[Any]]:
+        """Bring (n, 2) x, y into the square that the network sees."""
+        scaled = points * [self._inside[1] / size[1], self._inside[0] / size[0]]
+        return scaled.astype(np.float32) if self.device.type == "mps" else scaled  # which takes no doubles
+
+    def predict_torch(
+        self, points: torch.Tensor, labels: torch.Tensor, multimask_output: bool, return_logits: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return logits at the image's size, predicted IoU, and logits as the network gives them."""
+        logits, scores = self.model.decode(self._features, multimask_output, {"points": points, "labels": labels})
+        return self.model.enlarge(logits, self._inside, self._size), scores, logits
 
 
 def _enlarged(mask: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.NDArray[np.bool_]:

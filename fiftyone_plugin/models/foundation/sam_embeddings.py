@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ...errors import LabelQualityError
 from ...written_files import write_file
@@ -27,6 +28,8 @@ class ImageEmbedding:
         original_size: (height, width) of the image
         input_size: (height, width) of the image inside the square
         checkpoint: fingerprint of the weights; prompts of other weights are refused
+        further: (c, h, w) float16 of further maps that the decoder reads: finer ones of SAM 2, SAM 3 and EdgeTAM, an
+            inner one of SAM-HQ
 
     Example:
         >>> import tempfile
@@ -40,6 +43,18 @@ class ImageEmbedding:
     original_size: tuple[int, int]
     input_size: tuple[int, int]
     checkpoint: str
+    further: tuple[npt.NDArray[np.float16], ...] = ()
+
+    def tensors(self, device: torch.device) -> list[torch.Tensor]:
+        """All maps as the network takes them.
+
+        Args:
+            device: of the network
+
+        Returns:
+            (1, C, h, w) float32 each, `features` first
+        """
+        return [torch.as_tensor(one, device=device).float()[None] for one in (self.features, *self.further)]
 
     def save(self, path: str | Path) -> None:
         """Write the embedding in one step: a reader finds the whole file or none.
@@ -56,6 +71,7 @@ class ImageEmbedding:
             "sizes": np.array([self.original_size, self.input_size], np.int64),
             "checkpoint": np.array(self.checkpoint),
             "format": np.array(_FORMAT),
+            **{f"further_{number}": one for number, one in enumerate(self.further)},
         }
         try:
             write_file(path, lambda file: np.savez(file, **content))  # type: ignore[arg-type]
@@ -80,8 +96,10 @@ class ImageEmbedding:
                 if int(content["format"]) != _FORMAT:
                     raise ValueError(f"format {int(content['format'])} instead of {_FORMAT}")
                 original, inside = content["sizes"].tolist()
-                features = content["features"].astype(np.float16, copy=False)
-                return cls(features, tuple(original), tuple(inside), str(content["checkpoint"]))
+                names = ["features", *(f"further_{number}" for number in range(len(content.files) - 4))]
+                features, *further = (content[name].astype(np.float16, copy=False) for name in names)
+                checkpoint = str(content["checkpoint"])
+                return cls(features, tuple(original), tuple(inside), checkpoint, tuple(further))
         except Exception as error:  # a damaged archive fails in many ways
             raise LabelQualityError(
                 f"Cannot read {path} as an image embedding ({one_line(error)}); compute it again."
@@ -218,5 +236,5 @@ def _content_hash(image: RgbImage) -> str:
 def _cannot_write(path: Path, error: OSError) -> LabelQualityError:
     return LabelQualityError(
         f"Cannot write the embedding {path} ({error.strerror or error}); free some disk space (an image takes about "
-        "2 MB) or choose another folder."
+        "2 MB with SAM, 8 with SAM 2) or choose another folder."
     )

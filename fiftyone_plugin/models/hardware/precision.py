@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 
 from ...errors import LabelQualityError
@@ -35,27 +38,22 @@ def half_type(device: torch.device, half: bool | None = None) -> torch.dtype | N
     return native
 
 
-def compute_in_half(module: torch.nn.Module, device_type: str, dtype: torch.dtype) -> None:
-    """Make a module compute in half precision and return single precision; its weights stay as they are.
+def in_precision(device: torch.device, half: torch.dtype | None) -> AbstractContextManager[Any]:
+    """Compute in half precision inside a `with`, where a type is given; weights stay as they are.
 
     Args:
-        module: of one input and one output tensor
-        device_type: where it runs, such as "cuda"
-        dtype: `torch.bfloat16` or `torch.float16`
+        device: where it is computed
+        half: type, None = as the weights are
+
+    Returns:
+        the context
 
     Example:
-        >>> layer = torch.nn.Linear(2, 1)
-        >>> compute_in_half(layer, "cpu", torch.bfloat16)
-        >>> layer(torch.ones(1, 2)).dtype
-        torch.float32
+        >>> with in_precision(torch.device("cpu"), torch.bfloat16):
+        ...     torch.nn.Linear(2, 1)(torch.ones(1, 2)).dtype
+        torch.bfloat16
     """
-    forward = module.forward
-
-    def in_half(inputs: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(device_type, dtype):
-            return forward(inputs).float()
-
-    module.forward = in_half  # type: ignore[method-assign]
+    return nullcontext() if half is None else torch.autocast(device.type, half)
 
 
 def _native_half(device: torch.device) -> torch.dtype | None:

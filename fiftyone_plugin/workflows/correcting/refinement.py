@@ -1,4 +1,4 @@
-"""Changing a question's region by clicks: by segment-anything where its embeddings are at hand, else by colour."""
+"""Changing a question's region by clicks: by SAM where its embeddings are at hand, else by colour."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ def warm_up() -> None:
 
 
 class SamRefiner:
-    """Changes a region by point prompts to segment-anything.
+    """Changes a region by point prompts to SAM.
 
     Args:
-        checkpoint: of segment-anything
+        checkpoint: of any network of the SAM family
         embeddings: folder in which embeddings were computed; without one, only with a GPU
     """
 
@@ -122,7 +122,7 @@ def refiner_of(checkpoint: str | None, embeddings: str | None = None) -> Refiner
     """How regions are refined.
 
     Args:
-        checkpoint: of segment-anything, or None to grow by colour
+        checkpoint: of SAM, or None to grow by colour
         embeddings: folder of its embeddings
 
     Returns:
@@ -133,9 +133,9 @@ def refiner_of(checkpoint: str | None, embeddings: str | None = None) -> Refiner
     """
     if checkpoint is None:
         return grow
-    if not Path(checkpoint).expanduser().is_file():
+    if Path(checkpoint).is_absolute() and not Path(checkpoint).exists():
         raise LabelQualityError(
-            f"Expected a checkpoint of segment-anything, but there is no file {checkpoint}; precompute the embeddings "
-            "again with one that exists"
+            f"Expected a checkpoint of SAM, but there is no {checkpoint}; precompute the embeddings again with one "
+            "that exists"
         )
     return SamRefiner(checkpoint, embeddings)

@@ -1,4 +1,4 @@
-"""Labels from nothing but class names: boxes by GroundingDINO, masks by SAM, composed into one label map per image.
+"""Labels from nothing but class names: boxes by a detector, masks by SAM, composed into one label map per image.
 
 The preparation of "Active Label Correction" (Kim et al., ICML 2024), without a hand-written table of tokens, and with
 superpixel ids that do not wrap. Boxes and instance masks that are on the dataset already will do, too.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -28,17 +28,14 @@ from ...errors import LabelQualityError
 from ...models.files.images import read_image
 from ...models.foundation.grounding_prompt import class_phrases
 from ...models.segmenters.class_names import concept, plain_name
+from ...options import exactly, takes
 from ...progress import Progress, terminal_bar
+from .pseudo_label_options import BACKGROUND, DECIDING, PseudoLabelOptions, require_options
 from .sam_embeddings import known_embeddings
 from .superpixels import write_superpixels
 from .zoo_checkpoints import find_checkpoint
 
 DEFAULT_KEY: Final = "pseudo_labels"
-BOX_THRESHOLD: Final = 0.2
-UNPAINTED: Final = ("background", "ignore")
-"""What pixels become that no mask covers: class 0, or pixels without a label."""
-
-_BACKGROUND = 0
 
 
 @dataclass(frozen=True)
@@ -101,27 +98,17 @@ class PseudoLabelReport:
         return "\n".join(lines)
 
 
+@takes(PseudoLabelOptions)
 def generate_pseudo_labels(
     samples: Any,
     classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     *,
-    detector: str | None = None,
-    boxes: str | None = None,
-    instances: str | None = None,
-    checkpoint: str | None = None,
     key: str = DEFAULT_KEY,
-    box_threshold: float = BOX_THRESHOLD,
-    unpainted: str = "background",
-    nms_iou: float | None = None,
-    min_area: int = 1,
-    write_confidence: bool = False,
-    batch_size: int = 4,
-    half: bool | None = None,
     device: Any = None,
-    output_dir: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = True,
     progress: Progress | None = None,
+    **keywords: Any,
 ) -> PseudoLabelReport:
     """Label images from class names: boxes for the names, a mask for each box, smaller masks over larger ones.
 
@@ -130,24 +117,13 @@ def generate_pseudo_labels(
     Args:
         samples: a `fiftyone` dataset or view of images
         classes: class names, or {name: [wordings to look for]}; for `boxes` and `instances` the labels that occur if
-            None. Every box has the class of its single most likely token
-        detector: where boxes come from: a GroundingDINO checkpoint of transformers, a folder or a name on the hub
-        boxes: instead, a Detections field with boxes of any detector
-        instances: instead of boxes and SAM, a Detections field with instance masks
-        checkpoint: of segment-anything, which turns boxes into masks: a .pth file or a model of FiftyOne's zoo
+            None
         key: the field, and the name of the run; superpixels are in `{key}_superpixels`
-        box_threshold: least probability of a box, itself excluded
-        unpainted: what pixels without a mask become: "background" (mask value 0) or "ignore" (255)
-        nms_iou: of two boxes that overlap by more than this, of whatever class, only the better one stays; None for all
-        min_area: pixels of the smallest mask
-        write_confidence: whether to write `{key}_confidence`, a heatmap of how probable each pixel's label is
-        batch_size: images in one pass of the detector; halved where memory runs out
-        half: whether to compute in half precision; where that is faster if None
         device: to run on; chosen by itself if None
-        output_dir: folder of the PNGs; beside FiftyOne's dataset files if None
         overwrite: whether to replace a run under the same key
         resume: whether to go on with an interrupted run
         progress: told how far the job is; a bar in the terminal if None
+        keywords: those of `PseudoLabelOptions`
 
     Returns:
         what was generated
@@ -162,21 +138,13 @@ def generate_pseudo_labels(
         ... )
     """
     dataset = samples._root_dataset
-    source = _source(samples, classes, detector, boxes, instances, checkpoint)
-    if unpainted not in UNPAINTED:
-        raise LabelQualityError(f"Expected `unpainted` to be one of {list(UNPAINTED)}, but got {unpainted!r}")
-    if not 0 <= box_threshold < 1:
-        raise LabelQualityError(f"Expected `box_threshold` in [0, 1), but got {box_threshold}; 0.2 is usual")
-    if nms_iou is not None and not 0 <= nms_iou <= 1:
-        raise LabelQualityError(f"Expected `nms_iou` in [0, 1] or None, but got {nms_iou}")
-    plan = _Plan(
-        key, source, dict(source.prompts), box_threshold, unpainted, nms_iou, min_area, write_confidence,
-        max(int(batch_size), 1), half, device, checkpoint,
-    )  # fmt: skip
+    options = exactly(PseudoLabelOptions, keywords, "generate_pseudo_labels")
+    prompts = _checked(samples, classes, options)
+    plan = _Plan(key, prompts, options, device)
     run_records.require_free_key(
         dataset, key, plan.field_names(), overwrite=overwrite, method=run_records.PSEUDO_LABELS
     )
-    base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset, key)
+    base = Path(options.output_dir).expanduser() if options.output_dir else files.default_output_dir(dataset, key)
     files.require_writable(base.parent if not base.exists() else base, 1)
     if progress is not None:
         return _run(samples, plan, base, overwrite, resume, progress)
@@ -188,57 +156,37 @@ def generate_pseudo_labels(
 
 
 @dataclass(frozen=True)
-class _Source:
-    """Where boxes or instances come from, and the classes they can have."""
-
-    kind: str
-    name: str
-    prompts: Mapping[str, Sequence[str]]
-
-
-@dataclass(frozen=True)
 class _Plan:
     key: str
-    source: _Source
     prompts: Mapping[str, Sequence[str]]
-    box_threshold: float
-    unpainted: str
-    nms_iou: float | None
-    min_area: int
-    write_confidence: bool
-    batch_size: int
-    half: bool | None
+    options: PseudoLabelOptions
     device: Any
-    checkpoint: str | None
 
     def field_names(self) -> list[str]:
         """Every field that the run writes."""
         names = [self.key, f"{self.key}_superpixels", f"{self.key}_num_objects"]
-        return names + ([f"{self.key}_confidence"] if self.write_confidence else [])
+        return names + ([f"{self.key}_confidence"] if self.options.write_confidence else [])
 
     def targets(self) -> dict[int, str]:
         """Mask value to class name."""
         named = dict(enumerate(self.prompts, start=1))
-        return {_BACKGROUND: "background", **named} if self.unpainted == "background" else named
+        return {BACKGROUND: "background", **named} if self.options.unpainted == "background" else named
 
     @property
     def unpainted_value(self) -> int:
         """Mask value of what no mask covers."""
-        if self.unpainted == "background":
-            return _BACKGROUND
+        if self.options.unpainted == "background":
+            return BACKGROUND
         return 255 if len(self.prompts) < 255 else 65_535
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything that decides the results."""
+        options = self.options
         return {
-            "source": [self.source.kind, self.source.name],
+            "source": list(options.source),
             "classes": [[name, list(wordings)] for name, wordings in self.prompts.items()],
-            "box_threshold": self.box_threshold,
-            "unpainted": self.unpainted,
-            "nms_iou": self.nms_iou,
-            "min_area": self.min_area,
-            "confidence": self.write_confidence,
-            "checkpoint": Path(self.checkpoint).name if self.checkpoint else None,
+            "checkpoint": Path(options.checkpoint).name if options.checkpoint else None,
+            **{name: getattr(options, name) for name in DECIDING},
         }
 
 
@@ -248,32 +196,19 @@ class _Objects:
 
     class_index: np.ndarray
     score: np.ndarray
-    boxes: np.ndarray | None = None
-    masks: list[np.ndarray] = field(default_factory=list)
+    boxes: np.ndarray
+    masks: Sequence[np.ndarray] | None = None
     unknown: Counter[str] = field(default_factory=Counter)
 
 
-def _source(
-    samples: Any,
-    classes: Sequence[str] | Mapping[str, Sequence[str]] | None,
-    detector: str | None,
-    boxes: str | None,
-    instances: str | None,
-    checkpoint: str | None,
-) -> _Source:
-    named = {"detector": detector, "boxes": boxes, "instances": instances}
-    given = [name for name, value in named.items() if value]
-    if len(given) != 1:
-        raise LabelQualityError(
-            f"Expected one of `detector`, `boxes` and `instances`, but got {' and '.join(given) or 'none'}"
-        )
-    kind = given[0]
-    name = str(named[kind])
-    if kind != "instances" and not checkpoint:
-        raise LabelQualityError(
-            "Expected a `checkpoint` of segment-anything, which turns boxes into masks, but got none; pass a .pth "
-            "file, or masks that there are already as `instances`"
-        )
+def _checked(
+    samples: Any, classes: Sequence[str] | Mapping[str, Sequence[str]] | None, options: PseudoLabelOptions
+) -> dict[str, list[str]]:
+    """Every class with the wordings to look for, after all that can be refused without loading anything."""
+    kind, name = options.source
+    require_options(options)
+    if kind == "boxes" and not options.checkpoint:
+        raise _no_checkpoint("masks that there are already as `instances`")
     if kind != "detector":
         _require_detections(samples, kind, name)
     prompts = _prompts(samples, classes, kind, name)
@@ -283,7 +218,19 @@ def _source(
             "Expected names of things that can be found, but got 'background'; leave it out: what no mask covers "
             'becomes background by itself (`unpainted="background"`)'
         )
-    return _Source(kind, name, prompts)
+    if kind == "detector" and not options.checkpoint:
+        from ...models.foundation.detectors import gives_masks
+
+        if not gives_masks(name):
+            raise _no_checkpoint("facebook/sam3 as `detector`, which makes masks by itself")
+    return prompts
+
+
+def _no_checkpoint(instead: str) -> LabelQualityError:
+    return LabelQualityError(
+        "Expected a `checkpoint` of SAM, which turns boxes into masks, but got none; pass a .pth file of "
+        f"segment-anything, a folder or name of transformers (facebook/sam2.1-hiera-tiny), or {instead}"
+    )
 
 
 def _require_detections(samples: Any, argument: str, name: str) -> None:
@@ -368,16 +315,16 @@ class _Stage:
         Raises:
             LabelQualityError: if there is one
         """
-        from ...models.foundation.grounding import cached_detector
+        from ...models.foundation.detectors import cached_detector
         from ...models.foundation.sam import cached_sam
         from ...models.foundation.sam_embeddings import EmbeddingCache
 
-        plan = self._plan
-        if plan.source.kind == "detector":
-            self._detector = cached_detector(plan.source.name, plan.device, plan.half)
-            self._detector.prompts(plan.prompts)
-        if plan.source.kind != "instances":
-            self._sam = cached_sam(find_checkpoint(str(plan.checkpoint)), plan.device, plan.half)
+        options, (kind, name) = self._plan.options, self._plan.options.source
+        if kind == "detector":
+            self._detector = cached_detector(name, self._plan.device, options.half)
+            self._detector.questions(self._plan.prompts)
+        if kind != "instances" and options.checkpoint:
+            self._sam = cached_sam(find_checkpoint(options.checkpoint), self._plan.device, options.half)
             _, embeddings = known_embeddings(self._dataset)
             self._cache = EmbeddingCache(embeddings, self._sam) if embeddings else None
 
@@ -396,7 +343,7 @@ class _Stage:
     def label(self, rows: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str, str | None]]:
         """Label images; yields each with the reason if it failed."""
         waiting = iter(rows)
-        while chunk := list(islice(waiting, self._plan.batch_size)):
+        while chunk := list(islice(waiting, max(int(self._plan.options.batch_size), 1))):
             readable, failures = self._read(chunk)
             yield from failures
             for (sample_id, filepath, image), objects in zip(readable, self._find(readable), strict=True):
@@ -425,13 +372,15 @@ class _Stage:
     def _find(self, images: Sequence[tuple[str, str, np.ndarray]]) -> list[_Objects | Exception]:
         if not images:
             return []
-        if self._plan.source.kind != "detector":
+        if self._detector is None:
             return [self._on_dataset(sample_id, image.shape) for sample_id, _, image in images]
-        found = self._detector.detect([image for _, _, image in images], self._plan.prompts, self._plan.box_threshold)
-        return [_Objects(boxes.class_index, boxes.score, boxes.xyxy) for boxes in found]
+        arrays, threshold = [image for _, _, image in images], self._plan.options.box_threshold
+        found = self._detector.detect(arrays, self._plan.prompts, threshold)
+        return [_Objects(boxes.class_index, boxes.score, boxes.xyxy, boxes.masks) for boxes in found]
 
     def _on_dataset(self, sample_id: str, shape: tuple[int, ...]) -> _Objects | Exception:
-        label = self._dataset[sample_id][self._plan.source.name]
+        kind, name = self._plan.options.source
+        label = self._dataset[sample_id][name]
         index_of = _index_of(self._plan.prompts)
         classes, scores, boxes, masks, unknown = [], [], [], [], Counter[str]()
         for detection in label.detections if label is not None else []:
@@ -440,45 +389,45 @@ class _Stage:
             if index is None:
                 unknown[str(detection.label)] += 1
                 continue
-            if score <= self._plan.box_threshold and detection.confidence is not None:
+            if score <= self._plan.options.box_threshold and detection.confidence is not None:
                 continue
             x, y, width, height = detection.bounding_box
             corners = np.clip([x, y, x + width, y + height], 0, 1) * [shape[1], shape[0], shape[1], shape[0]]
-            if self._plan.source.kind == "instances":
+            if kind == "instances":
                 mask = instance_mask(detection, (int(shape[0]), int(shape[1])))
                 if mask is None:
-                    return LabelQualityError(
-                        f"an object in `{self._plan.source.name}` has no mask; pass the field as `boxes`"
-                    )
+                    return LabelQualityError(f"an object in `{name}` has no mask; pass the field as `boxes`")
                 masks.append(mask)
             classes.append(index)
             scores.append(min(max(score, 0.0), 1.0))
             boxes.append(corners)
         corners_of = np.array(boxes, np.float32).reshape(-1, 4)
-        return _Objects(np.array(classes, np.int64), np.array(scores, np.float32), corners_of, masks, unknown)
+        return _Objects(
+            np.array(classes, np.int64),
+            np.array(scores, np.float32),
+            corners_of,
+            masks if kind == "instances" else None,
+            unknown,
+        )
 
     def _compose(self, sample_id: str, filepath: str, image: np.ndarray, objects: _Objects) -> None:
         shape = (int(image.shape[0]), int(image.shape[1]))
-        boxes = objects.boxes if objects.boxes is not None else np.zeros((0, 4), np.float32)
-        if self._plan.source.kind == "instances":
-            masks: Any = objects.masks
-        elif len(boxes):
-            masks = (mask for mask, _ in self._masks(filepath, boxes))
-        else:
-            masks = []
+        own = objects.masks if self._sam is None else None
         composed = compose_masks(
-            masks,
+            (mask for mask, _ in self._masks(filepath, objects.boxes)) if own is None else own,
             objects.class_index + 1,
             objects.score,
             shape,
             unpainted=self._plan.unpainted_value,
-            min_area=self._plan.min_area,
-            nms_iou=self._plan.nms_iou,
-            boxes=None if self._plan.source.kind == "instances" else boxes,
+            min_area=self._plan.options.min_area,
+            nms_iou=self._plan.options.nms_iou,
+            boxes=objects.boxes if own is None else None,
         )
         self._write(sample_id, composed, objects)
 
-    def _masks(self, filepath: str, boxes: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
+    def _masks(self, filepath: str, boxes: np.ndarray) -> Iterable[tuple[np.ndarray, float]]:
+        if not len(boxes):
+            return []
         known = self._cache is not None and self._cache.has(filepath)
         embedding = self._cache.get(filepath) if known else self._sam.embed(filepath)
         return self._sam.each_mask_from_boxes(embedding, boxes)
@@ -486,7 +435,7 @@ class _Stage:
     def _write(self, sample_id: str, composed: Composition, objects: _Objects) -> None:
         files.write_png(self.path("masks", sample_id), composed.labels)
         write_superpixels(self.path("superpixels", sample_id), composed.segments)
-        if self._plan.write_confidence:
+        if self._plan.options.write_confidence:
             confidence = np.rint(np.clip(composed.confidence, 0, 1) * 255).astype(np.uint8)
             files.write_png(self.path("confidence", sample_id), confidence)
         names = list(self._plan.prompts)
@@ -563,12 +512,12 @@ def _write(
     def paths(kind: str) -> dict[str, str]:
         return {sample_id: str(stage.path(kind, sample_id)) for sample_id in ids}
 
-    how = f"from {plan.source.kind} {plan.source.name}"
+    how = "from {} {}".format(*plan.options.source)
     fields.write_segmentations(dataset, plan.key, paths("masks"), f"Pseudo labels {how}", plan.targets())
     fields.write_segmentations(
         dataset, f"{plan.key}_superpixels", paths("superpixels"), "The visible part of each object", {}
     )
-    if plan.write_confidence:
+    if plan.options.write_confidence:
         text = "How probable each pixel's pseudo label is"
         fields.write_heatmaps(dataset, f"{plan.key}_confidence", paths("confidence"), text)
     counts = {i: sum((stage.notes(i) or {}).get("by_class", {}).values()) for i in ids}

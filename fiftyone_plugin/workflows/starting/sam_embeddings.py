@@ -1,4 +1,4 @@
-"""Embeddings of segment-anything, computed beforehand, so that a click is answered at once."""
+"""Embeddings of SAM, computed beforehand, so that a click is answered at once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .zoo_checkpoints import find_checkpoint
 KEY: Final = "sam_embeddings"
 """Key of the run, of which a dataset has one."""
 
-_BYTES_PER_IMAGE = 2_200_000
-"""256 x 64 x 64 numbers in half precision."""
+_BYTES_PER_IMAGE = 11_000_000
+"""Of SAM 3, the largest: three maps in half precision. SAM has one, 2.2 MB; SAM 2, EdgeTAM and SAM-HQ need 8.4 MB."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class EmbeddingReport:
     Attributes:
         num_images: images with an embedding
         num_computed: of those, embeddings that were not there before
-        checkpoint: file
+        checkpoint: file, folder or name
         output_dir: folder of the embeddings
         skipped: (sample id, file, reason) of images without
         seconds: time taken
@@ -70,8 +70,9 @@ def precompute_sam_embeddings(
 
     Args:
         samples: a `fiftyone` dataset or view of images
-        checkpoint: of segment-anything: a .pth file, or a model of FiftyOne's zoo, "segment-anything-vitb-torch"
-        output_dir: folder; about 2 MB per image; beside FiftyOne's dataset files if None
+        checkpoint: of any network of the SAM family: a .pth file of segment-anything, a folder or name on the hub of
+            transformers ("facebook/sam2.1-hiera-tiny"), or a model of FiftyOne's zoo ("segment-anything-vitb-torch")
+        output_dir: folder; 2 MB per image with SAM, 8 with SAM 2; beside FiftyOne's dataset files if None
         device: to run on; chosen by itself if None
         half: whether to compute in half precision; where that is faster if None
         progress: told how many images are done; a bar in the terminal if None

@@ -33,7 +33,7 @@ from ...written_files import is_whole
 from .zoo_checkpoints import find_checkpoint
 
 METHODS: Final = {
-    "sam": "masks of segment-anything's automatic mask generator; needs a checkpoint",
+    "sam": "what SAM finds by itself; needs a checkpoint of any network of the SAM family",
     "slic": "parts of about equal size and like colour (scikit-image)",
     "felzenszwalb": "parts as large as the colour stays alike (scikit-image)",
     "instances": "a field with instance masks or ids, for instance of SAM's or a panoptic model's",
@@ -100,7 +100,8 @@ def compute_superpixels(
         samples: a `fiftyone` dataset or view of images
         method: one of `METHODS`
         key: the field, and the name of the run
-        checkpoint: of segment-anything, for "sam": a file, or a model of FiftyOne's zoo
+        checkpoint: for "sam": a .pth file of segment-anything, a folder or name on the hub of transformers, or a
+            model of FiftyOne's zoo
         source_field: for "instances" a Detections field with masks, or a Segmentation field of ids; for "labels" a
             Segmentation field
         size: pixels per superpixel, for SLIC, Felzenszwalb and what fills gaps; a 175th of the image if None
@@ -148,7 +149,7 @@ def _require_source(samples: Any, method: str, checkpoint: str | None, source_fi
 
     if method == "sam" and not checkpoint:
         raise LabelQualityError(
-            'Expected a `checkpoint` of segment-anything for method "sam", but got none; pass a .pth file, or use '
+            'Expected a `checkpoint` of SAM for method "sam", but got none; pass a file, folder or name, or use '
             '"slic", which needs none'
         )
     if method not in ("instances", "labels"):

@@ -1,21 +1,23 @@
-"""Checkpoints of segment-anything by file, or by the name of a model in FiftyOne's zoo."""
+"""Checkpoints of the SAM family by file, folder or name: on the hub, or of a model in FiftyOne's zoo."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ...errors import LabelQualityError
+from ...models.foundation.checkpoint_names import ZOO_CHECKPOINTS, ZOO_ON_THE_HUB
 
 
 def find_checkpoint(checkpoint: str) -> str:
-    """The file of a checkpoint.
+    """The file of a checkpoint, or what `models.foundation.sam.load_sam` finds it by.
 
     Args:
-        checkpoint: a .pth file, or the name of a segment-anything model in FiftyOne's zoo, which is downloaded if it is
-            not there yet
+        checkpoint: a .pth file, a folder or name on the hub of transformers, or the name of a SAM in FiftyOne's zoo; of
+            the first SAM it is downloaded if it is not there yet
 
     Returns:
-        path of the file
+        path of the file or folder, or the name
 
     Raises:
         LabelQualityError: if there is neither
@@ -26,17 +28,19 @@ def find_checkpoint(checkpoint: str) -> str:
         ...
         fiftyone_plugin.errors.LabelQualityError: Expected ...
     """
+    path = Path(checkpoint).expanduser()
+    if path.exists():
+        return str(path)
+    if checkpoint in ZOO_ON_THE_HUB or _is_hub_name(checkpoint):
+        return checkpoint
+    if checkpoint not in ZOO_CHECKPOINTS:
+        names = [*ZOO_CHECKPOINTS, *ZOO_ON_THE_HUB]
+        raise LabelQualityError(
+            f"Expected a checkpoint file of segment-anything, a folder or name of transformers such as "
+            f"facebook/sam2.1-hiera-tiny, or one of FiftyOne's zoo models {names}, but got {checkpoint!r}"
+        )
     import fiftyone.zoo as foz
 
-    path = Path(checkpoint).expanduser()
-    if path.is_file():
-        return str(path)
-    names = [name for name in foz.list_zoo_models() if name.startswith("segment-anything-vit")]
-    if checkpoint not in names:
-        raise LabelQualityError(
-            f"Expected a checkpoint file of segment-anything, or one of FiftyOne's zoo models {names}, but got "
-            f"{checkpoint!r}"
-        )
     try:
         _, found = foz.download_zoo_model(checkpoint)
     except Exception as error:
@@ -44,3 +48,10 @@ def find_checkpoint(checkpoint: str) -> str:
             f"Could not download the zoo model {checkpoint!r} ({error}); download it elsewhere and pass the file"
         ) from error
     return str(found)
+
+
+def _is_hub_name(text: str) -> bool:
+    """Tell "facebook/sam2.1-hiera-tiny" from a path that does not exist."""
+    from ...models.foundation.sam import FILE_ENDINGS
+
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", text) is not None and Path(text).suffix not in FILE_ENDINGS

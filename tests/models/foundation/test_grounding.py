@@ -11,7 +11,8 @@ from PIL import Image
 
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.models.errors import SegmenterError
-from fiftyone_plugin.models.foundation.grounding import cached_detector, load_detector, pixel_corners
+from fiftyone_plugin.models.foundation.detectors import cached_detector, load_detector
+from fiftyone_plugin.models.foundation.grounding import pixel_corners
 from fiftyone_plugin.models.foundation.grounding_prompt import (
     Phrase,
     Prompt,
@@ -47,7 +48,7 @@ def images(rng):
 
 
 def _offsets(detector, prompt):
-    encoded = detector._tokenizer(prompt.text, return_offsets_mapping=True)
+    encoded = detector.processor.tokenizer(prompt.text, return_offsets_mapping=True)
     return encoded["offset_mapping"], encoded["input_ids"]
 
 
@@ -333,7 +334,7 @@ def _copy(checkpoint, folder):
 
 
 def test_no_checkpoint(tmp_path):
-    with pytest.raises(LabelQualityError, match=r"Cannot load .* as a grounding detector"):
+    with pytest.raises(LabelQualityError, match=r"Cannot load .* as a detector"):
         load_detector(tmp_path, device="cpu")
 
 
@@ -360,8 +361,8 @@ def test_no_text_encoder(checkpoint, tmp_path):
 def test_another_kind_of_model(checkpoint, tmp_path):
     folder = _copy(checkpoint, tmp_path)
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({"model_type": "owlvit"} | {"torch_dtype": config.get("dtype")}))
-    with pytest.raises(LabelQualityError, match=r"Expected a checkpoint of grounding-dino .* is one of owlvit"):
+    (folder / "config.json").write_text(json.dumps({"model_type": "detr"} | {"torch_dtype": config.get("dtype")}))
+    with pytest.raises(LabelQualityError, match=r"Expected a checkpoint of grounding-dino.* is one of detr"):
         load_detector(folder, device="cpu")
 
 

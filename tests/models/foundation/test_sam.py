@@ -17,11 +17,12 @@ from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.models.errors import SegmenterError
 from fiftyone_plugin.models.files.checkpoints import require_match
 from fiftyone_plugin.models.foundation import sam as sam_module
+from fiftyone_plugin.models.foundation.checkpoint_names import ZOO_CHECKPOINTS
 from fiftyone_plugin.models.foundation.random_checkpoints import save_random_sam
-from fiftyone_plugin.models.foundation.sam import ZOO_CHECKPOINTS, EmbeddingCache, ImageEmbedding, cached_sam, load_sam
+from fiftyone_plugin.models.foundation.sam import EmbeddingCache, ImageEmbedding, cached_sam, load_sam
 from fiftyone_plugin.models.foundation.sam_architecture import TINY, build_sam, encoder_pixels, read_sizes
 from fiftyone_plugin.models.foundation.sam_automatic import AutomaticMasks
-from fiftyone_plugin.models.hardware.precision import compute_in_half, half_type
+from fiftyone_plugin.models.hardware.precision import half_type
 
 EVERY_MASK = {"points_per_side": 3, "pred_iou_thresh": -1e9, "stability_score_thresh": -1.0, "box_nms_thresh": 1.0}
 
@@ -149,7 +150,7 @@ def test_automatic_masks_can_be_sliced():
 
 
 def test_automatic_masks_take_fewer_points_when_memory_runs_out(sam, image, monkeypatch):
-    taken, decode = [], sam.network.mask_decoder.forward
+    taken, decode = [], sam.network.module.mask_decoder.forward
 
     def small_memory(**inputs):
         taken.append(len(inputs["sparse_prompt_embeddings"]))
@@ -158,13 +159,13 @@ def test_automatic_masks_take_fewer_points_when_memory_runs_out(sam, image, monk
         return decode(**inputs)
 
     expected = len(sam.automatic_masks(image, **EVERY_MASK))
-    monkeypatch.setattr(sam.network.mask_decoder, "forward", small_memory)
+    monkeypatch.setattr(sam.network.module.mask_decoder, "forward", small_memory)
     assert len(sam.automatic_masks(image, points_per_batch=8, **EVERY_MASK)) == expected
     assert taken == [8, 4, 2, 2, 2, 2, 1]
 
 
 def test_boxes_in_smaller_passes_when_memory_runs_out(sam, embedding, monkeypatch):
-    decode = sam.network.mask_decoder.forward
+    decode = sam.network.module.mask_decoder.forward
 
     def small_memory(most):
         def forward(**inputs):
@@ -176,9 +177,9 @@ def test_boxes_in_smaller_passes_when_memory_runs_out(sam, embedding, monkeypatc
 
     boxes = [[0, 0, 20 + index, 30] for index in range(5)]
     expected, _ = sam.masks_from_boxes(embedding, boxes)
-    monkeypatch.setattr(sam.network.mask_decoder, "forward", small_memory(1))
+    monkeypatch.setattr(sam.network.module.mask_decoder, "forward", small_memory(1))
     np.testing.assert_array_equal(sam.masks_from_boxes(embedding, boxes)[0], expected)
-    monkeypatch.setattr(sam.network.mask_decoder, "forward", small_memory(0))
+    monkeypatch.setattr(sam.network.module.mask_decoder, "forward", small_memory(0))
     for run in (
         lambda: sam.masks_from_boxes(embedding, boxes),
         lambda: sam.masks_from_points(embedding, [[1, 1]], [True]),
@@ -192,14 +193,14 @@ def test_encoder_out_of_memory(sam, image, monkeypatch):
     def full(_):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(sam.network.image_encoder, "forward", full)
+    monkeypatch.setattr(sam.network.module.image_encoder, "forward", full)
     with pytest.raises(LabelQualityError, match="too small for the image encoder"):
         sam.embed(image)
 
 
 def test_half_precision_changes_little(checkpoint, image, embedding):
     half = load_sam(checkpoint, device="cpu", half=False)
-    compute_in_half(half.network.image_encoder, "cpu", torch.bfloat16)
+    half.half = torch.bfloat16
     rounded = half.embed(image).features.astype(np.float32)
     error = np.abs(rounded - embedding.features)
     assert error.max() > 0

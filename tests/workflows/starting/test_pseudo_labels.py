@@ -13,7 +13,12 @@ from PIL import Image
 from fiftyone_plugin import delete_label_quality_run, generate_pseudo_labels, plan_correction_queries
 from fiftyone_plugin.dataset.door.masks import read_mask_file
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.models.foundation.random_checkpoints import save_random_detector, save_random_sam
+from fiftyone_plugin.models.foundation.random_checkpoints import (
+    save_random_detector,
+    save_random_owl,
+    save_random_sam,
+    save_random_sam3,
+)
 from fiftyone_plugin.progress import silent
 from fiftyone_plugin.workflows.starting import pseudo_labels
 
@@ -134,9 +139,14 @@ def test_boxes_become_masks_by_sam(dataset, tmp_path, checkpoints):
     np.testing.assert_array_equal(masks(dataset)[1], mask.astype(np.uint8) * 2)
 
 
-def test_names_become_labels_by_a_detector_and_sam(dataset, tmp_path, checkpoints):
-    detector, sam = checkpoints
-    options = {"detector": detector, "checkpoint": sam, "box_threshold": 0.0, "batch_size": 2}
+@pytest.mark.parametrize("detector", ["grounding-dino", "owlv2", "sam3"])
+def test_names_become_labels_by_a_detector_and_sam(dataset, tmp_path, checkpoints, detector):
+    words, sam = ["cat", "traffic", "light", "sign"], checkpoints[1]
+    if detector == "sam3":  # makes masks by itself
+        path, sam = save_random_sam3(tmp_path / "detector", words), None
+    else:
+        path = checkpoints[0] if detector == "grounding-dino" else save_random_owl(tmp_path / "detector", words)
+    options = {"detector": str(path), "checkpoint": sam, "box_threshold": 0.0, "batch_size": 2}
     report = generate(dataset, tmp_path / "run", ["cat", "traffic light", "traffic sign"], **options)
     assert report.num_images == 3
     assert report.num_boxes > 0
@@ -224,6 +234,7 @@ def test_questions_can_be_about_the_superpixels(dataset, tmp_path):
         (["cat"], {}, "Expected one of `detector`"),
         (["cat"], {"boxes": "found", "instances": "found"}, "Expected one of"),
         (["cat"], {"boxes": "found", "checkpoint": None}, "`checkpoint`"),
+        (["cat"], {"detector": "grounding-dino", "checkpoint": None}, "facebook/sam3 as `detector`"),
         (["cat"], {"boxes": "nope"}, "Detections fields"),
         (["cat"], {"instances": "found", "unpainted": "black"}, "`unpainted`"),
         (["cat"], {"instances": "found", "box_threshold": 1.5}, "`box_threshold`"),
@@ -233,6 +244,8 @@ def test_questions_can_be_about_the_superpixels(dataset, tmp_path):
 )
 def test_what_cannot_be_used_is_refused(dataset, tmp_path, checkpoints, classes, options, message):
     options = {"checkpoint": checkpoints[1]} | options
+    if options.get("detector") == "grounding-dino":
+        options["detector"] = checkpoints[0]
     with pytest.raises(LabelQualityError, match=message):
         generate(dataset, tmp_path / "run", classes, **options)
     assert dataset.list_runs() == []

@@ -11,7 +11,7 @@ import pytest
 from fiftyone_plugin import compute_superpixels, delete_label_quality_run, open_sitting, precompute_sam_embeddings
 from fiftyone_plugin.dataset.door.masks import read_mask_file
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.models.foundation.random_checkpoints import save_random_sam
+from fiftyone_plugin.models.foundation.random_checkpoints import save_random_mask_model, save_random_sam
 from fiftyone_plugin.models.foundation.sam import load_sam
 from fiftyone_plugin.progress import silent
 from fiftyone_plugin.workflows.starting.sam_embeddings import known_embeddings
@@ -25,9 +25,12 @@ def segments(dataset, field="superpixels"):
     return [read_mask_file(sample[field].mask_path) for sample in dataset]
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return str(save_random_sam(tmp_path_factory.mktemp("sam") / "sam.pth"))
+@pytest.fixture(scope="module", params=["segment-anything", "sam2"])
+def checkpoint(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sam")
+    if request.param == "sam2":
+        return str(save_random_mask_model(folder, "sam2"))
+    return str(save_random_sam(folder / "sam.pth"))
 
 
 @pytest.mark.parametrize("method", ["slic", "felzenszwalb"])

@@ -1,0 +1,75 @@
+"""What FiftyOne's `apply_model` wrote with its own detectors and its own SAM becomes labels: the recipe of the docs."""
+
+from __future__ import annotations
+
+import fiftyone as fo
+import fiftyone.utils.sam as fosam
+import fiftyone.utils.transformers as fotransformers
+import numpy as np
+import pytest
+from PIL import Image
+
+from fiftyone_plugin import compute_superpixels, generate_pseudo_labels
+from fiftyone_plugin.dataset.door.masks import read_mask_file
+from fiftyone_plugin.models.foundation.random_checkpoints import save_random_mask_model, save_random_owl
+from fiftyone_plugin.models.foundation.sam import load_sam
+from fiftyone_plugin.models.foundation.sam_architecture import TINY, build_sam
+from fiftyone_plugin.progress import silent
+
+
+@pytest.fixture(scope="module")
+def applied(tmp_path_factory):
+    """Two images with boxes of FiftyOne's OWLv2 and instances of FiftyOne's SAM, both of random weights."""
+    folder = tmp_path_factory.mktemp("applied")
+    dataset, rng = fo.Dataset(), np.random.default_rng(0)
+    for number in range(2):
+        path = folder / f"{number}.png"
+        Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(path)
+        dataset.add_sample(fo.Sample(filepath=str(path)))
+    detector = fotransformers.FiftyOneZeroShotTransformerForObjectDetection(
+        fotransformers.FiftyOneZeroShotTransformerForObjectDetectionConfig(
+            {"name_or_path": str(save_random_owl(folder / "owl", ["cat", "dog"])), "classes": ["cat", "dog"]}
+        )
+    )
+    dataset.apply_model(detector, label_field="found", confidence_thresh=0.0, progress=False)
+    sam = fosam.SegmentAnythingModel(fosam.SegmentAnythingModelConfig({"model": build_sam(TINY)}))
+    dataset.apply_model(sam, label_field="objects", prompt_field="found", progress=False)
+    yield dataset, folder
+    dataset.delete()
+
+
+def masks(dataset, field):
+    return [read_mask_file(sample[field].mask_path) for sample in dataset]
+
+
+def test_instances_become_labels(applied):
+    dataset, folder = applied
+    report = generate_pseudo_labels(
+        dataset, instances="objects", output_dir=str(folder / "a"), key="a", box_threshold=0, progress=silent
+    )
+    assert set(report.classes.values()) <= {"background", "cat", "dog"}
+    assert report.num_boxes > 0
+    for sample, mask in zip(dataset, masks(dataset, "a"), strict=True):
+        painted = np.zeros(mask.shape, bool)
+        for one in sample.objects.detections:
+            painted |= one.to_segmentation(frame_size=(30, 20)).mask > 0
+        np.testing.assert_array_equal(mask > 0, painted)
+    compute_superpixels(
+        dataset, method="instances", source_field="objects", output_dir=str(folder / "s"), progress=silent
+    )
+    assert all(segments.min() > 0 for segments in masks(dataset, "superpixels"))
+
+
+def test_boxes_become_labels_by_another_sam(applied):
+    dataset, folder = applied
+    checkpoint = save_random_mask_model(folder / "sam2", "sam2")
+    generate_pseudo_labels(
+        dataset, ["dog"], boxes="found", checkpoint=str(checkpoint), box_threshold=0, key="b",
+        output_dir=str(folder / "b"), device="cpu", progress=silent,
+    )  # fmt: skip
+    sam = load_sam(checkpoint, device="cpu")
+    for sample, mask in zip(dataset, masks(dataset, "b"), strict=True):
+        dogs = [one.bounding_box for one in sample.found.detections if one.label == "dog"]
+        corners = [[30 * x, 20 * y, 30 * (x + w), 20 * (y + h)] for x, y, w, h in dogs]
+        expected, _ = sam.masks_from_boxes(sam.embed(sample.filepath), np.clip(corners, 0, [30, 20, 30, 20]))
+        np.testing.assert_array_equal(mask > 0, expected.any(axis=0))
