@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import fiftyone as fo
 import fiftyone.utils.sam as fosam
-import fiftyone.utils.transformers as fotransformers
+import fiftyone.zoo as foz
 import numpy as np
 import pytest
 from PIL import Image
 
 from fiftyone_plugin import compute_superpixels, generate_pseudo_labels
 from fiftyone_plugin.dataset.door.masks import read_mask_file
-from fiftyone_plugin.models.foundation.random_checkpoints import save_random_mask_model, save_random_owl
+from fiftyone_plugin.models.foundation.random_checkpoints import (
+    save_random_mask_model,
+    save_random_owl,
+    save_random_sam,
+)
 from fiftyone_plugin.models.foundation.sam import load_sam
 from fiftyone_plugin.models.foundation.sam_architecture import TINY, build_sam
 from fiftyone_plugin.progress import silent
@@ -26,13 +30,13 @@ def applied(tmp_path_factory):
         path = folder / f"{number}.png"
         Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(path)
         dataset.add_sample(fo.Sample(filepath=str(path)))
-    detector = fotransformers.FiftyOneZeroShotTransformerForObjectDetection(
-        fotransformers.FiftyOneZeroShotTransformerForObjectDetectionConfig(
-            {"name_or_path": str(save_random_owl(folder / "owl", ["cat", "dog"])), "classes": ["cat", "dog"]}
-        )
-    )
+    owl = str(save_random_owl(folder / "owl", ["cat", "dog"]))
+    detector = foz.load_zoo_model("owlvit-base-patch32-torch", name_or_path=owl, classes=["cat", "dog"])
     dataset.apply_model(detector, label_field="found", confidence_thresh=0.0, progress=False)
-    sam = fosam.SegmentAnythingModel(fosam.SegmentAnythingModelConfig({"model": build_sam(TINY)}))
+    weights = str(save_random_sam(folder / "sam.pth"))  # given, so that the zoo downloads none
+    sam = fosam.SegmentAnythingModel(
+        fosam.SegmentAnythingModelConfig({"model": build_sam(TINY), "model_path": weights})
+    )
     dataset.apply_model(sam, label_field="objects", prompt_field="found", progress=False)
     yield dataset, folder
     dataset.delete()
