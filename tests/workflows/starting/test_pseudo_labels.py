@@ -20,7 +20,6 @@ from fiftyone_plugin.models.foundation.random_checkpoints import (
     save_random_sam3,
 )
 from fiftyone_plugin.progress import silent
-from fiftyone_plugin.workflows.starting import pseudo_labels
 
 VOC = Path(__file__).parents[4] / "shared" / "data" / "voc_grounded_sam"
 
@@ -291,4 +290,3 @@ def test_notes_of_an_image_are_written_last(dataset, tmp_path):
     generate(dataset, tmp_path / "run", ["cat", "dog"], instances="found")
     notes = json.loads(next((tmp_path / "run" / "records").glob("*.json")).read_text())
     assert set(notes) == {"by_class", "painted", "pixels", "unknown"}
-    assert pseudo_labels.BOX_THRESHOLD == 0.2
