@@ -294,6 +294,7 @@ def _tracker_config(transformers: Any) -> Any:
         vision_config=_vision_config(transformers, "sam3_tracker"),
         prompt_encoder_config=_PROMPTS,
         mask_decoder_config=_DECODER,
+        image_size=_SIDE,
         **small,
     )
 

@@ -93,12 +93,12 @@ def test_only_sam3_needs_no_sam(owl, sam3):
     assert [gives_masks(one) for one in (owl, sam3)] == [False, True]
 
 
-@pytest.mark.parametrize("kind", ["owl", "sam3"])
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("kind", "names", "message"),
     [
-        (["cat", "xylophone of wood with " * 4], "tokens, but the detector takes"),
-        (["cat", "犬"], "knows nothing of|takes"),
+        ("owl", ["cat", "xylophone of wood with " * 4], "tokens, but the detector takes"),
+        ("sam3", ["cat", "xylophone of wood with " * 4], "tokens, but the detector takes"),
+        ("sam3", ["cat", "犬"], "knows nothing of"),
     ],
 )
 def test_names_that_cannot_be_asked_for(request, kind, names, message):
