@@ -113,7 +113,7 @@ def save_random_mask_model(folder: str | Path, family: str, seed: int = 0) -> Pa
     return Path(folder)
 
 
-def _spread(network: torch.nn.Module) -> torch.nn.Module:
+def _spread(network: Any) -> Any:
     """Give weights that are next to zero at first, which would hide a wrong position, values that can be seen."""
     for value in network.parameters():
         if value.ndim > 1:

@@ -244,14 +244,12 @@ def _sizes(shapes: dict[str, tuple[int, ...]]) -> SamSizes:
 
 def _mobile_sizes(shapes: dict[str, tuple[int, ...]]) -> SamSizes:
     """Of MobileSAM, whose convolutions do not tell for which size they were made: 1,024 pixels, as published."""
-    width, depth = (
-        shapes["image_encoder.neck.0.weight"][1],
-        sum(1 for name in shapes if name.endswith("attention_biases")),
-    )
+    width = shapes["image_encoder.neck.0.weight"][1]
+    depth = sum(1 for name in shapes if name.endswith("attention_biases"))
     return SamSizes(embed_dim=width, depth=depth, **_decoder_sizes(shapes))
 
 
-def _decoder_sizes(shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
+def _decoder_sizes(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     return {
         "prompt_dim": shapes["image_encoder.neck.0.weight"][0],
         "mask_channels": shapes["prompt_encoder.mask_downscaling.3.weight"][0],
