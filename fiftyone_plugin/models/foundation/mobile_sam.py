@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ..files.checkpoints import StateDict
-
-if TYPE_CHECKING:
-    from .sam_architecture import SamSizes
 
 _ENCODER = "image_encoder."
 _SIGN = "image_encoder.patch_embed.seq.0.c.weight"
@@ -60,12 +57,13 @@ def is_mobile_sam(state: StateDict) -> bool:
     return any(name.endswith(_SIGN) for name in state)
 
 
-def build_tiny_vit(weights: StateDict, sizes: SamSizes) -> TinyVitEncoder:
+def build_tiny_vit(weights: StateDict, width: int, image_size: int) -> TinyVitEncoder:
     """Build the encoder that weights belong to, of random weights.
 
     Args:
         weights: of `in_timms_names`
-        sizes: of the whole network
+        width: channels of an image embedding
+        image_size: side of the square that images are fitted into
 
     Returns:
         the encoder
@@ -89,12 +87,11 @@ def build_tiny_vit(weights: StateDict, sizes: SamSizes) -> TinyVitEncoder:
     )  # fmt: skip
     body.head = torch.nn.Identity()
     body.stages[-1].downsample.conv2.conv.stride = (1, 1)
-    width = sizes.prompt_dim
     neck = torch.nn.Sequential(
         torch.nn.Conv2d(widths[-1], width, 1, bias=False), LayerNorm2d(width),
         torch.nn.Conv2d(width, width, 3, padding=1, bias=False), LayerNorm2d(width),
     )  # fmt: skip
-    return TinyVitEncoder(body, neck, sizes.image_size)
+    return TinyVitEncoder(body, neck, image_size)
 
 
 def in_timms_names(state: StateDict) -> dict[str, torch.Tensor]:

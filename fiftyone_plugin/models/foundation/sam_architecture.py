@@ -175,7 +175,7 @@ def sam_from_state(state: StateDict, what: str) -> tuple[SamNetwork, SamSizes]:
         weights = in_timms_names(_without_prefix(state, what, f"{_MOBILE_LANDMARK}.weight"))
         try:
             sizes = _mobile_sizes({name: tuple(value.shape) for name, value in weights.items()})
-            network = build_sam(sizes, build_tiny_vit(weights, sizes))
+            network = build_sam(sizes, build_tiny_vit(weights, sizes.prompt_dim, sizes.image_size))
         except (KeyError, ValueError) as error:
             raise _not_sam(what, f"a layer that MobileSAM has is missing ({error})") from error
     else:
