@@ -73,7 +73,7 @@ def save_random_mobile_sam(path: str | Path, seed: int = 0) -> Path:
         like[f"image_encoder.body.stages.{stage}.blocks.0.attn.attention_biases"] = torch.empty(2, 49)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _spread(build_sam(sizes, build_tiny_vit(like, sizes)))
+        network = _spread(build_sam(sizes, build_tiny_vit(like, sizes.prompt_dim, sizes.image_size)))
     classifier = {"image_encoder.norm_head.weight": torch.ones(16)}
     torch.save(in_the_authors_names(network.state_dict()) | classifier, path)
     return Path(path)
