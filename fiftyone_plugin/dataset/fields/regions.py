@@ -392,7 +392,7 @@ def patches_view(samples: Any, name: str, saved_view: str) -> Any:
         view = dataset.load_saved_view(saved_view)
         if view.count("id") != every_slice(dataset).count(f"{name}.detections"):
             view.reload()  # regions were added or deleted since
-        return view
+        return view._base_view.sort_by(f"{name}.score", reverse=True)  # called by their kind, not by a caption
     return every_slice(samples).to_patches(name).sort_by(f"{name}.score", reverse=True)
 
 
