@@ -39,8 +39,9 @@ def dataset():
 
 def test_a_document_is_what_fiftyone_makes_of_a_detection(dataset):
     made = fo.Detection(
-        label="missing", bounding_box=[4 / 32, 2 / 24, 8 / 32, 3 / 24], mask_path="/m/0.png", given="road",
-        suggested="car", score=0.5, area=24, status="pending", reviewed_at=None, reviewer=None, unseen=False, row=0,
+        label="missing", kind="missing", bounding_box=[4 / 32, 2 / 24, 8 / 32, 3 / 24], mask_path="/m/0.png",
+        given="road", suggested="car", score=0.5, area=24, status="pending", reviewed_at=None, reviewer=None,
+        unseen=False, row=0,
     )  # fmt: skip
     sample = dataset.last()
     sample[NAME] = fo.Detections(detections=[made])
