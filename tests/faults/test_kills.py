@@ -1,7 +1,7 @@
 """Jobs are killed at random moments and just before a write; started again, they leave what an undisturbed job leaves.
 
-The moments are other ones each day; a failure names the day, by which it is repeated. `benchmarks/faults.py` tries
-hundreds.
+A third of the jobs each day, at other moments each day; a failure names the day, by which it is repeated.
+`benchmarks/faults.py` tries hundreds of all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import pytest
 
 from tests.faults.harness import JOBS, Experiments
 
-KILLS = 60
+KILLS = 2
+DAY = date.today().toordinal()
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +23,12 @@ def experiments():
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", list(JOBS)[DAY % 3 :: 3])
 def test_a_killed_job_goes_on(experiments, name):
-    day = date.today().toordinal()
-    rng = random.Random(f"{day}/{name}")
-    outcomes = [experiments.kill(name, rng) for _ in range(KILLS // len(JOBS))]
-    wrong = [f"day {day}, {one.how}, {one.after}: {one.problems}" for one in outcomes if one.problems]
+    rng = random.Random(f"{DAY}/{name}")
+    outcomes = []
+    while len(outcomes) < KILLS or (len(outcomes) < 10 and not any(one.killed for one in outcomes)):
+        outcomes.append(experiments.kill(name, rng))  # a quick job may end before its time comes
+    wrong = [f"day {DAY}, {one.how}, {one.after}: {one.problems}" for one in outcomes if one.problems]
     assert not wrong, "\n".join(wrong)
-    assert any(one.killed for one in outcomes), f"day {day}: nothing was killed"
+    assert any(one.killed for one in outcomes), f"day {DAY}: nothing was killed"
