@@ -30,7 +30,7 @@ def test_from_training_to_the_next_round(person, make_dataset, tmp_path):
     person.execute("Train on noisy labels", TINY, "Trained for 1 epochs on 10 images")
     person.execute("Compute superpixels", {"Size": 60}, "10 images have superpixels")
     person.execute("Generate pseudo labels", named, "10 images have pseudo labels")
-    person.execute("Precompute SAM embeddings", {"Checkpoint": sam}, "10 images have a SAM embedding")
+    person.execute("Precompute SAM embeddings", {"SAM checkpoint": sam}, "10 images have a SAM embedding")
     person.execute("Plan correction queries", {"Questions": 8}, "Round 1: 8 questions")
     sitting = open_sitting(dataset, "ground_truth", sitting_id="person")
     sitting.confirm()

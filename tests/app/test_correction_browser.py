@@ -46,7 +46,7 @@ class Screen:
         """Do something after which another question, or the same one otherwise, must be on the screen."""
         before = self.canvas.get_attribute(f"data-{attribute}")
         act()
-        expect(self.canvas).not_to_have_attribute(f"data-{attribute}", before, timeout=15_000)
+        expect(self.canvas).not_to_have_attribute(f"data-{attribute}", before, timeout=60_000)
         times = self.page.evaluate("() => [window.askedAt, (window.shownAt || []).at(-1)]")
         if all(times):
             self.latencies.append(times[1] - times[0])
@@ -147,7 +147,7 @@ def test_fifty_questions(person, app, page, make_planned):
         elif number == 25:
             shown = screen.question
             page.reload()
-            expect(screen.canvas).to_have_attribute("data-question", shown)
+            expect(screen.canvas).to_have_attribute("data-question", shown, timeout=60_000)
             screen.watch()
             expect(screen.canvas).to_be_focused()
         elif number == 30:  # a click on the picture, and one less
