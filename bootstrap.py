@@ -325,9 +325,9 @@ def run_tests(python: Path, mongod: Path | None, arguments: list[str]) -> int:
 
 
 def _side_by_side() -> list[str]:
-    """Words for pytest that run groups of tests (see `tests/conftest.py`) at the same time, that of the App first."""
+    """Words for pytest that run files of tests at the same time, those of the App first."""
     workers = min(os.cpu_count() or 1, 4)
-    return ["--numprocesses", str(workers), "--dist", "loadgroup", "--no-loadscope-reorder"] if workers > 1 else []
+    return ["--numprocesses", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"] if workers > 1 else []
 
 
 def _module(name: str) -> ModuleType:

@@ -38,14 +38,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_PlainRoot())  # the hooks of this file are not asked about the folder above
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests side by side: files stay whole, and the App has one process to itself, so that two browsers never race."""
-    for item in items:
-        group = "app" if "app" in item.path.parts else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def pytest_sessionfinish() -> None:
     _OPEN.close()
 
