@@ -168,7 +168,7 @@ class _Shelf:
 def test_what_has_images_by_number_is_read_like_a_list():
     labels, probs = [LABEL, LABEL], [PROBS, PROBS[::-1]]
     shelved, listed = quality.image_scores(_Shelf(labels), _Shelf(probs)), quality.image_scores(labels, probs)
-    np.testing.assert_array_equal(shelved, listed)
+    np.testing.assert_equal(shelved, listed)
     issues = zip(quality.label_issues(_Shelf(labels), _Shelf(probs)), quality.label_issues(labels, probs), strict=True)
     assert all(np.array_equal(found, wanted) for found, wanted in issues)
 
