@@ -40,5 +40,5 @@ def test_from_training_to_the_next_round(person, make_dataset, tmp_path):
     start(dataset, "ground_truth", budget=8, training=training)
     dataset.reload()
     assert {name: dataset.count(name) for name in WRITTEN} == dict.fromkeys(WRITTEN, 10)
-    assert dataset.count("ground_truth_queries.detections") == 8
+    assert dataset.count_values("ground_truth_queries.detections.status") == {"confirmed": 1, "pending": 8}
     assert known_embeddings(dataset)[0] == str(sam)

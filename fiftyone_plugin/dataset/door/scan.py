@@ -18,7 +18,7 @@ from ...progress import Progress, silent
 from .image_scale import scaled_paths
 from .masks import MaskReading, mask_digest, pack_rgb, read_mask, read_mask_file, reading_of
 from .objects import object_list
-from .slices import images_of
+from .slices import changed_elsewhere, images_of
 
 _CHUNK = 64
 
@@ -89,6 +89,8 @@ def require_label_field(samples: Any, label_field: str) -> Any:
 
     samples = images_of(samples)
     choices = segmentation_fields(samples)
+    if label_field not in choices and changed_elsewhere(samples._root_dataset):
+        choices = segmentation_fields(samples)
     if label_field not in choices:
         found = samples.get_field(label_field)
         kind = getattr(getattr(found, "document_type", None), "__name__", type(found).__name__)

@@ -96,3 +96,24 @@ def slices_with(dataset: Any, sample_ids: Iterable[str]) -> Any:
     rows = dataset._sample_collection.find({}, {f"{name}.name": 1})
     names = {row[name]["name"] for row in rows if str(row["_id"]) in wanted}
     return dataset.select_group_slices(sorted(names)) if names else dataset
+
+
+def changed_elsewhere(dataset: Any) -> bool:
+    """Read a dataset again if another process, such as the App, has changed it since it was loaded.
+
+    Without it a script that goes on where the App stopped is told that there is no such run or field.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+
+    Returns:
+        whether it was read again
+    """
+    from fiftyone.core.odm import get_db_conn
+
+    stored = get_db_conn().datasets.find_one({"_id": dataset._doc.id}, {"last_modified_at": True}) or {}
+    now, known = stored.get("last_modified_at"), dataset.last_modified_at
+    if now is None or (known is not None and now <= known):
+        return False
+    dataset.reload()
+    return True

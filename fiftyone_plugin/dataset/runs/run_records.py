@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ...errors import LabelQualityError
+from ..door.slices import changed_elsewhere
 from ..fields.object_findings import forget_findings
 from .claims import claim
 from .files import remove_run_files, require_removable
@@ -175,6 +176,8 @@ def find_run(dataset: Any, key: str, *, unfinished: bool = False) -> RunRecord |
         the record
     """
     document = _run_document(dataset, key)
+    if document is None and changed_elsewhere(dataset):
+        document = _run_document(dataset, key)
     config = {} if document is None else dict(document.config)
     if config.get("method") not in _METHODS:
         return None
@@ -203,6 +206,7 @@ def list_runs(dataset: Any, method: str | None = None, *, unfinished: bool = Fal
     Returns:
         their records
     """
+    changed_elsewhere(dataset)
     records = (find_run(dataset, key, unfinished=unfinished) for key in dataset.list_runs())
     return [r for r in records if r is not None and method in (None, r.method)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import fiftyone as fo
@@ -18,7 +20,9 @@ from fiftyone_plugin import (
     simulate_answers,
 )
 from fiftyone_plugin.dataset.door.instance_masks import instance_mask
+from fiftyone_plugin.dataset.door.scan import require_label_field
 from fiftyone_plugin.dataset.door.slices import images_of, samples_behind
+from fiftyone_plugin.dataset.runs import run_records
 
 
 @pytest.fixture
@@ -133,3 +137,17 @@ def test_what_cannot_be_worked_on_says_what_to_pass(make_dataset, tmp_path):
 def test_an_object_without_pixels_paints_nothing(shape):
     nothing = SimpleNamespace(mask=np.zeros(shape, bool), mask_path=None, bounding_box=[0.5, 0.25, 0, 0.5])
     assert not instance_mask(nothing, (8, 8)).any()
+
+
+def test_what_another_process_wrote_is_there_at_once(make_dataset):
+    dataset = make_dataset(2)
+    assert run_records.list_runs(dataset) == []
+    there = (
+        "import fiftyone as fo; from fiftyone_plugin import score_label_quality; "
+        f"dataset = fo.load_dataset({dataset.name!r}); dataset.clone_sample_field('ground_truth', 'copied'); "
+        "score_label_quality(dataset, probabilities='probabilities')"
+    )
+    subprocess.run([sys.executable, "-c", there], check=True, capture_output=True)
+    assert run_records.find_run(dataset, "label_quality") is not None
+    assert dataset.has_field("label_quality")
+    assert require_label_field(dataset, "copied") is not None
