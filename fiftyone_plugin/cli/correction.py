@@ -19,6 +19,8 @@ def _superpixels_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, help="pixels per superpixel (default: 175 per image)")
     parser.add_argument("--key", default="superpixels", help="name of the new field")
     parser.add_argument("--output-dir", help="folder of the files (default: beside FiftyOne's)")
+    parser.add_argument("--engine", default="local", choices=["local", "ray"], help="where the job runs")
+    parser.add_argument("--workers", type=int, help="on the cluster (default: as many as it has room for)")
     parser.add_argument("--overwrite", action="store_true", help="replace a run under the same key")
     parser.set_defaults(run=_superpixels)
 
@@ -26,7 +28,7 @@ def _superpixels_arguments(parser: argparse.ArgumentParser) -> None:
 def _superpixels(options: argparse.Namespace) -> int:
     from ..workflows.starting.superpixels import compute_superpixels
 
-    names = ("method", "checkpoint", "source_field", "size", "key", "output_dir", "overwrite")
+    names = ("method", "checkpoint", "source_field", "size", "key", "output_dir", "engine", "workers", "overwrite")
     report = compute_superpixels(open_samples(options), **{name: getattr(options, name) for name in names})
     print(plain(report.markdown()))
     return 0

@@ -16,6 +16,7 @@ from ...dataset.door.scan import LabelledImage, SkippedSample
 from ...dataset.journals.reviews import Memory, Review
 from ...errors import LabelQualityError
 from ...progress import Progress
+from ..engines.dataset_job import in_parts
 from ..engines.engine import Engine, Stage
 from .findings import Findings, Records
 from .issue_regions import RegionFindings, image_key, save_scorer, teach
@@ -79,7 +80,7 @@ class Run:
         plan, stage, images = self.job.plan, self.job.stage, [task.image for task in tasks]
         size = len(self.job.classes)
         totals = quality.Totals(size, plan.methods)
-        for some in self._watched(count_records, _parts(tasks), len(tasks), "class thresholds"):
+        for some in self._watched(count_records, in_parts(tasks, _IMAGES_AT_ONCE), len(tasks), "class thresholds"):
             totals.merge(some)
         cut = quality.confident_learning_cut(Records([stage.record_path(image) for image in images]), totals)
         scores: dict[str, dict[str, float]] = {method: {} for method in plan.methods}
@@ -87,7 +88,7 @@ class Run:
         pairs, confusion = np.zeros((size, size), np.int64), np.zeros((size, size), np.int64)
         evidence = quality.Evidence(size, background_class(self.job.classes))
         judge_some = partial(judge_images, totals=totals, cut=cut)
-        for found in self._watched(judge_some, _parts(tasks), len(tasks), "flagging pixels"):
+        for found in self._watched(judge_some, in_parts(tasks, _IMAGES_AT_ONCE), len(tasks), "flagging pixels"):
             for method, value in found.scores.items():
                 scores[method][found.sample_id] = value
             shares[found.sample_id] = found.issue_share
@@ -119,7 +120,8 @@ class Run:
         save_scorer(self.job.folder, judge.scorer)
         memory = Memory(self.job.dataset, self.job.plan.label_field)
         lesson = teach(judge.scorer, memory.reviews, self.job.classes.names)
-        parts = (self._with_reviews(memory, chunk) for chunk in _parts([image.sample_id for image in images]))
+        sample_ids = [image.sample_id for image in images]
+        parts = (self._with_reviews(memory, part) for part in in_parts(sample_ids, _IMAGES_AT_ONCE))
         settle = partial(settle_images, scorer=lesson.scorer)
         settled = self._watched(settle, parts, len(images), "drawing regions")
         return RegionFindings.of(settled, lesson.num_accepted + lesson.num_rejected)
@@ -135,10 +137,6 @@ class Run:
             for done, result in enumerate(results, start=1):
                 self.progress(done, total, label)
                 yield result
-
-
-def _parts(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (items[start : start + _IMAGES_AT_ONCE] for start in range(0, len(items), _IMAGES_AT_ONCE))
 
 
 def _named(attempt: Attempt) -> LabelQualityError:

@@ -17,6 +17,7 @@ from ...dataset.door.scan import LabelledImage, mask_reader
 from ...dataset.journals.reviews import Review
 from ...dataset.runs import files
 from ...models.files.reading import read_ahead
+from ..engines.dataset_job import DatasetJob
 from .issue_regions import SettledImage
 from .plan import ScoringPlan
 from .record_stage import Attempt, JudgedImage, RecordStage, source_states
@@ -36,7 +37,7 @@ class Task(NamedTuple):
 
 
 @dataclass
-class ScoringJob:
+class ScoringJob(DatasetJob):
     """What the stages need besides their images; a copy in another process opens model, masks and database anew.
 
     Attributes:
@@ -49,7 +50,6 @@ class ScoringJob:
         num_images: of the run
     """
 
-    dataset: Any
     inputs: SourceInputs
     source: ProbabilitySource
     plan: ScoringPlan
@@ -67,25 +67,16 @@ class ScoringJob:
             self._stage = RecordStage(self.plan, self.classes, self.folder, read_mask, self.num_images, states)
         return self._stage
 
-    def resources(self) -> dict[str, float]:
-        """What one worker takes of a cluster: a GPU where the model wants one, else as many cores as torch here."""
-        import torch
-
-        return {"num_gpus": 1} if self.inputs.on_gpu else {"num_cpus": torch.get_num_threads()}
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the model wants a CUDA device."""
+        return self.inputs.on_gpu
 
     def __getstate__(self) -> dict[str, Any]:
-        import torch
-
-        return {**self.__dict__, "dataset": self.dataset.name, "source": closed_source(self.source), "_stage": None,
-                "_threads": torch.get_num_threads()}  # fmt: skip
+        return {**super().__getstate__(), "source": closed_source(self.source), "_stage": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        import fiftyone as fo
-        import torch
-
-        torch.set_num_threads(state.pop("_threads"))  # as where the job was made: rounding may depend on it
-        self.__dict__.update(state)
-        self.dataset = fo.load_dataset(state["dataset"])
+        super().__setstate__(state)
         self.source = reopen_source(self.dataset, self.inputs, state["source"])
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from ...correction.superpixels.methods import (
     superpixels_from_masks,
 )
 from ...dataset.door.account import account_of
+from ...dataset.door.classes import ClassMap
 from ...dataset.door.image_scale import scaled_paths
 from ...dataset.door.instance_masks import instance_mask
 from ...dataset.door.masks import pack_rgb, read_mask, read_mask_file, resize_nearest
@@ -30,6 +33,9 @@ from ...errors import LabelQualityError
 from ...models.files.images import read_image
 from ...progress import Progress, terminal_bar
 from ...written_files import is_whole
+from ..engines.dataset_job import DatasetJob, in_parts
+from ..engines.engine import Engine
+from ..engines.opening import open_engine
 from .zoo_checkpoints import find_checkpoint
 
 METHODS: Final = {
@@ -42,6 +48,9 @@ METHODS: Final = {
 """Where superpixels can come from."""
 
 DEFAULT_KEY: Final = "superpixels"
+_IMAGES_AT_ONCE = 16
+"""Images that a worker of a cluster is given at a time."""
+
 MOST: Final = 65_535
 """Superpixels of one image that fit into a 16-bit PNG."""
 
@@ -91,6 +100,8 @@ def compute_superpixels(
     overwrite: bool = False,
     resume: bool = True,
     device: Any = None,
+    engine: str = "local",
+    workers: int | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> SuperpixelReport:
@@ -110,6 +121,8 @@ def compute_superpixels(
         overwrite: whether to replace a run under the same key
         resume: whether to go on with an interrupted run
         device: to run segment-anything on; chosen by itself if None
+        engine: where the job runs, one of `ENGINES`
+        workers: on a cluster; as many as it has room for if None
         progress: told how far the job is; a bar in the terminal if None
         options: of segment-anything's automatic mask generator: points_per_side, pred_iou_thresh, ...
 
@@ -129,19 +142,117 @@ def compute_superpixels(
     dataset = samples._root_dataset
     run_records.require_free_key(dataset, key, [key], overwrite=overwrite, method=run_records.SUPERPIXELS)
     base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset, key)
-    cut = _cutter(samples, method, checkpoint, source_field, size, device, options)
+    cutter = _cutter(samples, method, checkpoint, source_field, size, device, options)
+    cutter.fill = fill_gaps
+    request = _Request(samples, key, cutter, base, overwrite, resume, open_engine(engine, workers))
     if progress is not None:
-        return _run(samples, method, key, cut, size, fill_gaps, base, overwrite, resume, progress)
+        return _run(request, progress)
     with terminal_bar("superpixels") as bar:
-        return _run(samples, method, key, cut, size, fill_gaps, base, overwrite, resume, bar)
+        return _run(request, bar)
+
+
+@dataclass
+class Cutter(DatasetJob):
+    """Makes the superpixels of images; a copy in another process opens dataset and SAM anew.
+
+    Attributes:
+        method: one of `METHODS`
+        size: pixels per superpixel; None for a 175th of the image
+        fill: whether what no mask covers is cut, too
+        checkpoint: of SAM
+        device: of SAM
+        options: of SAM
+        source_field: of instances or labels
+        classes: of the labels
+        folder: of the PNGs
+    """
+
+    method: str
+    size: int | None = None
+    fill: bool = True
+    checkpoint: str = ""
+    device: Any = None
+    options: dict[str, Any] = field(default_factory=dict)
+    source_field: str = ""
+    classes: ClassMap | None = None
+    folder: Path = Path()
+
+    @cached_property
+    def read_mask(self) -> Callable[[str], np.ndarray]:
+        """Reads the mask of a sample."""
+        return mask_reader(self.dataset, self.source_field)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "read_mask"}
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether SAM runs on a CUDA device."""
+        from ...models import choose_device
+
+        return self.method == "sam" and choose_device(self.device).type == "cuda"
+
+    def description(self) -> dict[str, Any]:
+        """What tells one way of cutting from another."""
+        found: dict[str, Any] = {"method": self.method, "fill_gaps": self.fill, "size": self.size}
+        if self.method == "sam":
+            found |= {"checkpoint": Path(self.checkpoint).name, "options": self.options}
+        if self.source_field:
+            found["field"] = self.source_field
+        if self.classes is not None:
+            found["ignored"] = sorted(self.classes.ignored)
+        return found
+
+    def cut(self, sample_id: str, image: np.ndarray) -> np.ndarray:
+        """Cut an image.
+
+        Args:
+            sample_id: of the image
+            image: (H, W, 3) uint8
+
+        Returns:
+            (H, W) ids from 1; 0 where there is no superpixel
+        """
+        shape = (int(image.shape[0]), int(image.shape[1]))
+        found = getattr(self, f"_by_{self.method}")(sample_id, image, shape)
+        return cover(found, image, size=self.size) if self.fill else found
+
+    def _by_slic(self, _: str, image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        return image_superpixels(image, method=self.method, size=self.size)  # type: ignore[arg-type]
+
+    _by_felzenszwalb = _by_slic
+
+    def _by_sam(self, _: str, image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        from ...models.foundation.sam import cached_sam
+
+        found = cached_sam(self.checkpoint, self.device).automatic_masks(image, **self.options)
+        return superpixels_from_masks((mask for mask, *_ in found), shape)
+
+    def _by_labels(self, sample_id: str, _: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Connected parts of each class, as the account of classes understands the masks."""
+        assert self.classes is not None
+        try:
+            indices = self.classes.indices(self.read_mask(sample_id))
+        except LabelQualityError:  # no label: all of it is a gap
+            return np.zeros(shape, np.int32)
+        return superpixels_from_labels(resize_nearest(indices, shape), ignore_index=None)
+
+    def _by_instances(self, sample_id: str, _: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        ids = _ids_of(self.dataset[sample_id][self.source_field], shape)
+        return superpixels_from_instances(resize_nearest(ids, shape))
 
 
 @dataclass(frozen=True)
-class _Cutter:
-    """Makes the superpixels of an image, 0 where there is none; and tells one way of doing so from another."""
+class _Request:
+    """A call, once its arguments were checked."""
 
-    cut: Callable[[str, np.ndarray], np.ndarray]
-    description: dict[str, Any]
+    samples: Any
+    key: str
+    cutter: Cutter
+    base: Path
+    overwrite: bool
+    resume: bool
+    engine: Engine
 
 
 def _require_source(samples: Any, method: str, checkpoint: str | None, source_field: str | None) -> None:
@@ -170,52 +281,21 @@ def _cutter(
     size: int | None,
     device: Any,
     options: dict[str, Any],
-) -> _Cutter:
-    if method in ("slic", "felzenszwalb"):
-        return _Cutter(
-            lambda _, image: image_superpixels(image, method=method, size=size),  # type: ignore[arg-type]
-            {"method": method, "size": size},
-        )
+) -> Cutter:
+    cutter = Cutter(samples._root_dataset, method, size)
     if method == "sam":
-        return _sam_cutter(str(checkpoint), device, options)
+        from ...models.foundation.sam import cached_sam
+
+        path = find_checkpoint(str(checkpoint))
+        cached_sam(path, device)  # complains before the run begins
+        return replace(cutter, checkpoint=path, device=device, options=options)
+    if method in ("instances", "labels"):
+        cutter.source_field = str(source_field)
     if method == "labels":
-        return _label_cutter(samples, str(source_field))
-    dataset = samples._root_dataset
-
-    def cut(sample_id: str, image: np.ndarray) -> np.ndarray:
-        ids = _ids_of(dataset[sample_id][source_field], image.shape[:2])
-        return superpixels_from_instances(resize_nearest(ids, image.shape[:2]))
-
-    return _Cutter(cut, {"method": method, "field": source_field})
-
-
-def _label_cutter(samples: Any, source_field: str) -> _Cutter:
-    """Connected parts of each class, as the account of classes understands the masks."""
-    images = require_label_field(samples, source_field)
-    classes = account_of(images, source_field, scan_labels(images, source_field).values)
-    read = mask_reader(images, source_field)
-
-    def cut(sample_id: str, image: np.ndarray) -> np.ndarray:
-        try:
-            indices = classes.indices(read(sample_id))
-        except LabelQualityError:  # no label: all of it is a gap
-            return np.zeros(image.shape[:2], np.int32)
-        return superpixels_from_labels(resize_nearest(indices, image.shape[:2]), ignore_index=None)
-
-    return _Cutter(cut, {"method": "labels", "field": source_field, "ignored": sorted(classes.ignored)})
-
-
-def _sam_cutter(checkpoint: str, device: Any, options: dict[str, Any]) -> _Cutter:
-    from ...models.foundation.sam import load_sam
-
-    path = find_checkpoint(checkpoint)
-    sam = load_sam(path, device=device)
-
-    def cut(_: str, image: np.ndarray) -> np.ndarray:
-        found = sam.automatic_masks(image, **options)
-        return superpixels_from_masks((mask for mask, *_ in found), image.shape[:2])
-
-    return _Cutter(cut, {"method": "sam", "checkpoint": Path(path).name, "options": options})
+        images = require_label_field(samples, cutter.source_field)
+        values = scan_labels(images, cutter.source_field).values
+        cutter.classes = account_of(images, cutter.source_field, values)
+    return cutter
 
 
 def _ids_of(label: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -232,45 +312,30 @@ def _ids_of(label: Any, shape: tuple[int, ...]) -> np.ndarray:
     return superpixels_from_masks((mask for mask in masks if mask is not None), size)
 
 
-def _run(
-    samples: Any,
-    method: str,
-    key: str,
-    cutter: _Cutter,
-    size: int | None,
-    fill: bool,
-    base: Path,
-    overwrite: bool,
-    resume: bool,
-    progress: Progress,
-) -> SuperpixelReport:
+def _run(request: _Request, progress: Progress) -> SuperpixelReport:
+    base = request.base
     files.require_writable(base.parent if not base.exists() else base, 1)
-    parameters = cutter.description | {"fill_gaps": fill, "size": size}
-    planned = run_records.RunRecord(key, run_records.SUPERPIXELS, "", parameters, [key])
-    dataset = samples._root_dataset
+    parameters = request.cutter.description()
+    planned = run_records.RunRecord(request.key, run_records.SUPERPIXELS, "", parameters, [request.key])
+    dataset, overwrite, resume = request.samples._root_dataset, request.overwrite, request.resume
     with write_run(dataset, planned, base, parameters, overwrite=overwrite, resume=resume) as run:
-        return _write(samples, planned, cutter, size, fill, run, run.watched(progress))
+        return _write(request, planned, run, run.watched(progress))
 
 
-def _write(
-    samples: Any,
-    planned: run_records.RunRecord,
-    cutter: _Cutter,
-    size: int | None,
-    fill: bool,
-    run: RunWriting,
-    progress: Progress,
-) -> SuperpixelReport:
-    started, key, method = time.monotonic(), planned.key, str(cutter.description["method"])
-    ids, filepaths = images_of(samples).values(["id", "filepath"])
-    filepaths = scaled_paths(samples, filepaths)
+def _write(request: _Request, planned: run_records.RunRecord, run: RunWriting, progress: Progress) -> SuperpixelReport:
+    started, key, method = time.monotonic(), planned.key, request.cutter.method
+    ids, filepaths = images_of(request.samples).values(["id", "filepath"])
+    rows = list(zip(ids, scaled_paths(request.samples, filepaths), strict=True))
+    job = replace(request.cutter, folder=run.path / "superpixels")
     paths, counts, skipped = {}, [], []
-    for sample_id, result in _cut_all(list(zip(ids, filepaths, strict=True)), cutter, size, fill, run.path, progress):
-        if isinstance(result, Exception):
-            skipped.append((sample_id, dict(zip(ids, filepaths, strict=True))[sample_id], str(result)))
-            continue
-        paths[sample_id], number = str(result[0]), result[1]
-        counts.append(number)
+    with closing(cast(Any, request.engine.run(cut_images, job, in_parts(rows, _IMAGES_AT_ONCE)))) as results:
+        for done, image in enumerate(results, start=1):
+            if image.error is None:
+                paths[image.sample_id] = str(job.folder / f"{image.sample_id}.png")
+                counts.append(image.number)
+            else:
+                skipped.append((image.sample_id, image.filepath, image.error))
+            progress(done, len(rows), "superpixels")
     if not paths:
         raise LabelQualityError(f"No image could be cut into superpixels: {skipped[0][2] if skipped else 'no samples'}")
     run.replace_results([])
@@ -283,22 +348,40 @@ def _write(
     return report
 
 
-def _cut_all(
-    rows: Sequence[tuple[str, str]], cutter: _Cutter, size: int | None, fill: bool, folder: Path, progress: Progress
-) -> Iterator[tuple[str, tuple[Path, int] | Exception]]:
-    for done, (sample_id, filepath) in enumerate(rows, start=1):
-        path = folder / "superpixels" / f"{sample_id}.png"
+class CutImage(NamedTuple):
+    """What became of one image.
+
+    Attributes:
+        sample_id: of the image
+        filepath: of the image
+        number: of its superpixels
+        error: why it has none
+    """
+
+    sample_id: str
+    filepath: str
+    number: int = 0
+    error: str | None = None
+
+
+def cut_images(job: Cutter, rows: Iterable[tuple[str, str]]) -> Iterator[CutImage]:
+    """Cut images into superpixels and keep them as PNGs; the stage of this job.
+
+    Args:
+        job: how
+        rows: sample id and file of each image; those with a whole PNG are not cut again
+
+    Yields:
+        what became of each image
+    """
+    for sample_id, filepath in rows:
+        path = job.folder / f"{sample_id}.png"
         try:
             if not is_whole(path):
-                image = read_image(filepath)
-                segments = cutter.cut(sample_id, image)
-                if fill:
-                    segments = cover(segments, image, size=size)
-                write_superpixels(path, segments)
-            yield sample_id, (path, int(read_mask_file(path).max()))
+                write_superpixels(path, job.cut(sample_id, read_image(filepath)))
+            yield CutImage(sample_id, filepath, int(read_mask_file(path).max()))
         except (OSError, ValueError) as error:
-            yield sample_id, error
-        progress(done, len(rows), "superpixels")
+            yield CutImage(sample_id, filepath, error=str(error))
 
 
 def write_superpixels(path: Path, segments: np.ndarray) -> None:

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from fiftyone_plugin import score_label_quality
+from fiftyone_plugin import compute_superpixels, precompute_sam_embeddings, score_label_quality
 from fiftyone_plugin.errors import LabelQualityError
+from fiftyone_plugin.models.foundation.random_checkpoints import save_random_sam
 from fiftyone_plugin.progress import silent
 from fiftyone_plugin.workflows.engines.opening import open_engine
 from fiftyone_plugin.workflows.engines.ray_engine import Worker, packed
 from fiftyone_plugin.workflows.scoring import running, scoring
+from fiftyone_plugin.workflows.starting import sam_embeddings, superpixels
 
 
 @pytest.fixture
@@ -129,6 +131,31 @@ def test_every_stage_does_the_same_with_a_copy_of_the_job(make_dataset, tmp_path
     monkeypatch.setattr(running, "_IMAGES_AT_ONCE", 2)
     score_label_quality(dataset, key="there", progress=silent, **options)
     np.testing.assert_equal(contents(dataset, "there"), contents(dataset, "here"))
+
+
+def test_superpixels_and_embeddings_are_the_same_by_copies_of_their_jobs(make_dataset, tmp_path, monkeypatch):
+    dataset = make_dataset(3)
+    sam = str(save_random_sam(tmp_path / "sam.pth"))
+
+    def bytes_of(folder: Path) -> dict:
+        kept = [path for path in folder.rglob("*") if path.suffix in (".png", ".npz")]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
+
+    def compute(name: str) -> list[dict]:
+        wanted = (("slic", None), ("labels", "ground_truth"))
+        folders = [tmp_path / name / method for method, _ in wanted] + [tmp_path / name / "embeddings"]
+        for (method, source), folder in zip(wanted, folders, strict=False):
+            options = {"method": method, "key": f"{name}_{method}", "source_field": source, "size": 60}
+            compute_superpixels(dataset, **options, output_dir=folder, progress=silent)
+        report = precompute_sam_embeddings(dataset, sam, output_dir=folders[-1], device="cpu", progress=silent)
+        assert report.num_computed == 3
+        return [bytes_of(folder) for folder in folders]
+
+    here = compute("here")
+    for module in (superpixels, sam_embeddings):
+        monkeypatch.setattr(module, "open_engine", lambda name, workers: CopiedEngine())
+    assert compute("there") == here
+    assert [len(one) for one in here] == [3, 3, 3]
 
 
 def test_what_is_missing_is_named(monkeypatch):
