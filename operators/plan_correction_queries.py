@@ -62,7 +62,9 @@ _ASKED = (
     "budget", "superpixels", "acquisition", "audits", "propagate", "recheck", "missed_objects", "expansion",
     "superpixel_size", "unmatched", "batch_size", "seed",
 )  # fmt: skip
-_UNASKED = ("superpixel_method", "similarity", "class_mapping", "ignore_index", "on_edited", "output_dir")
+_UNASKED = (
+    "superpixel_method", "similarity", "class_mapping", "ignore_index", "on_edited", "output_dir", "engine", "workers",
+)  # fmt: skip
 
 
 def _superpixels_input(ctx: Any, inputs: types.Object) -> None:

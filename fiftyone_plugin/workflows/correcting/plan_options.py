@@ -9,6 +9,7 @@ from ...correction.questions.acquisition import ACQUISITIONS, DEFAULT_ACQUISITIO
 from ...correction.questions.expansion import EXPANSIONS
 from ...errors import LabelQualityError
 from ...options import option
+from ..engines.engine import ENGINES
 
 REMEMBERED = (
     "superpixels", "superpixel_method", "superpixel_size", "acquisition", "audits", "propagate", "recheck", "expansion",
@@ -95,6 +96,10 @@ class PlanOptions:
     output_dir: str | None = option(None, "folder of the files; beside FiftyOne's dataset files if None")
     batch_size: int | None = option(
         None, "images per forward pass; chosen by itself if None", label="Batch size", kind=int, minimum=1
+    )
+    engine: str = option("local", "where the model predicts and candidates are found", choices=ENGINES)
+    workers: int | None = option(
+        None, "workers on the cluster; as many as it has room for if None", label="Workers", kind=int, minimum=1
     )
     seed: int = option(0, "of what is drawn at random")
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import numpy as np
@@ -39,8 +41,11 @@ from ...progress import Progress, terminal_bar
 from ...quality.records.arrays_file import write_arrays
 from ...written_files import is_whole, sweep
 from ..checking.first_look import first_look
+from ..engines.dataset_job import DatasetJob
+from ..engines.engine import Engine
+from ..engines.opening import open_engine
 from ..scoring.scoring_warnings import swapped_table
-from ..scoring.sources import ProbabilitySource, open_source, settle_classes
+from ..scoring.sources import ProbabilitySource, SourceInputs, closed_source, reopen_source, settle_classes
 from .correction_run import CorrectionRun
 from .correction_start import begin, keep, next_round, require_correctable, write_all
 from .found_candidates import Found
@@ -157,15 +162,14 @@ def plan_correction_queries(
     if plan.superpixels is not None:
         _require_superpixels(samples, plan.superpixels, label_field)
     require_correctable(dataset, label_field)
-    source = open_source(
-        samples, label_field=label_field, model=model, probabilities=probabilities, predictions=predictions,
-        batch_size=plan.batch_size, **model_options,
-    )  # fmt: skip
+    engine = open_engine(plan.engine, plan.workers)
+    inputs = SourceInputs(label_field, model, probabilities, predictions, plan.batch_size, model_options)
+    source = inputs.open(samples)
     with claim(dataset, names.run) as held:
         if progress is not None:
-            return _run(samples, plan, source, held.watched(progress))
+            return _run(samples, plan, inputs, source, engine, held.watched(progress))
         with terminal_bar("checking labels") as bar:
-            return _run(samples, plan, source, held.watched(bar))
+            return _run(samples, plan, inputs, source, engine, held.watched(bar))
 
 
 def _require_superpixels(samples: Any, name: str, label_field: str) -> None:
@@ -184,7 +188,14 @@ def _require_superpixels(samples: Any, name: str, label_field: str) -> None:
         )
 
 
-def _run(samples: Any, plan: QueryPlan, source: ProbabilitySource, progress: Progress) -> PlanReport:
+def _run(
+    samples: Any,
+    plan: QueryPlan,
+    inputs: SourceInputs,
+    source: ProbabilitySource,
+    engine: Engine,
+    progress: Progress,
+) -> PlanReport:
     started = time.monotonic()
     dataset = samples._root_dataset
     scan = scan_labels(samples, plan.label_field, progress=progress)
@@ -195,8 +206,9 @@ def _run(samples: Any, plan: QueryPlan, source: ProbabilitySource, progress: Pro
     )  # fmt: skip
     run = begin(dataset, plan.label_field, scan, classes, output_dir=plan.output_dir, on_edited=plan.on_edited)
     begun, run = run, next_round(run)
-    stage = _Stage(run, plan, classes, source)
-    failed = stage.look(source, scan.images, progress)
+    job = LookingJob(dataset, run, plan, classes, inputs, source)
+    failed = _look(job, engine, scan.images, progress)
+    stage = job.stage
     images = [image for image in scan.images if image.sample_id not in failed]
     if not images:
         raise LabelQualityError(f"No image can be asked about: {next(iter(failed.values()))}")
@@ -291,6 +303,84 @@ def _finish(run: CorrectionRun, plan: QueryPlan, source: ProbabilitySource, repo
 # --- images ---------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class LookingJob(DatasetJob):
+    """What finding the candidates of images needs; a copy in another process opens model and database anew.
+
+    Attributes:
+        run: the correction
+        plan: of the round
+        classes: of the label field
+        inputs: where probabilities come from
+        source: of the probabilities, as settled
+    """
+
+    run: CorrectionRun
+    plan: QueryPlan
+    classes: ClassMap
+    inputs: SourceInputs
+    source: ProbabilitySource
+
+    @cached_property
+    def stage(self) -> _Stage:
+        """What is done with each image."""
+        return _Stage(self.run, self.plan, self.classes, self.source)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the model wants a CUDA device."""
+        return self.inputs.on_gpu
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in super().__getstate__().items() if name != "stage"}
+        return {**state, "run": replace(self.run, dataset=None), "source": closed_source(self.source)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.run = replace(self.run, dataset=self.dataset)
+        self.source = reopen_source(self.dataset, self.inputs, self.source)
+
+
+def look_at_images(job: LookingJob, images: Iterable[LabelledImage]) -> Iterator[tuple[str, str | None]]:
+    """Find the candidates of images and keep them in files; the stage of this job that runs on a cluster.
+
+    Args:
+        job: of the round
+        images: to look at; what a dead worker has left half done is predicted again as a whole, for the same batches
+
+    Yields:
+        sample id, and why the image cannot be asked about, None if it can
+    """
+    stage, todo = job.stage, list(images)
+    if all(stage.is_looked_at(image) for image in todo):
+        yield from ((image.sample_id, None) for image in todo)
+        return
+    for image, result in job.source.stream(todo):
+        try:
+            if isinstance(result, Exception):
+                raise LabelQualityError(str(result))
+            stage.look_at(image, result)
+            yield image.sample_id, None
+        except (OSError, ValueError) as error:
+            yield image.sample_id, str(error)
+
+
+def _look(job: LookingJob, engine: Engine, images: Sequence[LabelledImage], progress: Progress) -> dict[str, str]:
+    """Find the candidates of all images that have none yet.
+
+    Returns:
+        sample id to reason for those that could not be looked at
+    """
+    waiting = [image for image in images if not job.stage.is_looked_at(image)]
+    failed: dict[str, str] = {}
+    with closing(cast(Any, engine.run(look_at_images, job, job.source.batches(waiting)))) as results:
+        for done, (sample_id, reason) in enumerate(results, start=1):
+            if reason is not None:
+                failed[sample_id] = reason
+            progress(done, len(waiting), "predicting")
+    return failed
+
+
 class _Stage:
     """What is done image by image."""
 
@@ -331,7 +421,8 @@ class _Stage:
         with np.load(self._path(image).with_suffix(".segments.npz")) as arrays:
             return arrays["segments"]
 
-    def _is_looked_at(self, image: LabelledImage) -> bool:
+    def is_looked_at(self, image: LabelledImage) -> bool:
+        """Whether its candidates are in its files."""
         path = self._path(image)
         return is_whole(path) and is_whole(path.with_suffix(".segments.npz"))
 
@@ -346,25 +437,8 @@ class _Stage:
         parts = answer_log.repaints(self.answers(image))
         return self._classes.value_indices(replay(raw, parts))
 
-    def look(self, source: ProbabilitySource, images: Sequence[LabelledImage], progress: Progress) -> dict[str, str]:
-        """Find the candidates of all images that have none yet.
-
-        Returns:
-            sample id to reason for those that could not be looked at
-        """
-        waiting = [image for image in images if not self._is_looked_at(image)]
-        failed: dict[str, str] = {}
-        for done, (image, result) in enumerate(source.stream(waiting), start=1):
-            try:
-                if isinstance(result, Exception):
-                    raise LabelQualityError(str(result))
-                self._look_at(image, result)
-            except (OSError, ValueError) as error:
-                failed[image.sample_id] = str(error)
-            progress(done, len(waiting), "predicting")
-        return failed
-
-    def _look_at(self, image: LabelledImage, probabilities: Any) -> None:
+    def look_at(self, image: LabelledImage, probabilities: Any) -> None:
+        """Find the candidates of an image and keep them in its files."""
         labels = self.labels(image)
         segments = self._cut(image, labels, probabilities)
         # Hard masks give NaN where they say nothing: all classes are as likely there.
