@@ -6,9 +6,10 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -29,7 +30,8 @@ from ..training.cross_validation import (
 from ..training.folds import FoldRecord, assign_folds, derived_seed, write_record
 from ..training.training_data import LabelSpace, TrainingData, check_examples
 from ..training.training_options import MEMORY_BUDGET
-from .encoders import FrozenEncoder, load_encoder_network
+from .encoders import FrozenEncoder
+from .encoding import EncodingJob, RunStage, encode_images, seeded_encoder
 from .head_training import Scenes, calibration_pixels, fit_temperature, train_head
 from .options import FrozenFeatureOptions
 from .segmenter import METHOD, FrozenFeatureSegmenter, keep_encoder, save_heads
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 _PART = 8  # images that the encoder is given at once
 _CALIBRATION_IMAGES = 40
+_SURELY = 0.8  # of the disk's limit: what is surely not reached where images differ in size
 _REPORT_SECONDS = 0.3
 
 
@@ -57,6 +60,7 @@ def cross_validate_frozen_features(
     memory_budget: int = MEMORY_BUDGET,
     resume: bool = True,
     progress: Progress | None = None,
+    run_stage: RunStage | None = None,
 ) -> CrossValidation:
     """Train small heads on the features of a frozen encoder, per fold, so that each image has heads blind to it.
 
@@ -77,6 +81,7 @@ def cross_validate_frozen_features(
         memory_budget: bytes of decoded images and masks to keep in memory; beyond, files are read again
         resume: go on with what `folder` holds; False discards it
         progress: called with (done, total, label)
+        run_stage: lets others, such as a cluster, do the encoder's pass; None = it is done here
 
     Returns:
         folds, metrics on held-out images, and what was skipped
@@ -104,7 +109,7 @@ def cross_validate_frozen_features(
     _require_classes(num_classes, names)
     where = writable_folder(Path(folder))
     assign_folds([e.key for e in examples] or [""], folds, seed, [e.group for e in examples] or None)
-    encoder = _seeded_encoder(options, seed, choose_device(device))  # names that are wrong show here
+    encoder = seeded_encoder(options, seed, choose_device(device))  # names that are wrong show here
     reports = _Reports(progress, len(examples), folds * options.heads * options.steps)
     data = check_examples(examples, LabelSpace(num_classes, ignore_index), memory_budget, reports.read)
     options = options.for_sizes(data.sizes)
@@ -117,7 +122,7 @@ def cross_validate_frozen_features(
         record = fresh_record(where, record)
     keep_encoder(where, encoder)
     store = FeatureStore(where / FOLDER, encoder, options.disk_limit)
-    run = _Run(where, data, options, store, seed, reports)
+    run = _Run(where, data, options, store, seed, reports, run_stage)
     if any(metrics is None for metrics in record.metrics):
         kept = run.compute_features()
         record = replace(record, notes=_notes(data, record, kept))
@@ -136,15 +141,6 @@ def _require_classes(num_classes: int, names: tuple[str, ...] | None) -> None:
         )
     if names is not None and len(names) != num_classes:
         raise LabelQualityError(f"Expected {num_classes} class names, but got {len(names)}.")
-
-
-def _seeded_encoder(options: FrozenFeatureOptions, seed: int, device: torch.device) -> FrozenEncoder:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derived_seed(seed, "encoder"))  # matters for random weights only
-        return load_encoder_network(
-            options.encoder, options.weights, device, stride=options.stride or 4, max_pixels=options.max_pixels,
-            enlarge=options.enlarge,
-        )  # fmt: skip
 
 
 def _new_record(
@@ -186,6 +182,7 @@ class _Run:
     store: FeatureStore
     seed: int
     reports: _Reports
+    run_stage: RunStage | None = None
 
     def compute_features(self) -> list[int]:
         """Let the encoder see every image, in an order by chance, so that a full disk leaves a fair share.
@@ -194,15 +191,34 @@ class _Run:
             the images whose features are kept, on which heads can be trained
         """
         order = np.random.default_rng(derived_seed(self.seed, "order")).permutation(len(self.data))
+        parts = [[int(index) for index in order[start : start + _PART]] for start in range(0, len(order), _PART)]
         kept: list[int] = []
-        for start in range(0, len(order), _PART):
-            part = [int(index) for index in order[start : start + _PART]]
+        for number, part in enumerate(parts):
+            if number == 1 and self.run_stage is not None and self._has_room_for_all(kept):
+                return sorted(kept + self._spread(self.run_stage, parts[1:]))
             images = [self.data.pair(index)[0] for index in part]
             if self.store.room:
                 self.store.get(images)
             kept += [index for index, image in zip(part, images, strict=True) if self.store.holds(image)]
-            self.reports.encode(start + len(part))
+            self.reports.encode(number * _PART + len(part))
         return sorted(kept)
+
+    def _has_room_for_all(self, some: Sequence[int]) -> bool:
+        """Whether the features of all images fit, by those of some: others cannot see how full the disk is together."""
+        pixels = [height * width for height, width in self.data.sizes]
+        known = sum(pixels[index] for index in some)
+        used = sum(self.store.size_of(self.data.pair(index)[0]) for index in some)
+        return known > 0 and used / known * sum(pixels) < self.options.disk_limit * _SURELY
+
+    def _spread(self, run_stage: RunStage, parts: Sequence[Sequence[int]]) -> list[int]:
+        job = EncodingJob(self.folder / FOLDER, self.options, self.seed, str(self.store.encoder.device))
+        rows = ([(index, self.data.images[index]) for index in part] for part in parts)
+        kept = []
+        with closing(cast(Any, run_stage(encode_images, job, rows))) as results:
+            for done, (index, held) in enumerate(results, start=_PART + 1):
+                kept += [index] if held else []
+                self.reports.encode(done)
+        return kept
 
     def finish_fold(self, fold: int, record: FoldRecord, kept: Sequence[int]) -> FoldRecord:
         """Train, calibrate, save and measure the heads of a fold."""

@@ -81,6 +81,14 @@ class FeatureStore:
         """Whether more may be kept."""
         return self._folder is not None and self._left > 0
 
+    def size_of(self, image: np.ndarray) -> int:
+        """Bytes that the kept features of an image take.
+
+        Args:
+            image: (H, W, 3) uint8
+        """
+        return self._path(image).stat().st_size
+
     def holds(self, image: np.ndarray) -> bool:
         """Whether the features of an image are kept.
 

@@ -22,9 +22,12 @@ from ...dataset.door.scan import (
 from ...dataset.fields import schema as sample_fields
 from ...dataset.runs import files, run_records
 from ...dataset.runs.run_writing import RunWriting, write_run
+from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
 from ..checking.first_look import first_look
-from .methods import FINE_TUNED, TrainingMethod, training_method
+from ..engines.engine import LocalEngine
+from ..engines.opening import open_engine
+from .methods import FINE_TUNED, FROZEN_FEATURES, TrainingMethod, training_method
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ def train_cross_validated(
     output_dir: str | None = None,
     overwrite: bool = False,
     resume: bool = True,
+    engine: str = "local",
+    workers: int | None = None,
     progress: Progress | None = None,
     **training_options: Any,
 ) -> TrainingReport:
@@ -112,6 +117,8 @@ def train_cross_validated(
         output_dir: folder for the models; beside FiftyOne's dataset files if None
         overwrite: whether to replace a run under the same key
         resume: whether to go on with an interrupted training
+        engine: where the frozen encoder sees the images, one of `ENGINES`
+        workers: on a cluster; as many as it has room for if None
         progress: told how far the job is; a bar in the terminal if None
         training_options: further options of `models.cross_validate` (batch_size, crop_size, lr, seed, device, ...),
             or of `models.FrozenFeatureOptions` (stride, steps, heads, ...) and seed, device
@@ -132,6 +139,7 @@ def train_cross_validated(
     run_records.require_free_key(dataset, key, [fold_field], overwrite=overwrite, method=run_records.TRAINING)
     given = {"architecture": architecture, "encoder": encoder, "weights": weights, "epochs": epochs}
     chosen = training_method(method, folds, {**given, **training_options})
+    spread = _spread(engine, workers, method)
     base = Path(output_dir).expanduser() if output_dir else files.default_output_dir(dataset, key)
     files.require_writable(base.parent if not base.exists() else base, chosen.bytes_needed(samples.count("id")))
 
@@ -157,6 +165,7 @@ def train_cross_validated(
             ignore_index=IGNORED,
             resume=resume,
             progress=report,
+            **spread,
             **chosen.arguments,
         )
         fold_of = {image.sample_id: trained.fold_of.get(image.filepath) for image in scan.images}
@@ -181,6 +190,19 @@ def train_cross_validated(
         return run(progress)
     with terminal_bar("checking labels") as bar:
         return run(bar)
+
+
+def _spread(engine: str, workers: int | None, method: str) -> dict[str, Any]:
+    """What a training is told of a cluster; nothing where it stays in this process."""
+    opened = open_engine(engine, workers)
+    if isinstance(opened, LocalEngine):
+        return {}
+    if method != FROZEN_FEATURES:
+        raise LabelQualityError(
+            f"Expected `method='frozen_features'` for `engine={engine!r}`, but got {method!r}: whole networks train on "
+            "one machine, on all of its GPUs"
+        )
+    return {"run_stage": opened.run}
 
 
 def training_fingerprint(

@@ -11,14 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from fiftyone_plugin import compute_superpixels, precompute_sam_embeddings, score_label_quality
+from fiftyone_plugin import (
+    compute_superpixels,
+    plan_correction_queries,
+    precompute_sam_embeddings,
+    score_label_quality,
+    train_cross_validated,
+)
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.models.foundation.random_checkpoints import save_random_sam
 from fiftyone_plugin.progress import silent
+from fiftyone_plugin.workflows.correcting import query_planning
 from fiftyone_plugin.workflows.engines.opening import open_engine
 from fiftyone_plugin.workflows.engines.ray_engine import Worker, packed
 from fiftyone_plugin.workflows.scoring import running, scoring
 from fiftyone_plugin.workflows.starting import sam_embeddings, superpixels
+from fiftyone_plugin.workflows.training import cross_validated
 
 
 @pytest.fixture
@@ -156,6 +164,39 @@ def test_superpixels_and_embeddings_are_the_same_by_copies_of_their_jobs(make_da
         monkeypatch.setattr(module, "open_engine", lambda name, workers: CopiedEngine())
     assert compute("there") == here
     assert [len(one) for one in here] == [3, 3, 3]
+
+
+def test_frozen_features_and_plans_are_the_same_by_copies_of_their_jobs(make_dataset, tmp_path, monkeypatch):
+    dataset = make_dataset(10)
+
+    def train_and_plan(name: str, **where) -> tuple:
+        small = {"encoder": "test_efficientnet", "weights": None, "width": 8, "steps": 2, "crop_size": 32}
+        trained = train_cross_validated(
+            dataset, method="frozen_features", key=name, folds=2, output_dir=tmp_path / name, progress=silent,
+            device="cpu", **small, **where,
+        )  # fmt: skip
+        kept = sorted((tmp_path / name).rglob("*.safetensors"))
+        assert len(kept) >= 10
+        features = {path.name: path.read_bytes() for path in kept if path.parent.name == "features"}
+        dataset.clone_sample_field("ground_truth", f"labels_{name}")
+        dataset.mask_targets = {**dataset.mask_targets, f"labels_{name}": dataset.mask_targets["ground_truth"]}
+        options = {"model": name, "superpixel_size": 60, "budget": 8, "output_dir": str(tmp_path / f"plan_{name}")}
+        plan_correction_queries(dataset, f"labels_{name}", **options, **where, progress=silent)
+        asked = [one for found in dataset.values(f"labels_{name}_queries.detections") for one in found or []]
+        questions = [(one.bounding_box, one.label, one["value"], Path(one.mask_path).read_bytes()) for one in asked]
+        return trained.metrics, features, questions
+
+    here = train_and_plan("here")
+    for module in (cross_validated, query_planning):
+        monkeypatch.setattr(module, "open_engine", lambda name, workers: CopiedEngine())
+    there = train_and_plan("there", engine="ray")
+    assert there[0] == here[0]
+    assert there[1] == here[1]
+    assert len(here[1]) == 10
+    assert there[2] == here[2]
+    assert len(here[2]) == 8
+    with pytest.raises(LabelQualityError, match="'fine_tuned'"):
+        train_cross_validated(dataset, key="whole", engine="ray")
 
 
 def test_what_is_missing_is_named(monkeypatch):
