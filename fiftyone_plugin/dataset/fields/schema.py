@@ -184,8 +184,11 @@ def declare_detections(dataset: Any, name: str, description: str, attributes: Ma
     import fiftyone as fo
 
     _declare(dataset, name, fo.EmbeddedDocumentField, description, embedded_doc_type=fo.Detections)
-    for attribute, (kind, text) in attributes.items():
-        _declare(dataset, f"{name}.detections.{attribute}", getattr(fo, kind), text)
+    paths = {f"{name}.detections.{attribute}": about for attribute, about in attributes.items()}
+    missing = {path: getattr(fo, kind)(description=text) for path, (kind, text) in paths.items()
+               if not dataset.has_field(path)}  # fmt: skip
+    if missing:  # at once: FiftyOne writes and reads the whole dataset document for every call
+        dataset._merge_sample_field_schema(missing)
 
 
 def write_heatmaps(dataset: Any, name: str, paths: Mapping[str, str], description: str) -> None:

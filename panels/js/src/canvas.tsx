@@ -9,6 +9,7 @@ import type { QuestionView } from "./view";
 
 const FINDERS = ["/", "c"];
 const ANSWERS = ["confirm", "choose", "skip"];
+const QUIET = ["hold", "hello", "overlay"]; // an answer need not wait until these are through
 const ZOOMS: Record<string, number> = { "+": 1.25, "=": 1.25, "-": 0.8 };
 const PANS: Record<string, [right: number, down: number]> = {
   ArrowLeft: [80, 0],
@@ -46,7 +47,8 @@ export function LabelCorrection({ schema: { view } }: { schema: { view: Question
       const { view, python } = latest.current;
       return python(view.on_act, { action, ...about, ...more, tab: await tab, has: kept() });
     };
-    await (ANSWERS.includes(action) ? line.now(send) : line.later(send));
+    const put = ANSWERS.includes(action) ? line.now : QUIET.includes(action) ? line.quietly : line.later;
+    await put(send);
   };
   const latest = React.useRef({ view, python, act });
   latest.current = { view, python, act };

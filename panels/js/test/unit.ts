@@ -127,6 +127,25 @@ test("messages go one after the other, and an answer is lost while another is un
   open[2]!();
 });
 
+test("an answer is not lost while the panel only says that somebody is there", async () => {
+  const line = makeLine();
+  const sent: string[] = [];
+  const open: (() => void)[] = [];
+  const send = (name: string) => () => {
+    sent.push(name);
+    return new Promise<void>((done) => open.push(done));
+  };
+  void line.quietly(send("hold"));
+  void line.now(send("answer"));
+  void line.now(send("answer to what was not seen"));
+  void line.quietly(send("hello"));
+  for (let number = 0; number < 3; number++) {
+    open[number]!();
+    await new Promise(setImmediate);
+  }
+  assert.deepEqual(sent, ["hold", "answer", "hello"]);
+});
+
 test("a message that fails does not hold up the next", async () => {
   const line = makeLine();
   const sent: string[] = [];
