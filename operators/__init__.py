@@ -4,6 +4,7 @@ from .accept_in_bulk import AcceptInBulk
 from .accept_label_issues import AcceptLabelIssues
 from .apply_corrections import ApplyCorrections
 from .apply_label_proposals import ApplyLabelProposals
+from .causes import FindCauses, RepairCause
 from .check_labels import CheckLabels
 from .clean_labels import CleanLabels, UndoCleanLabels
 from .compute_superpixels import ComputeSuperpixels
@@ -41,6 +42,8 @@ OPERATORS = (
     AcceptInBulk,
     CompareReviewers,
     ShowSecondLook,
+    FindCauses,
+    RepairCause,
     RescoreLabelIssues,
     PlanCorrectionQueries,
     ApplyCorrections,

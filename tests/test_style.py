@@ -17,8 +17,8 @@ LOADED = ("fiftyone_plugin", "operators", "panels")
 # From the bottom to the top: a room imports only rooms that stand before it, and a hall only halls before it.
 HALLS = {
     "quality": [
-        "pixels", "known_errors", "check_up", "scores", "records", "flags", "datasets", "regions", "certainty",
-        "judging",
+        "pixels", "known_errors", "check_up", "scores", "records", "flags", "datasets", "causes", "regions",
+        "certainty", "judging",
     ],
     "models": [
         "errors", "hardware", "files", "segmenters", "training", "frozen_features", "noise_robust", "foundation",

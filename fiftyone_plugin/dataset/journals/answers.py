@@ -22,12 +22,13 @@ from . import append_log
 STORE: Final = "label_quality_answers"
 
 PERSON, PROPOSAL, HAND_EDIT, PROPAGATED = "person", "proposal", "hand_edit", "propagated"
-UNREVIEWED, CLEANED, ERRATA = "unreviewed_proposal", "cleaned", "errata"
-SOURCES: Final = (PERSON, PROPOSAL, HAND_EDIT, PROPAGATED, UNREVIEWED, CLEANED, ERRATA)
+UNREVIEWED, CLEANED, ERRATA, CAUSE, AGREED = "unreviewed_proposal", "cleaned", "errata", "cause", "agreed"
+SOURCES: Final = (PERSON, PROPOSAL, HAND_EDIT, PROPAGATED, UNREVIEWED, CLEANED, ERRATA, CAUSE, AGREED)
 """Who said so: a person asked, a person about a model's proposal, a person with a brush, a model that learnt from
-answers, a model whose proposals were taken unseen, the rule of a clean-up, or somebody else's errata."""
+answers, a model whose proposals were taken unseen, the rule of a clean-up, somebody else's errata, the repair of a
+systematic error, or people who said different things, weighed by how reliable each of them is."""
 
-NOBODY: Final = (PROPAGATED, UNREVIEWED, CLEANED)
+NOBODY: Final = (PROPAGATED, UNREVIEWED, CLEANED, CAUSE)
 """Sources that no person stands behind; they never lie over what a person said."""
 
 

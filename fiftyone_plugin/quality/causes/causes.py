@@ -1,0 +1,347 @@
+"""Which systematic errors explain what is wrong in which groups of images.
+
+Every rule of `repairs` is a hypothesis: "in the images of this folder, these two classes are swapped". An image shows
+it if its label would agree better with the prediction after the repair, or if a class that is predicted is hardly
+drawn. A group has the cause if most of its images show it, and far more of them than elsewhere (Fisher's exact test,
+Bonferroni's correction for all rules and groups tried; of groups the likeliest). The cause that explains most pixels
+beyond what the same rule would do elsewhere is taken first; its images are repaired, and what they show then is looked
+at again, so that one cause is not named twice.
+
+Limits: neighbouring frames of a video are counted as if they were independent; a cause in most images of all is learnt
+by a model that is trained on them, and cannot be seen by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import LabelQualityError
+from .groups import FEWEST, Group, groups_of
+from .repairs import Repair, repaired
+from .signs import REACH, SMALL, WIDTHS, ImageSigns, IntArray, image_signs
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+Load = Callable[[int], tuple[IntArray, IntArray]]
+
+RISK: Final = 0.01
+"""Chance, of all tests together, that a cause is named by chance."""
+
+_LEAST: Final = 0.001  # share of an image that a class must have to be judged
+_HARDLY: Final = 0.1  # of the predicted pixels of a class are given: it is not drawn
+_MOSTLY: Final = 0.85  # of them are given as one other class: it is called by that name
+_EVERYWHERE: Final = ("swapped", "renamed", "moved", "mirrored", "upside_down")
+_PLACES: Final = 20  # moves that are tried
+
+
+@dataclass(frozen=True, eq=False)
+class Cause:
+    """A systematic error.
+
+    Attributes:
+        repair: what would mend it
+        group: where it holds
+        num_images: images of the group that can show it
+        num_shown: of these, those that do
+        num_elsewhere: other images that can show it
+        shown_elsewhere: of these, those that do
+        pixels: that would agree with the predictions in addition after the repair, in the whole group
+        chance: that this were seen by chance, corrected for all that was tried
+    """
+
+    repair: Repair
+    group: Group
+    num_images: int
+    num_shown: int
+    num_elsewhere: int
+    shown_elsewhere: int
+    pixels: float
+    chance: float
+
+    @property
+    def name(self) -> str:
+        """A short name, the same for the same repair of the same group."""
+        parts = [self.repair.kind, *map(str, self.repair.classes), *map(str, self.repair.amount)]
+        return "-".join([*parts, self.group.attribute or "all", self.group.value])
+
+    def text(self, names: Sequence[str]) -> str:
+        """What is wrong, why one may think so, and what a repair would do.
+
+        Args:
+            names: of the classes
+        """
+        what = _WORDS[self.repair.kind].format(*(names[value] for value in self.repair.classes), **_amounts(self))
+        elsewhere = f", {self.shown_elsewhere:,} of {self.num_elsewhere:,} others do" if self.num_elsewhere else ""
+        return (
+            f"In {self.group.text()}, {what}: {self.num_shown:,} of {self.num_images:,} show it{elsewhere}. "
+            f"A repair would mend about {round(self.pixels):,} pixels."
+        )
+
+
+_WORDS: Final = {
+    "swapped": "{0} and {1} are swapped",
+    "renamed": "{0} is really {1}",
+    "called": "{0} is drawn as {1}",
+    "left_out": "{0} is never drawn",
+    "small_left_out": "{0} is not drawn where it is smaller than {area:,} pixels",
+    "too_wide": "{0} is drawn {width} px too wide",
+    "too_narrow": "{0} is drawn {width} px too narrow",
+    "moved": "labels must be moved {down} px down and {right} px to the right",
+    "mirrored": "labels are mirrored",
+    "upside_down": "labels are upside down",
+}
+
+
+def _amounts(cause: Cause) -> dict[str, int]:
+    amount = cause.repair.amount
+    if cause.repair.kind == "moved":
+        return {"down": amount[0], "right": amount[1]}
+    return {"area": amount[0], "width": amount[0]} if amount else {}
+
+
+def find_causes(
+    load: Load,
+    count: int,
+    num_classes: int,
+    attributes: Mapping[str, Sequence[Any]],
+    *,
+    background: int | None = None,
+    most: int = 20,
+    risk: float = RISK,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Cause]:
+    """Name systematic errors, those first that explain most.
+
+    Args:
+        load: place of an image to its (H, W) given classes and its (H, W) predicted classes, out of sample; -1 where
+            ignored or not known. It is called again for images that a cause was found in
+        count: images N
+        num_classes: K
+        attributes: what images may have in common, see `groups_of`
+        background: class that is no thing, so that what is drawn as it is left out
+        most: causes at most
+        risk: chance that a cause is named by chance
+        progress: told (done, total) images
+
+    Returns:
+        causes; a later one holds for labels that were repaired by those before it
+
+    Raises:
+        LabelQualityError: if there are fewer than two classes, or an attribute has not one value per image
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> seen = [rng.integers(0, 3, (6, 8)).repeat(5, 0).repeat(5, 1) for _ in range(24)]
+        >>> def load(place):
+        ...     return (2 - seen[place] if place < 8 else seen[place]), seen[place]
+        >>> [cause] = find_causes(load, 24, 3, {"folder": ["a"] * 8 + ["b"] * 16})
+        >>> cause.repair.kind, cause.repair.classes, cause.group.value, cause.num_shown
+        ('swapped', (0, 2), 'a', 8)
+    """
+    if num_classes < 2:
+        raise LabelQualityError(f"Expected at least 2 classes, but got {num_classes}")
+    groups = groups_of(attributes, count)
+    signs = []
+    for place in range(count):
+        signs.append(image_signs(*load(place), num_classes))
+        if progress is not None:
+            progress(place + 1, count)
+    table = _Table.of(signs)
+    repairs: dict[int, list[Repair]] = {}
+    found: list[Cause] = []
+    known: set[str] = set()
+    while len(found) < most:
+        cause = _strongest(table, groups, risk, known)
+        if cause is None:
+            break
+        known.add(cause.name)
+        found.append(_named(cause, table, background))
+        for place in np.flatnonzero(cause.group.members).tolist():
+            repairs.setdefault(place, []).append(found[-1].repair)
+            given, predicted = load(place)
+            for repair in repairs[place]:
+                given = repaired(given, predicted, repair)
+            table.put(place, image_signs(given, predicted, num_classes))
+    return found
+
+
+@dataclass(eq=False)
+class _Table:
+    """The signs of all images, one row an image."""
+
+    pairs: FloatArray
+    small: FloatArray
+    widened: FloatArray
+    moves: FloatArray
+    flips: FloatArray
+    steps: npt.NDArray[np.int64]
+    areas: FloatArray
+
+    @classmethod
+    def of(cls, signs: Sequence[ImageSigns]) -> _Table:
+        columns = [np.stack([getattr(one, name) for one in signs]) for name in _COLUMNS]
+        return cls(*columns, np.array([one.step for one in signs]), np.array([one.area for one in signs]))
+
+    def put(self, place: int, signs: ImageSigns) -> None:
+        for name in _COLUMNS:
+            getattr(self, name)[place] = getattr(signs, name)
+
+
+_COLUMNS: Final = ("pairs", "small", "widened", "moves", "flips")
+
+
+@dataclass(frozen=True, eq=False)
+class _Hypothesis:
+    repair: Repair
+    able: BoolArray
+    shown: BoolArray
+    gains: FloatArray
+
+
+def _hypotheses(table: _Table) -> Iterator[_Hypothesis]:
+    """Every rule that at least a few images show."""
+    for one in (*_names(table), *_drawing(table), *_places(table)):
+        if (one.able & one.shown).sum() >= FEWEST:
+            yield one
+
+
+def _names(table: _Table) -> Iterator[_Hypothesis]:
+    """Classes whose names are wrong."""
+    pairs, least = table.pairs, _LEAST * table.areas
+    given, own = pairs.sum(2), np.diagonal(pairs, axis1=1, axis2=2)
+    mostly = pairs > given[:, :, None] / 2  # given a is predicted as b
+    for first, second in np.argwhere(mostly.sum(0) >= FEWEST).tolist():
+        if first == second:
+            continue
+        drawn = given[:, first] >= least
+        able = drawn | (pairs[:, :, second].sum(1) >= least)  # images without the wrong name speak, too
+        gains = pairs[:, first, second] - own[:, first]
+        yield _Hypothesis(Repair("renamed", (first, second)), able, drawn & mostly[:, first, second], gains)
+        if first < second and mostly[:, second, first].sum() >= FEWEST:
+            crossed = pairs[:, first, second] + pairs[:, second, first]
+            straight = own[:, first] + own[:, second]
+            able = crossed + straight >= least
+            yield _Hypothesis(Repair("swapped", (first, second)), able, crossed > straight, crossed - straight)
+
+
+def _drawing(table: _Table) -> Iterator[_Hypothesis]:
+    """Classes that are not drawn, or not as wide as they are."""
+    given, seen = table.pairs.sum(2), table.pairs.sum(1)
+    own, least = np.diagonal(table.pairs, axis1=1, axis2=2), _LEAST * table.areas
+    for value in range(given.shape[1]):
+        able = seen[:, value] >= least
+        shown = given[:, value] < _HARDLY * seen[:, value]
+        yield _Hypothesis(Repair("left_out", (value,)), able, shown, seen[:, value] - own[:, value])
+        for place, share in enumerate(SMALL):
+            parts, drawn = table.small[:, value, place].T
+            area = (max(2, round(share * float(np.median(table.areas)))),)
+            able = parts >= least / 2
+            yield _Hypothesis(Repair("small_left_out", (value,), area), able, drawn < _HARDLY * parts, parts - drawn)
+        for place, width in enumerate(WIDTHS):
+            gains = table.widened[:, value, place]
+            kind = "too_wide" if width < 0 else "too_narrow"
+            amount = (abs(width) * int(np.median(table.steps)),)
+            yield _Hypothesis(Repair(kind, (value,), amount), given[:, value] >= least, gains > 0, gains)
+
+
+def _places(table: _Table) -> Iterator[_Hypothesis]:
+    """Whole labels that lie elsewhere, or the other way round."""
+    able = table.areas > 0
+    size = table.moves.shape[1]
+    best = table.moves.reshape(len(able), -1).argmax(1)
+    places, counts = np.unique(best, return_counts=True)
+    step = int(np.median(table.steps))
+    for place in places[np.argsort(-counts, kind="stable")][:_PLACES].tolist():
+        down, right = place // size, place % size
+        if (down, right) != (REACH, REACH):
+            gains = table.moves[:, down, right]
+            amount = ((down - REACH) * step, (right - REACH) * step)
+            yield _Hypothesis(Repair("moved", amount=amount), able, gains > 0, gains)
+    for kind, gains in zip(("mirrored", "upside_down"), table.flips.T, strict=True):
+        yield _Hypothesis(Repair(kind), able, gains > 0, gains)
+
+
+def _strongest(table: _Table, groups: Sequence[Group], risk: float, known: set[str]) -> Cause | None:
+    """The cause that explains most pixels beyond what its rule would do elsewhere."""
+    tried = list(_hypotheses(table))
+    tests = max(len(tried) * len(groups), 1)
+    best, most = None, 0.0
+    for one in tried:
+        cause = _likeliest(one, groups, tests, risk)
+        if cause is None or cause.name in known:
+            continue
+        outside = one.able & ~cause.group.members
+        usual = float(one.gains[outside].mean()) if outside.any() else 0.0
+        excess = cause.pixels - usual * cause.num_images
+        if cause.pixels > 0 and excess > most:
+            best, most = cause, excess
+    return best
+
+
+def _likeliest(one: _Hypothesis, groups: Sequence[Group], tests: int, risk: float) -> Cause | None:
+    """The group that explains best which images show a rule, if that is no chance."""
+    members = np.stack([group.members for group in groups])
+    able, shown = members @ one.able.astype(int), members @ (one.able & one.shown).astype(int)
+    all_able, all_shown = int(one.able.sum()), int((one.able & one.shown).sum())
+    other, other_shown = all_able - able, all_shown - shown
+    fits = (shown >= FEWEST) & (shown > able / 2) & (shown * np.maximum(other, 1) > other_shown * able)
+    if one.repair.kind not in _EVERYWHERE:
+        fits &= other > 0
+    if not fits.any():
+        return None
+    likelihood = _log_likelihood(shown, able) + _log_likelihood(other_shown, other)
+    place = int(np.where(fits, likelihood, -np.inf).argmax())
+    chance = tests * _by_chance(int(shown[place]), int(able[place]), all_shown, all_able)
+    if chance > risk:
+        return None
+    inside = members[place] & one.able
+    return Cause(
+        repair=one.repair,
+        group=groups[place],
+        num_images=int(able[place]),
+        num_shown=int(shown[place]),
+        num_elsewhere=int(other[place]),
+        shown_elsewhere=int(other_shown[place]),
+        pixels=float(one.gains[inside].sum()),
+        chance=chance,
+    )
+
+
+def _log_likelihood(shown: npt.NDArray[np.int64], able: npt.NDArray[np.int64]) -> FloatArray:
+    from scipy.special import xlogy
+
+    rate = shown / np.maximum(able, 1)
+    return np.asarray(xlogy(shown, rate) + xlogy(able - shown, 1 - rate))
+
+
+def _by_chance(shown: int, able: int, all_shown: int, all_able: int) -> float:
+    """One-sided: so many or more, of images drawn at random; of all images, were better and worse equally likely."""
+    from scipy.stats import binom, hypergeom
+
+    if able == all_able:
+        return float(binom.sf(shown - 1, able, 0.5))
+    return float(hypergeom.sf(shown - 1, all_able, all_shown, able))
+
+
+def _named(cause: Cause, table: _Table, background: int | None) -> Cause:
+    """A class that is left out where one other is drawn was called by that name; so was a part of one."""
+    if cause.repair.kind == "renamed":
+        drawn_as, true = cause.repair.classes
+        kept = table.pairs[cause.group.members, drawn_as].sum(0)
+        if kept[drawn_as] < _HARDLY * kept.sum():
+            return cause
+        return replace(cause, repair=Repair("called", (true, drawn_as)), pixels=float(kept[true]))
+    if cause.repair.kind != "left_out":
+        return cause
+    (value,) = cause.repair.classes
+    drawn = table.pairs[cause.group.members, :, value].sum(0)
+    drawn[value] = 0
+    other = int(drawn.argmax())
+    if other == background or drawn[other] < _MOSTLY * drawn.sum():
+        return cause
+    return replace(cause, repair=Repair("called", (value, other)))

@@ -1,0 +1,141 @@
+"""What one image shows of systematic errors: how much better its label would agree, were it repaired by each rule."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft
+
+from .repairs import UNKNOWN, border_distances, small_parts
+
+IntArray = npt.NDArray[np.integer[Any]]
+FloatArray = npt.NDArray[np.float64]
+
+REACH: Final = 12
+"""Pixels, of those looked at, that a label may have moved by."""
+
+WIDTHS: Final = (-3, -2, -1, 1, 2, 3)
+"""Pixels, of those looked at, by which a class is made wider."""
+
+SMALL: Final = (0.0005, 0.002, 0.008)
+"""Areas below which a part is small, as shares of the image."""
+
+FINEST: Final = 600
+"""Diagonal in pixels that is looked at; of larger images every second, third, ... row and column."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSigns:
+    """What one image shows; all counts are in pixels of the image.
+
+    Attributes:
+        pairs: (K, K) pixels by given and predicted class
+        small: (K, S, 2) pixels of the predicted class in small parts, and those of them that are given as it
+        widened: (K, W) pixels that would agree in addition, were a class as much wider
+        moves: (2 R + 1, 2 R + 1) the same, were the label moved down and right
+        flips: (2,) the same, were it mirrored, or upside down
+        step: every how many-th row and column was looked at
+        area: pixels with a label and a prediction
+    """
+
+    pairs: FloatArray
+    small: FloatArray
+    widened: FloatArray
+    moves: FloatArray
+    flips: FloatArray
+    step: int
+    area: float
+
+
+def image_signs(given: IntArray, predicted: IntArray, num_classes: int) -> ImageSigns:
+    """Compare one label with a prediction that has not seen it.
+
+    Args:
+        given: (H, W) class indices, `UNKNOWN` where ignored
+        predicted: (H, W) class indices, `UNKNOWN` where not known
+        num_classes: K
+
+    Returns:
+        what it shows
+
+    Example:
+        >>> seen = np.zeros((40, 60), int)
+        >>> seen[10:20, 20:40] = 1
+        >>> signs = image_signs(np.roll(seen, 3, axis=1), seen, 2)
+        >>> best = np.unravel_index(signs.moves.argmax(), signs.moves.shape)
+        >>> [int(place) - REACH for place in best], signs.pairs.tolist()
+        ([0, -3], [[2170.0, 30.0], [30.0, 170.0]])
+    """
+    step = max(1, round(math.hypot(*given.shape) / FINEST))
+    given, predicted = given[::step, ::step].astype(np.int64), predicted[::step, ::step].astype(np.int64)
+    both = (given != UNKNOWN) & (predicted != UNKNOWN)
+    pairs = np.bincount(given[both] * num_classes + predicted[both], minlength=num_classes**2)
+    pairs = pairs.reshape(num_classes, num_classes)
+    scale = float(step**2)
+    used = np.union1d(np.unique(given[both]), np.unique(predicted[both])).tolist()
+    small = np.zeros((num_classes, len(SMALL), 2))
+    widened = np.zeros((num_classes, len(WIDTHS)))
+    for value in used:
+        small[value] = _small(given, predicted, value, both)
+        widened[value] = _widened(given, predicted, value, both)
+    return ImageSigns(
+        pairs=pairs * scale,
+        small=small * scale,
+        widened=widened * scale,
+        moves=_moves(given, predicted, used) * scale,
+        flips=np.array([_flipped(given, predicted, axis) for axis in (1, 0)]) * scale,
+        step=step,
+        area=float(both.sum()) * scale,
+    )
+
+
+def _small(given: IntArray, predicted: IntArray, value: int, both: npt.NDArray[np.bool_]) -> FloatArray:
+    seen = predicted == value
+    parts = [small_parts(seen, max(2, round(share * given.size))) & both for share in SMALL]
+    return np.array([[part.sum(), (part & (given == value)).sum()] for part in parts], np.float64)
+
+
+def _widened(given: IntArray, predicted: IntArray, value: int, both: npt.NDArray[np.bool_]) -> FloatArray:
+    """Of a class made narrower, what is taken off agrees afterwards where the prediction is another one."""
+    distances = border_distances(given == value)
+    near = both & (np.abs(distances) <= max(WIDTHS)) & (distances != 0)
+    deep, seen, agreed = distances[near], predicted[near] == value, predicted[near] == given[near]
+    gains = []
+    for width in WIDTHS:
+        taken = (deep > 0) & (deep <= -width) if width < 0 else (deep < 0) & (deep >= -width)
+        gains.append((taken & ~seen).sum() - (taken & seen).sum() if width < 0 else _drawn(taken, seen, agreed))
+    return np.array(gains, np.float64)
+
+
+def _drawn(taken: npt.NDArray[np.bool_], seen: npt.NDArray[np.bool_], agreed: npt.NDArray[np.bool_]) -> int:
+    return int((taken & seen).sum() - (taken & agreed).sum())
+
+
+def _moves(given: IntArray, predicted: IntArray, used: list[int]) -> FloatArray:
+    """Agreement at all places at once, by correlation; what moves out of sight counts as the mean of the rest."""
+    height, width = given.shape
+    size = 2 * REACH + 1
+    if min(height, width) <= 2 * REACH:
+        return np.zeros((size, size))
+    shape = [fft.next_fast_len(side + REACH, real=True) for side in given.shape]
+    agreeing = sum(_spectrum(given == value, predicted == value, shape) for value in used)
+    known = _spectrum(given != UNKNOWN, predicted != UNKNOWN, shape)
+    counts = [np.roll(fft.irfft2(each, shape), (REACH, REACH), (0, 1))[:size, :size] for each in (agreeing, known)]
+    shares = counts[0] / np.maximum(counts[1], 1)
+    return np.asarray((shares - shares[REACH, REACH]) * counts[1][REACH, REACH], np.float64)
+
+
+def _spectrum(label: npt.NDArray[np.bool_], seen: npt.NDArray[np.bool_], shape: list[int]) -> Any:
+    return np.conj(fft.rfft2(label.astype(np.float32), shape)) * fft.rfft2(seen.astype(np.float32), shape)
+
+
+def _flipped(given: IntArray, predicted: IntArray, axis: int) -> float:
+    other = np.flip(given, axis)
+    valid = (given != UNKNOWN) & (predicted != UNKNOWN)
+    there = (other != UNKNOWN) & (predicted != UNKNOWN)
+    before, after = (given == predicted)[valid], (other == predicted)[there]
+    return float((after.mean() - before.mean()) * valid.sum()) if after.size and before.size else 0.0
