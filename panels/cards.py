@@ -47,6 +47,11 @@ def choice(path: str, value: str, options: Sequence[tuple[str, str]]) -> dict[st
     return {"path": path, "value": value, "options": [list(option) for option in options]}
 
 
+def slider(path: str, value: str, options: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The same for values in order."""
+    return {**choice(path, value, options), "slider": True}
+
+
 def pictures(found: Sequence[WorstPicture], sources: Sequence[str]) -> Card:
     """The worst images; at = sample."""
     return {

@@ -11,13 +11,16 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin.dataset.fields.appearance import class_colors
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.quality import LIKELY
+from ..fiftyone_plugin.workflows.certifying import bulk_acceptance
 from ..fiftyone_plugin.workflows.reviewing import overview, review
 from ..fiftyone_plugin.workflows.reviewing.worst_pictures import worst_pictures
 from . import cards, pictures, texts
+from .bulk_card import ALLOWED, bulk_card, report_of
 from .numbers import count
 
 # Where the App keeps what is chosen.
 RUN, OTHER, FIELD, MEASURE = "bar.run", "bar.other", "chosen.field", "chosen.measure"
+BULK = "chosen.allowed"  # share of no errors among regions accepted at once
 NO_RUN = "-"
 OPENS = "opens"  # the image that is to be opened as soon as the grid has it
 LAST = "last"  # what was decided last: decision and ids of regions
@@ -86,7 +89,7 @@ class LabelQualityPanel(foo.Panel):
     def choose(self, ctx: Any) -> None:
         """Another score, or pixels instead of regions."""
         path, value = ctx.params.get("path"), ctx.params.get("value")
-        if path in (FIELD, MEASURE) and isinstance(value, str):
+        if path in (FIELD, MEASURE, BULK) and isinstance(value, str):
             ctx.panel.set_state(path, value)
             self._choose(ctx, ctx.panel.get_state(RUN))
 
@@ -100,6 +103,7 @@ class LabelQualityPanel(foo.Panel):
             OTHER: get(OTHER) if get(OTHER) in keys and get(OTHER) != run else NO_RUN,
             FIELD: get(FIELD) if get(FIELD) in fields else (fields[0] if fields else None),
             MEASURE: get(MEASURE) if get(MEASURE) in MEASURES else next(iter(MEASURES)),
+            BULK: get(BULK) if get(BULK) in ALLOWED else "0.05",
         }
         ctx.panel.set_state({path: value for path, value in chosen.items() if get(path) != value})
 
@@ -247,6 +251,45 @@ class LabelQualityPanel(foo.Panel):
         done = "back to be reviewed" if decision == "pending" else f"{decision}; undo: u"
         ctx.ops.notify(f"{count(report.num_regions, 'region')} {done}", variant="success")
 
+    # --- accepting at once -----------------------------------------------------------------------------------
+
+    def bulk_draw(self, ctx: Any) -> None:
+        """Draw regions to decide on, with the risk of the slider, and show them."""
+        run, allowed = ctx.panel.get_state(RUN), float(ctx.panel.get_state(BULK))
+        if self._told(ctx, bulk_acceptance.begin_bulk_review, key=run, allowed=allowed, restart=True):
+            self.bulk_review(ctx)
+
+    def bulk_review(self, ctx: Any) -> None:
+        """Show the regions to decide on next."""
+        run = ctx.panel.get_state(RUN)
+        view = self._told(ctx, bulk_acceptance.show_bulk_review, key=run)
+        if view is not None and self._show(ctx, view, "region"):
+            ctx.ops.set_active_fields([overview.regions_field(run)])
+
+    def bulk_accept(self, ctx: Any) -> None:
+        """Accept what the promise is about."""
+        reviewer = getattr(ctx.user, "name", None)
+        report = self._told(ctx, bulk_acceptance.accept_in_bulk, key=ctx.panel.get_state(RUN), reviewer=reviewer)
+        if report is not None:
+            ctx.ops.reload_dataset()
+            ctx.ops.notify(f"{count(report.num_accepted, 'region')} accepted", variant="success")
+
+    def bulk_undo(self, ctx: Any) -> None:
+        """Put what was accepted at once back to be reviewed."""
+        reviewer = getattr(ctx.user, "name", None)
+        number = self._told(ctx, bulk_acceptance.undo_accept_in_bulk, key=ctx.panel.get_state(RUN), reviewer=reviewer)
+        if number is not None:
+            ctx.ops.reload_dataset()
+            ctx.ops.notify(f"{count(number, 'region')} back to be reviewed", variant="success")
+
+    def _told(self, ctx: Any, job: Any, **arguments: Any) -> Any:
+        """What a job gives; None, and a message, where it cannot be done."""
+        try:
+            return job(ctx.dataset, **arguments)
+        except LabelQualityError as error:
+            ctx.ops.notify(str(error), variant="error")
+            return None
+
     # --- layout ----------------------------------------------------------------------------------------------
 
     def render(self, ctx: Any) -> types.Property:
@@ -302,6 +345,9 @@ class LabelQualityPanel(foo.Panel):
         field = overview.regions_field(found.key)
         if some and _shows_regions(ctx, field):
             shown.insert(0, self._review_card(ctx))
+        if some:
+            report = report_of(ctx.dataset, found.key)
+            shown.append(bulk_card(report, ctx.panel.get_state(BULK) or "0.05", BULK))
         if found.worst:
             sources = self._sources(ctx, found)
             shown.append(cards.card("worst", "Worst images", cards.pictures(*sources), wide=True))
@@ -393,7 +439,8 @@ _BUTTONS: Final = {
         name: getattr(LabelQualityPanel, name)
         for name in (
             "find_errors", "train", "score_labels", "show_issues", "rescore", "review_worst", "show_changed",
-            "show_better", "show_worse", "accept", "reject", "undo",
+            "show_better", "show_worse", "accept", "reject", "undo", "bulk_draw", "bulk_review", "bulk_accept",
+            "bulk_undo",
         )
     },
 }  # fmt: skip

@@ -9,6 +9,8 @@ import fiftyone.operators as foo
 import pytest
 from fiftyone.operators.executor import ExecutionContext, Executor
 
+from fiftyone_plugin import review_regions
+
 URI = "@label-quality/segmentation/label_quality"
 KEY = "label_quality"
 FIELD = f"{KEY}_regions"
@@ -140,7 +142,7 @@ def test_scores_on_an_edge_are_counted_where_they_are_shown(make_scored):
 
 def test_the_page_says_first_how_much_is_wrong(sitting):
     assert next(iter(sitting.cards())) == "estimate"
-    expected = {"estimate", "worst", "scores", "kinds", "classes", "pairs", "precision", "so_far"}
+    expected = {"estimate", "bulk", "worst", "scores", "kinds", "classes", "pairs", "precision", "so_far"}
     assert set(sitting.cards()) == expected
     said = " ".join(sitting.cards()["estimate"]["lines"])
     assert "5 regions to review" in said
@@ -158,7 +160,10 @@ def test_callbacks_are_methods_of_the_panel(sitting):
 
 
 def test_no_data_in_the_state(sitting):
-    assert sitting.state == {"bar": {"run": KEY, "other": "-"}, "chosen": {"field": KEY, "measure": "regions"}}
+    assert sitting.state == {
+        "bar": {"run": KEY, "other": "-"},
+        "chosen": {"field": KEY, "measure": "regions", "allowed": "0.05"},
+    }
     assert {name for name, _ in sitting.requests} == {"patch_panel_state", "show_panel_output"}
 
 
@@ -381,3 +386,35 @@ def test_accepting_a_region_is_seen(sitting):
     assert accepted > 3
     sitting.send("on_change_view")
     assert f"{accepted} accepted" in sitting.text()
+
+
+def test_many_regions_are_accepted_at_once_and_put_back(make_scored):
+    dataset = make_scored(12)
+    dataset.set_values(
+        f"{FIELD}.detections.score", [[0.99] * len(one or []) for one in dataset.values(f"{FIELD}.detections")]
+    )
+    sitting = Sitting(dataset)
+    sitting.send("choose", path="chosen.allowed", value="0.3")
+    card = sitting.cards()["bulk"]
+    assert (card["choice"]["value"], card["choice"]["slider"]) == ("0.3", True)
+    assert [step["name"] for step in card["actions"]] == ["bulk_draw"]
+    sitting.pick("bulk", "bulk_draw")
+    for _ in range(20):
+        if "bulk_accept" in sitting.actions():
+            break
+        review_regions(sitting.view().limit(4), "accepted")
+        sitting.pick("bulk", "bulk_review")
+    card, before = sitting.cards()["bulk"], status(sitting.dataset)
+    assert "at most 30 % of them are no errors" in card["lines"][0]
+    assert card["actions"][0]["label"] == f"Accept {before['pending']} regions"
+    sitting.pick("bulk", "bulk_accept")
+    assert status(sitting.dataset) == {"accepted": sum(before.values())}
+    sitting.pick("bulk", "bulk_undo")
+    assert status(sitting.dataset) == before
+    assert "bulk_undo" not in sitting.actions()
+    sitting.send("choose", path="chosen.allowed", value="0.1")
+    assert "Draw anew" in sitting.cards()["bulk"]["actions"][0]["label"]
+
+
+def status(dataset):
+    return dataset.count_values(f"{FIELD}.detections.status")

@@ -65,6 +65,21 @@ def add_draw(dataset: Any, draw: BulkDraw) -> None:
     append_log.append(dataset, STORE, [*parts, head], len(parts) + 1)  # the head last: without it there is no draw
 
 
+def name_of_newest(dataset: Any, run: str, kinds: Sequence[str]) -> str:
+    """The name of the draw that counts, without reading its regions.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        run: key of the run
+        kinds: kinds that it is about, sorted
+
+    Returns:
+        empty if there is none
+    """
+    found = append_log.read(dataset, STORE, {"value.run": run, "value.kinds": list(kinds)})
+    return str(found[-1][1]["draw"]) if found else ""
+
+
 def newest_draw(dataset: Any, run: str, kinds: Sequence[str]) -> BulkDraw | None:
     """The draw that counts.
 

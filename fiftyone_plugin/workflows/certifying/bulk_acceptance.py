@@ -17,7 +17,7 @@ from ...dataset.fields import regions
 from ...dataset.fields.schema import ScoreFields
 from ...dataset.fields.values import text_or_none
 from ...dataset.journals import reviews
-from ...dataset.journals.bulk_draws import BulkDraw, add_draw, newest_draw
+from ...dataset.journals.bulk_draws import BulkDraw, add_draw, name_of_newest, newest_draw
 from ...errors import LabelQualityError
 from ...quality import KINDS
 from ...quality.certainty.bulk_acceptance import (
@@ -265,6 +265,17 @@ def bulk_draws_exist(samples: Any, *, key: str, kinds: str | Sequence[str] | Non
     """
     draw = newest_draw(samples._root_dataset, key, _kinds(kinds))
     return draw is not None and _is_about(draw, _stored(samples._root_dataset, ScoreFields(key).regions))
+
+
+def draw_name(samples: Any, *, key: str, kinds: str | Sequence[str] | None = None) -> str:
+    """What is another one whenever regions were drawn anew, for caches; empty where nothing was drawn.
+
+    Args:
+        samples: the `fiftyone` dataset
+        key: the run
+        kinds: as in `begin_bulk_review`
+    """
+    return name_of_newest(samples._root_dataset, key, _kinds(kinds))
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ export type Card = {
   wide?: boolean; // over the whole width
   warns?: boolean;
   lines?: string[]; // paragraphs; **bold** is the only markup
-  choice?: { path: string; value: string; options: [value: string, label: string][] };
+  choice?: Choice;
   actions?: Action[];
   body?: Body;
 };
 
+export type Choice = { path: string; value: string; options: [value: string, label: string][]; slider?: boolean };
 export type Action = { name: string; label: string; primary?: boolean; disabled?: boolean; key?: string };
 
 export type Body =

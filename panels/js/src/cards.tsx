@@ -1,4 +1,4 @@
-import type { Action, At, Card } from "./card";
+import type { Action, At, Card, Choice } from "./card";
 import { pieces } from "./card";
 import { Chart } from "./charts";
 import { React, usePython } from "./host";
@@ -55,7 +55,8 @@ function Head({ card, choose }: { card: Card; choose: (value: string) => void })
   return (
     <div style={{ display: "flex", flexWrap: "wrap", alignItems: "center", gap: 8, marginBottom: 6 }}>
       <h2 style={{ font: "inherit", fontWeight: 700, fontSize: 15, margin: 0, flex: "1 1 auto" }}>{card.title}</h2>
-      {choice && (
+      {choice?.slider && <Slider key={choice.value} choice={choice} title={card.title} choose={choose} />}
+      {choice && !choice.slider && (
         <select
           aria-label={card.title}
           value={choice.value}
@@ -78,6 +79,31 @@ function Head({ card, choose }: { card: Card; choose: (value: string) => void })
         </select>
       )}
     </div>
+  );
+}
+
+/** A choice among values in order; Python is told when the thumb is let go. */
+function Slider({ choice, title, choose }: { choice: Choice; title: string; choose: (value: string) => void }) {
+  const start = Math.max(choice.options.findIndex(([value]) => value === choice.value), 0);
+  const [place, setPlace] = React.useState(start);
+  const settle = () => place !== start && choose(choice.options[place]![0]);
+  return (
+    <label style={{ display: "flex", alignItems: "center", gap: 8 }}>
+      <span>{choice.options[place]![1]}</span>
+      <input
+        type="range"
+        aria-label={title}
+        aria-valuetext={choice.options[place]![1]}
+        min={0}
+        max={choice.options.length - 1}
+        step={1}
+        value={place}
+        onChange={(event) => setPlace(Number(event.target.value))}
+        onPointerUp={settle}
+        onKeyUp={settle}
+        style={{ accentColor: "var(--fo-palette-primary-main, #ff6d04)" }}
+      />
+    </label>
   );
 }
 
