@@ -59,7 +59,7 @@ class PlanCorrectionQueries(Job):
 
 
 _ASKED = (
-    "budget", "superpixels", "acquisition", "audits", "propagate", "recheck", "missed_objects", "expansion",
+    "budget", "superpixels", "acquisition", "audits", "propagate", "recheck", "hidden", "missed_objects", "expansion",
     "superpixel_size", "unmatched", "batch_size", "seed",
 )  # fmt: skip
 _UNASKED = (

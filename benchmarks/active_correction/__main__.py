@@ -60,6 +60,9 @@ METHODS = {
     "ours, doubting": Method(
         "filled", "expected_repair", beliefs=True, relabel="answers", replans=4, by_second=False, doubt_answers=0.05
     ),
+    "ours, weighing": Method(
+        "filled", "expected_repair", beliefs=True, relabel="answers", replans=4, by_second=False, weigh_answers=True
+    ),
     "ours, by second": Method("filled", "expected_repair", beliefs=True, relabel="answers", replans=4),
 }
 PUBLISHED = {"random": "published", "cil": "published", "sim": "published", "sim, memory": "published"}
@@ -71,7 +74,7 @@ def make_annotator(name: str, num_classes: int, seed: int) -> Annotator:
     """An annotator by name.
 
     Args:
-        name: "published", "majority", "honest", "refining" or "erring"
+        name: "published", "majority", "honest", "refining", "erring" (5 % slips) or "erring10"
         num_classes: K
         seed: of errors
     """
@@ -81,6 +84,7 @@ def make_annotator(name: str, num_classes: int, seed: int) -> Annotator:
         "honest": lambda: HonestAnnotator(num_classes, seed=seed),
         "refining": lambda: HonestAnnotator(num_classes, refine=True, seed=seed),
         "erring": lambda: HonestAnnotator(num_classes, error_rate=0.05, seed=seed),
+        "erring10": lambda: HonestAnnotator(num_classes, error_rate=0.1, seed=seed),
     }
     return makers[name]()
 
@@ -147,7 +151,7 @@ def main() -> None:
     parser.add_argument("--images", default="held_out", choices=["held_out", "tuning", "all"])
     parser.add_argument("--methods", nargs="+", default=list(MAIN), choices=list(METHODS))
     parser.add_argument(
-        "--annotators", nargs="+", default=["own"], help="own, published, majority, honest, refining, erring"
+        "--annotators", nargs="+", default=["own"], help="own, published, majority, honest, refining, erring, erring10"
     )
     parser.add_argument("--shares", type=float, nargs="+", default=[1.0], help="of the published budget")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,10 +20,13 @@ from fiftyone_plugin.correction.answers.propagation import (
     certain_proposals,
     doubtful_answers,
 )
+from fiftyone_plugin.correction.answers.reliability import judge_answers
 from fiftyone_plugin.correction.questions.acquisition import acquisition_values, choose_queries
 from fiftyone_plugin.correction.questions.candidates import Candidates, find_candidates
 from fiftyone_plugin.correction.questions.query_costs import AnswerSeconds
+from fiftyone_plugin.quality.certainty.reviewers import DOUBTFUL
 
+MOST_TIMES = 3  # that a superpixel is asked about
 EVERY = 2  # row and column that candidates are described by; answers hold for all pixels
 Map = npt.NDArray[np.integer]
 Predict = Callable[[Sequence[Map], int], Sequence[npt.NDArray[np.float32]]]  # labels, round -> (K, H, W) of each image
@@ -41,6 +45,8 @@ class Method:
         confidence: of relabelling by "answers"
         by_second: "expected_repair" goes by what is repaired per second, not per question
         doubt_answers: an answer that is less probable than this by all others may be asked about a second time
+        weigh_answers: the reliability of who answers decides which answer counts, and a superpixel may be asked about
+            up to three times where that is expected to repair more than any other question
         replans: times in a round that the questions are chosen anew in the light of the answers
     """
 
@@ -52,6 +58,7 @@ class Method:
     confidence: float = 0.95
     by_second: bool = True
     doubt_answers: float = 0.0
+    weigh_answers: bool = False
     replans: int = 1
 
 
@@ -102,6 +109,7 @@ class Correction:
         relabelled: class by (image, superpixel id), proposed without an answer
         cost: so far
         twice: (image, superpixel id) of what was asked about a second time
+        said: all answers about (image, superpixel id), classes
     """
 
     labels: list[Map]
@@ -111,6 +119,7 @@ class Correction:
     relabelled: dict[tuple[int, int], int] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
     twice: set[tuple[int, int]] = field(default_factory=set)
+    said: dict[tuple[int, int], list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def current(self) -> list[Map]:
         """The labels with what was proposed without an answer."""
@@ -152,6 +161,7 @@ class Correction:
             segment = int(self.segments[image].max()) + 1
             self.segments[image][said.region] = segment
         self.answered[image, segment] = (given, said.answer)
+        self.said[image, segment].append(said.answer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,6 +289,10 @@ def _ask(
         for answer in doubtful_answers(answers, beliefs, method.doubt_answers):
             segment = int(candidates[answer.image].segment[answer.row])
             asked[answer.image][answer.row] = (answer.image, segment) in state.twice
+        if method.weigh_answers and answers:
+            extra["beliefs"] = _weighed(state, candidates, answers, beliefs, asked)
+            shown = candidates = [_refreshed(each, state, image) for image, each in enumerate(candidates)]
+            answers = _answers(state, candidates)
         if method.relabel == "answers":
             proposals = certain_proposals(candidates, answers, beliefs, method.confidence)
             shown = _with_proposals(candidates, proposals)
@@ -295,6 +309,30 @@ def _ask(
     return {(each.image, each.row) for each in chosen}
 
 
+def _weighed(
+    state: Correction,
+    candidates: Sequence[Candidates],
+    answers: Sequence[Answer],
+    beliefs: Sequence[npt.NDArray[np.float64]],
+    asked: list[npt.NDArray[np.bool_]],
+) -> list[npt.NDArray[np.float64]]:
+    """Let the likeliest answer count, open what may be asked again, and say what is believed about it."""
+    places = [(each.image, int(candidates[each.image].segment[each.row])) for each in answers]
+    history = [state.said[place] or [answer.answer] for place, answer in zip(places, answers, strict=True)]
+    questions = np.repeat(np.arange(len(answers)), [len(each) for each in history])
+    prior = np.stack([beliefs[each.image][each.row] for each in answers])
+    panel = judge_answers(prior, questions, np.zeros(len(questions), int), np.concatenate(history), num_people=1)
+    known = [np.array(each) for each in beliefs]
+    for answer, place, said, chances in zip(answers, places, history, panel.chances, strict=True):
+        best = int(chances.argmax())
+        if best != state.answered[place][1]:
+            state.answered[place] = (state.answered[place][0], best)
+            state.labels[place[0]][state.segments[place[0]] == place[1]] = best
+        known[answer.image][answer.row] = chances
+        asked[answer.image][answer.row] = len(said) >= MOST_TIMES or chances[best] >= DOUBTFUL
+    return known
+
+
 def _with_proposals(candidates: Sequence[Candidates], proposals: Sequence[Proposal]) -> list[Candidates]:
     given = [each.given.copy() for each in candidates]
     for each in proposals:
@@ -309,6 +347,8 @@ def _relabel(
     if method.relabel == "answers":
         answers = _answers(state, candidates)
         beliefs = AnswerModel.fit(candidates, answers).posterior(candidates, answers)
+        if method.weigh_answers and answers:
+            _weighed(state, candidates, answers, beliefs, [np.zeros(len(each), bool) for each in candidates])
         found = [
             (each.image, each.row, each.answer)
             for each in certain_proposals(candidates, answers, beliefs, method.confidence)

@@ -36,7 +36,7 @@ def _superpixels(options: argparse.Namespace) -> int:
 
 _PLANNING = (
     "superpixels", "superpixel_method", "superpixel_size", "budget", "acquisition", "audits", "propagate", "recheck",
-    "missed_objects", "expansion", "class_mapping", "unmatched", "on_edited", "ignore_index", "output_dir",
+    "hidden", "missed_objects", "expansion", "class_mapping", "unmatched", "on_edited", "ignore_index", "output_dir",
     "batch_size", "engine", "workers", "seed",
 )  # fmt: skip
 

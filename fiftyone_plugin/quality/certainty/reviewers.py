@@ -146,7 +146,7 @@ def judge_reviewers(
                 answers=int(own.sum()),
                 known=int(on_known.sum()),
                 slips=slips,
-                right=_interval(agreed, int(own.sum()), level),
+                right=interval_of_right(agreed, int(own.sum()), level),
                 weight=float(np.log(right[person] / (1 - right[person]))),
                 careless=speaks_against(slips, int(on_known.sum()), tolerated) > 1 / (1 - level),
             )
@@ -179,8 +179,18 @@ def _together(
     return chances, right
 
 
-def _interval(right: float, answers: int, level: float) -> Interval:
-    """Jeffreys' interval, where the number of right answers is an expectation."""
+def interval_of_right(right: float, answers: int, level: float) -> Interval:
+    """Jeffreys' interval of a share of right answers, where their number is an expectation.
+
+    Args:
+        right: expected number of right answers
+        answers: all answers
+        level: share of intervals that hold the truth
+
+    Example:
+        >>> interval_of_right(18.5, 20, 0.95).estimate
+        0.925
+    """
     whole = precision_interval(min(round(right), answers), answers, level)
     if not answers:
         return whole

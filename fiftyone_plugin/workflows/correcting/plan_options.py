@@ -12,8 +12,8 @@ from ...options import option
 from ..engines.engine import ENGINES
 
 REMEMBERED = (
-    "superpixels", "superpixel_method", "superpixel_size", "acquisition", "audits", "propagate", "recheck", "expansion",
-    "similarity", "missed_objects",
+    "superpixels", "superpixel_method", "superpixel_size", "acquisition", "audits", "propagate", "recheck", "hidden",
+    "expansion", "similarity", "missed_objects",
 )  # fmt: skip
 """Options that the next round takes over unless told otherwise."""
 
@@ -60,9 +60,17 @@ class PlanOptions:
     )
     recheck: bool = option(
         True,
-        "whether a superpixel is asked about a second time where everything else speaks against its answer: finds "
-        "slips, at the price of some questions",
-        label="Ask again once where an answer is doubtful",
+        "whether a superpixel is asked about again where its answers leave it doubtful, by how reliable who answered "
+        "is and by everything else: finds slips, at the price of some questions",
+        label="Ask again where an answer is doubtful",
+    )
+    hidden: float = option(
+        0.0,
+        "share of the questions whose answer is known already, hidden among the others: they tell how reliable each "
+        "person is; 0 for none",
+        label="Share of hidden known questions",
+        minimum=0,
+        maximum=1,
     )
     missed_objects: bool = option(
         False,

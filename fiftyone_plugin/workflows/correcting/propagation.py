@@ -5,7 +5,7 @@ It is kept as answers of their own kind, which never lie over what a person said
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,13 +14,15 @@ from uuid import uuid4
 import numpy as np
 
 from ...correction.answers.propagation import Answer as SuperpixelAnswer
-from ...correction.answers.propagation import AnswerModel, Proposal, certain_proposals, doubtful_answers
+from ...correction.answers.propagation import AnswerModel, Proposal, certain_proposals
+from ...correction.answers.reliability import AnswerPanel, judge_answers
 from ...correction.questions.candidates import Candidates
 from ...correction.questions.made_anew import MadeAnew
 from ...dataset.door.classes import ClassMap
 from ...dataset.fields.regions import utc_now
 from ...dataset.journals import answers as answer_log
-from ...dataset.journals.answers import NOBODY, PROPAGATED, Answer
+from ...dataset.journals.answers import AGREED, NOBODY, PROPAGATED, Answer
+from ...quality.certainty.reviewers import DOUBTFUL, Reliability
 from .correction_run import CorrectionRun
 from .found_candidates import Found
 
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 """Probability of a class from which a superpixel like the answered ones is relabelled."""
+
+MOST_TIMES = 3
+"""How often a superpixel is asked about at most."""
+
+SOMEBODY = "somebody"
+"""Stands for all who gave no name."""
 
 
 class ImageFiles(Protocol):
@@ -49,13 +57,47 @@ class Beliefs:
         posterior: for each image the (n, K) probabilities of the true classes; None if nothing was answered yet
         num_propagated: superpixels that were relabelled
         candidates: of each image, with the new given classes
-        doubtful: (image, row) of superpixels whose only answer everything else speaks against
+        doubtful: (image, row) of superpixels that were answered about and may be asked about again
+        sure: (image, row) of superpixels whose answer is known well enough to tell who errs
+        people: how reliable each reviewer is, by name
     """
 
     posterior: Sequence[np.ndarray] | None
     num_propagated: int
     candidates: Sequence[Candidates]
     doubtful: list[tuple[int, int]] = field(default_factory=list)
+    sure: list[tuple[int, int]] = field(default_factory=list)
+    people: dict[str, Reliability] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """What people answered, superpixel by superpixel.
+
+    Attributes:
+        places: (image, row) of each superpixel that was answered about
+        given: class that was asked about first, -1 for none
+        people: who answered, of each superpixel, oldest first
+        classes: what they said
+        keys: of these answers
+        standing: class that the label has by the answers, the newest one or what people agreed on since
+    """
+
+    places: list[tuple[int, int]] = field(default_factory=list)
+    given: list[int] = field(default_factory=list)
+    people: list[list[str]] = field(default_factory=list)
+    classes: list[list[int]] = field(default_factory=list)
+    keys: list[list[str]] = field(default_factory=list)
+    standing: list[int] = field(default_factory=list)
+
+    def answers(self, classes: Sequence[int]) -> list[SuperpixelAnswer]:
+        """One answer a superpixel.
+
+        Args:
+            classes: of each superpixel
+        """
+        rows = zip(self.places, self.given, classes, strict=True)
+        return [SuperpixelAnswer(image, row, given, said) for (image, row), given, said in rows]
 
 
 def withdraw_propagated(run: CorrectionRun, sample_ids: Sequence[str]) -> int:
@@ -94,21 +136,90 @@ def propagate_answers(
     Returns:
         what is believed
     """
-    said, times = said_of_superpixels(found, classes, images)
-    if not said:
+    said = said_of_superpixels(found, classes, images)
+    if not said.places:
         return Beliefs(None, 0, found.candidates)
-    model = AnswerModel.fit(found.candidates, said)
-    posterior = model.posterior(found.candidates, said)
-    doubtful = [(one.image, one.row) for one in doubtful_answers(said, posterior) if times[one.image, one.row] == 1]
+    answers = said.answers(said.standing)
+    others = AnswerModel.fit(found.candidates, answers).posterior(found.candidates, answers)
+    panel, names = _judged(said, others)
+    agreed = _agree(run, classes, found, said, panel, images)
+    answers = said.answers(agreed)
+    posterior = _with_chances(others, said, panel)
+    turned = [Proposal(one.image, one.row, one.answer, 1.0) for one, before in zip(answers, said.standing, strict=True)
+              if one.answer != before]  # fmt: skip
+    people = dict(zip(names, panel.people, strict=True))
+    beliefs = Beliefs(posterior, 0, _relabelled(found.candidates, turned), *_open(said, panel), people)
     if not relabel:
-        return Beliefs(posterior, 0, found.candidates, doubtful)
-    proposals = certain_proposals(found.candidates, said, posterior, CONFIDENCE)
+        return beliefs
+    proposals = certain_proposals(found.candidates, answers, posterior, CONFIDENCE)
     open_ones = [
         one for one in proposals
         if not found.asked[one.image][one.row] and classes.values[one.answer] is not None
     ]  # fmt: skip
     _keep(run, classes, found, open_ones, images)
-    return Beliefs(posterior, len(open_ones), _relabelled(found.candidates, open_ones), doubtful)
+    shown = _relabelled(found.candidates, [*turned, *open_ones])
+    return replace(beliefs, num_propagated=len(open_ones), candidates=shown)
+
+
+def _judged(said: Said, others: Sequence[np.ndarray]) -> tuple[AnswerPanel, list[str]]:
+    """How reliable people are, and what is true, with what everything else says as the prior."""
+    names = sorted({name for row in said.people for name in row})
+    number = {name: place for place, name in enumerate(names)}
+    panel = judge_answers(
+        np.stack([others[image][row] for image, row in said.places]),
+        np.repeat(np.arange(len(said.places)), [len(row) for row in said.people]),
+        [number[name] for row in said.people for name in row],
+        [value for row in said.classes for value in row],
+        num_people=len(names),
+    )
+    return panel, names
+
+
+def _open(said: Said, panel: AnswerPanel) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """What may be asked again because it may be wrong, and what is sure."""
+    rows = list(zip(said.places, said.people, panel.chances.max(1), strict=True))
+    again = [(place, chance) for place, people, chance in rows if len(people) < MOST_TIMES]
+    doubtful = [place for place, chance in again if chance < DOUBTFUL]
+    return doubtful, [place for place, chance in again if chance >= CONFIDENCE]
+
+
+def _with_chances(others: Sequence[np.ndarray], said: Said, panel: AnswerPanel) -> Sequence[np.ndarray]:
+    """What is believed of each superpixel, its own answers included."""
+    own: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for place, (image, row) in enumerate(said.places):
+        own[image].append((row, place))
+
+    def believed(image: int) -> np.ndarray:
+        if image not in own:
+            return others[image]
+        rows = np.array(others[image])
+        for row, place in own[image]:
+            rows[row] = panel.chances[place]
+        return rows
+
+    return MadeAnew(len(others), believed)
+
+
+def _agree(
+    run: CorrectionRun, classes: ClassMap, found: Found, said: Said, panel: AnswerPanel, images: ImageFiles
+) -> list[int]:
+    """Where people said different things, let the likeliest count; the class of each superpixel afterwards."""
+    best = [max(set(row), key=lambda value: panel.chances[place, value]) for place, row in enumerate(said.classes)]
+    turned = [place for place, value in enumerate(best) if value != said.standing[place]]
+    rows = []
+    for place in turned:
+        key = said.keys[place][said.classes[place].index(best[place])]
+        image = found.images[said.places[place][0]]
+        [right] = [answer for answer in images.answers(image) if answer.key == key]
+        query_id = f"{AGREED}-{uuid4().hex}"
+        rows.append(
+            replace(
+                right, source=AGREED, query_id=query_id, status="corrected", answer=classes.names[best[place]],
+                repaired=0, audit=False, round=0, sitting=None, reviewer=None, seconds=None, time=utc_now(),
+            )
+        )  # fmt: skip
+    answer_log.add_answers(run.dataset, rows)
+    return best
 
 
 def _relabelled(candidates: Sequence[Candidates], proposals: Sequence[Proposal]) -> Sequence[Candidates]:
@@ -129,10 +240,8 @@ def _relabelled(candidates: Sequence[Candidates], proposals: Sequence[Proposal])
     return MadeAnew(len(candidates), relabelled)
 
 
-def said_of_superpixels(
-    found: Found, classes: ClassMap, images: ImageFiles
-) -> tuple[list[SuperpixelAnswer], Counter[tuple[int, int]]]:
-    """People's answers as classes of the superpixels of this round, and how often each superpixel was answered about.
+def said_of_superpixels(found: Found, classes: ClassMap, images: ImageFiles) -> Said:
+    """People's answers as classes of the superpixels of this round.
 
     Args:
         found: candidates of all images and answers about them
@@ -140,28 +249,38 @@ def said_of_superpixels(
         images: what is read of each image
 
     Returns:
-        the newest answer about each superpixel; (image, row) to number of answers
+        what was said of each superpixel
     """
     index_of: dict[Any, int] = {name: index for index, name in enumerate(classes.names)}
     index_of |= {value: index for index, value in enumerate(classes.values) if value is not None}
-    said: dict[tuple[int, int], SuperpixelAnswer] = {}
-    times: Counter[tuple[int, int]] = Counter()
+    said = Said()
     for place, image in enumerate(found.images):
         if not any(a.status in ("confirmed", "corrected") for a in found.answers[image.sample_id]):
             continue
         given = [a for a in images.answers(image) if a.status in ("confirmed", "corrected") and a.source not in NOBODY]
         segments, candidates = images.segments(image), found.candidates[place]
         row_of = {int(segment): row for row, segment in enumerate(candidates.segment)}
+        own: dict[int, int] = {}
         for answer in given:
             name = answer.answer if answer.status == "corrected" else answer.given
             truth = index_of.get(name if answer.value is None else answer.value)  # a class may have another name now
             row = _row_of(answer, segments, row_of)
-            if truth is None or row is None:
+            if truth is None or row is None or (answer.source == AGREED and row not in own):
                 continue
-            before = index_of.get(answer.given, -1)
-            times[place, row] += 1
-            said[place, row] = SuperpixelAnswer(place, row, before, truth)
-    return list(said.values()), times
+            if row not in own:
+                own[row] = len(said.places)
+                said.places.append((place, row))
+                said.given.append(index_of.get(answer.given, -1))
+                said.standing.append(truth)
+                for column in (said.people, said.classes, said.keys):
+                    column.append([])
+            at = own[row]
+            said.standing[at] = truth
+            if answer.source != AGREED:
+                said.people[at].append(answer.reviewer or SOMEBODY)
+                said.classes[at].append(truth)
+                said.keys[at].append(answer.key)
+    return said
 
 
 def _row_of(answer: Answer, segments: np.ndarray, row_of: dict[int, int]) -> int | None:

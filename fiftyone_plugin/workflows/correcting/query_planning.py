@@ -16,7 +16,7 @@ from uuid import uuid4
 import numpy as np
 
 from ...correction.answers.replay import replay, tight
-from ...correction.questions.acquisition import ACQUISITIONS, acquisition_values, choose_queries
+from ...correction.questions.acquisition import ACQUISITIONS, Chosen, acquisition_values, choose_queries
 from ...correction.questions.candidates import Candidates, find_candidates
 from ...correction.questions.expansion import expand
 from ...correction.questions.made_anew import MadeAnew
@@ -38,6 +38,7 @@ from ...errors import LabelQualityError
 from ...models.files.images import read_image
 from ...options import split, takes
 from ...progress import Progress, terminal_bar
+from ...quality.certainty.reviewers import Reliability
 from ...quality.records.arrays_file import write_arrays
 from ...written_files import is_whole, sweep
 from ..checking.first_look import first_look
@@ -72,6 +73,8 @@ class PlanReport:
         reachable: share of the labelled pixels that some question could be about
         num_answered: answers that earlier rounds gave
         num_propagated: superpixels that were relabelled because the answers make it certain
+        num_hidden: questions whose answer is known, hidden among the others
+        people: how reliable each reviewer is, by name; from known answers, from others, and from everything else
         acquisition: how the questions were chosen
         skipped: (sample id, file, reason) of images that cannot be asked about
         seconds: time taken
@@ -92,6 +95,8 @@ class PlanReport:
     acquisition: str
     skipped: list[tuple[str, str, str]]
     seconds: float
+    num_hidden: int = 0
+    people: dict[str, Reliability] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     class_rows: list[dict[str, str]] = field(default_factory=list)
 
@@ -110,6 +115,12 @@ class PlanReport:
             lines.append(f"- {self.num_answered:,} answers of earlier rounds are not asked again")
         if self.num_propagated:
             lines.append(f"- {self.num_propagated:,} superpixels like the answered ones were relabelled")
+        for name, person in self.people.items():
+            right = person.right
+            lines.append(
+                f"- {name}: about {right.estimate:.0%} of {person.answers:,} answers right ({right.low:.0%} to "
+                f"{right.high:.0%})"
+            )
         lines += [f"- **{warning}**" for warning in self.warnings]
         if self.skipped:
             _, filepath, reason = self.skipped[0]
@@ -222,9 +233,10 @@ def _run(
         found.candidates, plan.acquisition, seed=plan.seed + run.record.summary["round"], asked=found.asked,
         beliefs=beliefs.posterior, seconds=found.seconds(),
     )  # fmt: skip
-    chosen = choose_queries(
-        found.candidates, values, plan.budget, audits=plan.audits, seed=plan.seed + run.record.summary["round"]
-    )
+    seed = plan.seed + run.record.summary["round"]
+    known = _hidden(beliefs.sure, round(plan.hidden * plan.budget), seed)
+    chosen = choose_queries(found.candidates, values, plan.budget - len(known), audits=plan.audits, seed=seed)
+    chosen = _mixed(chosen, known, seed)
     keep(begun)
     written = stage.write(images, found, chosen, progress)
     write_all(run, images, progress)
@@ -241,6 +253,8 @@ def _run(
         reachable=found.reachable(),
         num_answered=found.num_answered,
         num_propagated=beliefs.num_propagated,
+        num_hidden=len(known),
+        people=beliefs.people,
         acquisition=ACQUISITIONS[plan.acquisition],
         skipped=skipped,
         seconds=round(time.monotonic() - started, 2),
@@ -270,6 +284,21 @@ def _warnings(
     if len(chosen) < plan.budget:
         found.append(f"Only {len(chosen):,} of {plan.budget:,} questions can be asked; everything else was answered")
     return found
+
+
+def _hidden(sure: Sequence[tuple[int, int]], number: int, seed: int) -> list[Chosen]:
+    """Questions whose answer is known, drawn at random."""
+    drawn = np.random.default_rng([seed, 1]).permutation(len(sure))[:number]
+    return [Chosen(*sure[place], value=0.0, audit=False) for place in drawn.tolist()]
+
+
+def _mixed(chosen: list[Chosen], known: list[Chosen], seed: int) -> list[Chosen]:
+    """Known questions at random places among the others, whose order stays."""
+    places = sorted(np.random.default_rng([seed, 2]).integers(0, len(chosen) + 1, len(known)).tolist(), reverse=True)
+    mixed = list(chosen)
+    for place, one in zip(places, known, strict=True):
+        mixed.insert(place, one)
+    return mixed
 
 
 def _given_name(classes: ClassMap, found: Found, one: Any) -> str:
