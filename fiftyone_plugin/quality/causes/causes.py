@@ -184,8 +184,9 @@ class _Table:
 
     @classmethod
     def of(cls, signs: Sequence[ImageSigns]) -> _Table:
-        columns = [np.stack([getattr(one, name) for one in signs]) for name in _COLUMNS]
-        return cls(*columns, np.array([one.step for one in signs]), np.array([one.area for one in signs]))
+        columns = {name: np.stack([getattr(one, name) for one in signs]) for name in _COLUMNS}
+        steps, areas = np.array([one.step for one in signs]), np.array([one.area for one in signs])
+        return cls(**columns, steps=steps, areas=areas)
 
     def put(self, place: int, signs: ImageSigns) -> None:
         for name in _COLUMNS:

@@ -196,7 +196,7 @@ def _found(cause: systematic.Cause, names: Sequence[str], places: Sequence[str])
         shown_elsewhere=cause.shown_elsewhere,
         pixels=round(cause.pixels),
         chance=float(cause.chance),
-        sample_ids=tuple(places[place] for place in np.flatnonzero(cause.group.members)),
+        sample_ids=tuple(places[place] for place in np.flatnonzero(cause.group.members).tolist()),
     )
 
 

@@ -289,7 +289,7 @@ def _warnings(
 def _hidden(sure: Sequence[tuple[int, int]], number: int, seed: int) -> list[Chosen]:
     """Questions whose answer is known, drawn at random."""
     drawn = np.random.default_rng([seed, 1]).permutation(len(sure))[:number]
-    return [Chosen(*sure[place], value=0.0, audit=False) for place in drawn.tolist()]
+    return [Chosen(image, row, value=0.0, audit=False) for image, row in (sure[place] for place in drawn.tolist())]
 
 
 def _mixed(chosen: list[Chosen], known: list[Chosen], seed: int) -> list[Chosen]:
