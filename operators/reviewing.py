@@ -8,6 +8,7 @@ from typing import Any
 import fiftyone.operators.types as types
 from fiftyone import ViewField
 
+from ..fiftyone_plugin.dataset.door.slices import every_slice
 from ..fiftyone_plugin.dataset.fields.regions import STATUSES
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.errors import LabelQualityError
@@ -50,7 +51,7 @@ def target_of(ctx: Any, key: str) -> Target:
     if labels:
         return Target(ctx.dataset, labels, len(labels), "the selected regions")
     chosen = list(ctx.selected or []) or ([ctx.current_sample] if ctx.current_sample else [])
-    samples, patches = ctx.view, ctx.view._is_generated
+    samples, patches = every_slice(ctx.view), ctx.view._is_generated
     if chosen:
         samples = samples.select(chosen)
     if patches:

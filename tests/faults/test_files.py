@@ -15,6 +15,7 @@ from fiftyone_plugin.dataset.journals.answers import read_answers
 from fiftyone_plugin.dataset.runs import run_records
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
+from fiftyone_plugin.workflows.reviewing.overview import run_overview
 from tests.faults.harness import CLASSES, _answer, _edit, _plan, _score, state_of
 
 FIELD = "ground_truth"
@@ -203,6 +204,28 @@ def test_regions_and_reviews_of_a_renamed_class_are_known_again(scene):
     again = lq.score_label_quality(scene.dataset, FIELD, probabilities="probabilities", key="second",
                                    **scene.options("second"))  # fmt: skip
     assert again.left_out == sum(one.decision == "rejected" for one in old)
+
+
+def test_regions_are_called_by_the_names_that_classes_have_now(scene):
+    _score(scene)
+    lq.review_regions(scene.dataset.limit(1), "rejected")
+
+    def names():
+        paths = [f"label_quality_regions.detections.{end}" for end in ("given", "suggested")]
+        return list(zip(*scene.dataset.values(paths, unwind=True), strict=True))
+
+    before = names()
+    for new in ({"road": "street"}, {"street": "car", "car": "street"}, {"street": "tree", "tree": "street"}):
+        targets = {value: new.get(name, name) for value, name in scene.dataset.mask_targets[FIELD].items()}
+        scene.dataset.mask_targets = {**scene.dataset.mask_targets, FIELD: targets}
+        scene.dataset.save()
+        found = run_overview(scene.dataset, "label_quality")
+        before = [tuple(new.get(name, name) for name in pair) for pair in before]
+        assert names() == before
+        assert {one.name for one in found.classes} == set(targets.values()) - {"void"}
+        view = lq.show_regions(scene.dataset)
+        assert set(view.values("label_quality_regions.given")) <= set(targets.values())
+        assert lq.rescore_regions(scene.dataset).num_rejected > 0
 
 
 def test_a_name_of_a_dataset_leads_nowhere(scene):

@@ -35,7 +35,7 @@ def background_class(classes: ClassMap, background: int | str | None = "auto") -
     if background is None:
         return None
     if background == "auto":
-        called = [value for value, name in classes.value_names.items() if _is_nothing(name)]
+        called = [value for value, name in classes.value_names.items() if is_nothing(name)]
         return classes.values.index(min(called)) if called else None
     if background in classes.names:
         return classes.names.index(str(background))
@@ -48,5 +48,17 @@ def background_class(classes: ClassMap, background: int | str | None = "auto") -
     return classes.values.index(value)
 
 
-def _is_nothing(name: str) -> bool:
+def is_nothing(name: str) -> bool:
+    """Whether a class of this name stands for none of the others.
+
+    Args:
+        name: of a class
+
+    Returns:
+        True for background, none and the like
+
+    Example:
+        >>> is_nothing("__background__"), is_nothing("road")
+        (True, False)
+    """
     return concept(name) == concept("background") or plain_name(name) in NOTHING

@@ -182,8 +182,8 @@ def classes_of_field(
             dataset names none, then every value that occurs is a class
         seen: mask values that occur, each with the number of images it occurs in
         ignore_index: mask value(s) or class name(s) that count for nothing; None for none; "auto" for 255
-            (unless it is a named class, or nothing but 0 and 255 occurs), for classes called void or ignore, and for a
-            0 that is not listed where another value is the background
+            (unless it is a named class, or nothing but 0 and 255 occurs), for negative values without a name, for
+            classes called void or ignore, and for a 0 that is not listed where another value is the background
         field: name of the label field, for messages
 
     Returns:
@@ -252,7 +252,8 @@ def _require_classes(classes: ClassMap, seen: Mapping[int, int], field: str) -> 
             "ids; pass a semantic field, or name the classes in `dataset.mask_targets`"
         )
     named = [value for value in classes.values if value]
-    if set(seen) == {0, 255} and (255, "", "255 without a name") in classes.reasons and len(named) == 1:
+    left_out = (255, "", "255 without a name") in classes.reasons
+    if {value for value in seen if value >= 0} == {0, 255} and left_out and len(named) == 1:
         raise LabelQualityError(
             f"Expected the value {named[0]} ({classes.names[-1]}) in `{field}`, but only 0 and 255 occur; if 255 is "
             f"{classes.names[-1]}, say so: `dataset.mask_targets[{field!r}] = {{255: {classes.names[-1]!r}}}`, else "
@@ -291,7 +292,8 @@ def _ignored_values(
         return {}
     if _is_auto(ignore_index):
         void = {value: "its name" for value, name in named.items() if plain_name(name) in VOID_NAMES}
-        binary = not named and 255 in seen and set(seen) <= {0, 255}
+        void |= {value: "negative, without a name" for value in seen if value < 0 and value not in named}
+        binary = not named and 255 in seen and {value for value in seen if value >= 0} <= {0, 255}
         return void if rgb or 255 in named or binary else void | {255: "255 without a name"}
     entries = [ignore_index] if isinstance(ignore_index, int | str) else list(ignore_index)
     return {value: "`ignore_index`" for entry in entries for value in _values_meant(entry, named)}

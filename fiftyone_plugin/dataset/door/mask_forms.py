@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from ...errors import LabelQualityError
 from ...models.files.opening import open_image
 
 _PALETTE = ("P", "PA")
+_MOST = 65_535
 
 
 def encode_mask(mask: np.ndarray, *, rgb: bool = False, like: str | Path | None = None) -> bytes:
@@ -27,6 +30,9 @@ def encode_mask(mask: np.ndarray, *, rgb: bool = False, like: str | Path | None 
 
     Returns:
         content of the PNG
+
+    Raises:
+        LabelQualityError: a PNG has no such values
 
     Example:
         >>> folder = __import__("tempfile").mkdtemp()
@@ -44,9 +50,30 @@ def encode_mask(mask: np.ndarray, *, rgb: bool = False, like: str | Path | None 
     return buffer.getvalue()
 
 
+def require_png_values(values: Iterable[int]) -> None:
+    """Check that a PNG can hold mask values, before anything is computed that will be written so.
+
+    Args:
+        values: that occur
+
+    Raises:
+        LabelQualityError: it cannot
+
+    Example:
+        >>> require_png_values([0, 255, 65_535])
+    """
+    beyond = sorted(value for value in values if not 0 <= value <= _MOST)
+    if beyond:
+        raise LabelQualityError(
+            f"Expected mask values from 0 to {_MOST:,}, which a PNG file can hold, but got "
+            f"{', '.join(map(str, beyond[:5]))}; store masks of other values first, for instance 255 instead of -1"
+        )
+
+
 def _plain_image(mask: np.ndarray, rgb: bool) -> Image.Image:
     if rgb:
         return Image.fromarray(np.stack([(mask >> 16) & 255, (mask >> 8) & 255, mask & 255], axis=-1).astype(np.uint8))
+    require_png_values((int(mask.min()), int(mask.max())))
     return Image.fromarray(mask.astype(np.uint8 if mask.max() <= 255 else np.uint16))
 
 

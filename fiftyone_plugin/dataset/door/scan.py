@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from ...errors import LabelQualityError
 from ...models.files.images import image_size
+from ...models.files.opening import TooLargeError
 from ...progress import Progress, silent
 from .image_scale import scaled_paths
 from .masks import MaskReading, mask_digest, pack_rgb, read_mask, read_mask_file, reading_of
@@ -21,6 +22,9 @@ from .objects import object_list
 from .slices import changed_elsewhere, images_of
 
 _CHUNK = 64
+TOO_LARGE: Final = "gigantic mask"
+UNREADABLE: Final = "unreadable"
+"""How the reasons begin for which samples are left out."""
 
 
 @dataclass(frozen=True)
@@ -231,12 +235,14 @@ def _look_at(sample: Any, label_field: str, reading: MaskReading) -> tuple[Label
     stamp = file_stamp(label.mask_path) if label.mask is None else None  # taken first: a later change shows
     try:
         mask = read_mask(label, reading)
+    except TooLargeError as error:
+        return skip(f"{TOO_LARGE}: {error}")
     except (OSError, LabelQualityError) as error:
-        return skip(f"unreadable mask: {error}")
+        return skip(f"{UNREADABLE} mask: {error}")
     try:
         size = image_size(sample.filepath)
     except (OSError, SyntaxError, ValueError) as error:
-        return skip(f"unreadable image: {error}")
+        return skip(f"{UNREADABLE} image: {error}")
     try:
         require_same_shape(mask.shape[:2], size, sample.filepath)
     except LabelQualityError as error:

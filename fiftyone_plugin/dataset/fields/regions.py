@@ -362,6 +362,37 @@ def _copy_scores(dataset: Any, name: str, ids: list[Any], patches: str) -> None:
     _collection(dataset).aggregate(pipeline)
 
 
+def rename_class(dataset: Any, name: str, old: str, new: str) -> None:
+    """Call a class by another name in all regions.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        name: the field
+        old: name of the class
+        new: what it is called now
+    """
+    from pymongo import UpdateMany
+
+    path, attributes = f"{name}.detections", ("given", "suggested")
+    with_it = {"$or": [{f"{path}.{attribute}": old} for attribute in attributes]}
+    ids = [row["_id"] for row in _collection(dataset).find(with_it, {"_id": 1})]
+    if not ids:
+        return
+    for patches in _patches_collections(dataset, name):  # first, since the samples tell which they are
+        for attribute in attributes:
+            key = f"{name}.{attribute}"
+            patches.update_many({key: old, "_sample_id": {"$in": ids}}, {"$set": {key: new}})
+    operations = [
+        UpdateMany(
+            {"_id": {"$in": ids}},
+            {"$set": {f"{path}.$[region].{attribute}": new, "last_modified_at": utc_now()}},
+            array_filters=[{f"region.{attribute}": old}],
+        )
+        for attribute in attributes
+    ]
+    dataset._bulk_write(operations, ids=[str(one) for one in ids])
+
+
 def patches_view(samples: Any, name: str, saved_view: str) -> Any:
     """The regions as patches, worst first.
 

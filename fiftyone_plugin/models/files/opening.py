@@ -17,6 +17,12 @@ MAX_PIXELS = 1 << 28
 """Pixels of the largest image or mask that is decoded: 16,384 x 16,384."""
 
 _LIMIT = Lock()
+_DICOM = (128, b"DICM")
+"""Where a DICOM file says what it is."""
+
+
+class TooLargeError(LabelQualityError):
+    """An image has more pixels than are decoded."""
 
 
 def require_size(path: str | Path, image: Image.Image) -> None:
@@ -27,11 +33,11 @@ def require_size(path: str | Path, image: Image.Image) -> None:
         image: opened, not decoded yet
 
     Raises:
-        LabelQualityError: it has more than `MAX_PIXELS` pixels
+        TooLargeError: it has more than `MAX_PIXELS` pixels
     """
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise LabelQualityError(
+        raise TooLargeError(
             f"Expected at most {MAX_PIXELS:,} pixels, but {path} has {width:,} x {height:,}; cut it into tiles."
         )
 
@@ -52,7 +58,7 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
     Raises:
         OSError: the file is missing, no image or damaged, whatever PIL makes of that, also while it is decoded
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with _LIMIT:
@@ -63,7 +69,17 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
                 Image.MAX_IMAGE_PIXELS = before
         with image:
             yield image
+    except UnidentifiedImageError as error:
+        raise OSError(_unknown_format(path)) from error
     except (OSError, LabelQualityError):
         raise
     except Exception as error:  # a damaged file may raise nearly anything
         raise OSError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+
+
+def _unknown_format(path: str | Path) -> str:
+    with Path(path).open("rb") as file:
+        head = file.read(_DICOM[0] + len(_DICOM[1]))
+    if head[_DICOM[0] :] == _DICOM[1]:
+        return f"{path} is a DICOM file, which is not read; write its pixels as 16-bit PNG or TIFF first"
+    return f"{path} is no image of a format that is read, or is damaged; write it as PNG or TIFF"

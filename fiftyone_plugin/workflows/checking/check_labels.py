@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ...dataset.door.scan import mask_reader, require_label_field
+from ...dataset.door.slices import slices_with
 from ...dataset.fields import appearance, schema
 from ...dataset.fields.regions import write_regions
 from ...dataset.runs import run_records
@@ -178,9 +179,10 @@ def _write(
     schema.declare_detections(dataset, f"{key}_spots", text, _ATTRIBUTES)
     placed = {look.sample_id: _documents(spots[look.sample_id], look.size) for look in looks.samples}
     write_regions(dataset, f"{key}_spots", {sample_id: rows for sample_id, rows in placed.items() if rows})
+    home = slices_with(dataset, codes)
     for finding in findings:
         if finding.view:
-            appearance.save_view(dataset, finding.view, dataset.match({key: finding.code}), finding.title)
+            appearance.save_view(dataset, finding.view, home.match({key: finding.code}), finding.title)
 
 
 def _documents(spots: Iterable[Spot], size: tuple[int, int] | None) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...dataset.door.classes import VOID_NAMES
+from ...dataset.door.backgrounds import is_nothing
+from ...dataset.door.classes import list_classes
 from ...dataset.door.masks import PLAIN, MaskReading, mask_digest, pack_rgb, read_mask, reading_of
 from ...dataset.door.scan import mask_targets_of
 from ...errors import LabelQualityError
@@ -21,7 +22,8 @@ from .small_images import GiganticError, Header, read_header, small_grey
 
 _CHUNK = 64
 _THREADS = 4
-_BACKGROUNDS: Final = frozenset({"background", "bg", "__background__", "unlabeled", "unlabelled", "none", "other"})
+_UNLISTED: Final = {0: 1, -1: 1}
+"""Values that mean something to jobs though no class has them, as if they occurred."""
 
 
 @dataclass(frozen=True)
@@ -84,36 +86,23 @@ def legend_of(targets: Mapping[int | str, str], ignore_index: Any) -> tuple[Lege
     Returns:
         the legend, value to class name, and whether values are colours
 
+    Raises:
+        LabelQualityError: if `ignore_index` names no class
+
     Example:
-        >>> legend, names, rgb = legend_of({1: "road", 2: "void"}, "auto")
-        >>> sorted(legend.named), sorted(legend.ignored), sorted(legend.nothing), rgb
-        ([0, 1, 2, 255], [2, 255], [0, 2, 255], False)
+        >>> legend, names, rgb = legend_of({1: "road", 2: "Don't care"}, "auto")
+        >>> sorted(legend.named), sorted(legend.ignored), sorted(legend.nothing), names
+        ([-1, 0, 1, 2, 255], [-1, 2, 255], [-1, 0, 2, 255], {1: 'road'})
     """
-    rgb = bool(targets) and all(str(key).startswith("#") for key in targets)
-    names = {_number(key): str(name) for key, name in targets.items()}
-    entries = _entries(ignore_index)
-    ignored = {value for value, name in names.items() if name in entries} | {
-        entry for entry in entries if isinstance(entry, int)
-    }
-    if "auto" in entries:
-        ignored |= {value for value, name in names.items() if name.lower() in VOID_NAMES}
-        ignored |= {255} if names and not rgb and 255 not in names else set()
-    empty = {value for value, name in names.items() if name.lower() in _BACKGROUNDS}
-    empty |= set() if 0 in names else {0}
-    named = {*names, *ignored, *empty} if names else set()
-    classes = {value: name for value, name in names.items() if value not in ignored}
-    return Legend(frozenset(named), frozenset(ignored), frozenset(ignored | empty)), classes, rgb
-
-
-def _entries(ignore_index: Any) -> list[Any]:
-    if ignore_index is None:
-        return []
-    return [ignore_index] if isinstance(ignore_index, int | str) else list(ignore_index)
-
-
-def _number(key: int | str) -> int:
-    text = str(key)
-    return int(text[1:], 16) if text.startswith("#") else int(text)
+    unknown = not targets and ignore_index == "auto"  # what 255 means is told by the values of all masks
+    classes = list_classes(targets, _UNLISTED if targets else {}, None if unknown else ignore_index)
+    listed = list_classes(targets, {}, None).values
+    ignored = classes.ignored
+    empty = {value for value, name in classes.value_names.items() if is_nothing(name)}
+    empty |= {0}.difference(listed)
+    named = {*classes.value_names, *ignored, *empty} if targets else set()
+    names = {value: name for value, name in classes.value_names.items() if value in listed}
+    return Legend(frozenset(named), ignored, ignored | empty), names, classes.rgb
 
 
 def look_at_samples(

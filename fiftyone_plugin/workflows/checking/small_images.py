@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from ...models.files.opening import open_image
 from ...quality.check_up import MOST_PIXELS
 
 _TURNED = (5, 6, 7, 8)
@@ -44,17 +45,10 @@ def read_header(path: str | Path) -> Header:
         GiganticError: if it has more pixels than is decoded
         OSError: if it is missing or no image
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in _TURNED
-            kind = str(image.format)
-    except Image.DecompressionBombError as error:
-        raise GiganticError(str(error)) from error
-    except OSError:
-        raise
-    except Exception as error:  # a damaged file may raise nearly anything
-        raise OSError(f"broken header: {error}") from error
+    with open_image(path) as image:
+        width, height = image.size
+        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in _TURNED
+        kind = str(image.format)
     if width * height > MOST_PIXELS:
         raise GiganticError(f"{height} x {width} pixels")
     shown = (width, height) if turned else (height, width)
@@ -75,16 +69,11 @@ def small_grey(path: str | Path, size: tuple[int, int], *, upright: bool = False
     Raises:
         OSError: if it cannot be decoded
     """
-    try:
-        with Image.open(path) as image:
-            image.draft("L", (2 * size[1], 2 * size[0]))
-            turned = ImageOps.exif_transpose(image) if upright else image
-            grey = _eight_bit(turned).convert("L").resize(size[::-1], Image.Resampling.BOX)
-            return np.asarray(grey, np.float32)
-    except OSError:
-        raise
-    except Exception as error:
-        raise OSError(f"broken image: {error}") from error
+    with open_image(path) as image:
+        image.draft("L", (2 * size[1], 2 * size[0]))
+        turned = ImageOps.exif_transpose(image) if upright else image
+        grey = _eight_bit(turned).convert("L").resize(size[::-1], Image.Resampling.BOX)
+        return np.asarray(grey, np.float32)
 
 
 def _eight_bit(image: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...dataset.door.account import account_of, recorded_rows
 from ...dataset.door.classes import ClassMap
+from ...dataset.door.mask_forms import require_png_values
 from ...dataset.door.scan import LabelledImage, LabelScan, mask_targets_of, require_label_field, scan_labels
 from ...dataset.fields import appearance, queries, schema
 from ...dataset.fields.queries import CorrectionFields
@@ -116,6 +117,7 @@ def begin(
     """
     if on_edited not in ON_EDITED:
         raise LabelQualityError(f"Expected `on_edited` to be one of {list(ON_EDITED)}, but got {on_edited!r}")
+    require_png_values(() if classes.rgb else scan.values)
     names = CorrectionFields(label_field)
     dataset._doc.reload("runs")  # what others have written since it was loaded
     earlier = run_records.find_run(dataset, names.run, unfinished=True)

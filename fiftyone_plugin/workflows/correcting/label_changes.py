@@ -209,11 +209,11 @@ def _compared(run: CorrectionRun, sample_id: str, corrected: Path) -> tuple[dict
 def _write(run: CorrectionRun, paths: dict[str, str]) -> None:
     dataset, name = run.dataset, run.fields.changes
     text = "Pixels whose corrected label differs from the given one"
-    before = dataset.exists(name).values("id") if dataset.has_field(name) else []
+    before = every_slice(dataset).exists(name).values("id") if dataset.has_field(name) else []
     schema.write_segmentations(dataset, name, paths, text, {1: "changed"})
     gone = [sample_id for sample_id in before if sample_id not in paths]
     if gone:
-        dataset.set_values(name, dict.fromkeys(gone), key_field="id")
+        every_slice(dataset).set_values(name, dict.fromkeys(gone), key_field="id")
     appearance.color_pixels(dataset, name)
     appearance.save_view(
         dataset, _view_name(run), every_slice(dataset).exists(name), "Images whose corrected label differs"

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ...dataset.door.slices import every_slice
 from ...errors import LabelQualityError
 from ...models.files.images import image_size
 from ...written_files import write_file
@@ -64,7 +65,7 @@ def export_label_issues(
     text = (_as_csv if chosen == "csv" else _as_coco)(found)
     write_file(path, lambda file: file.write(text.encode()))
     if tag is not None and found:
-        samples._root_dataset.select(list({region.sample_id for region in found})).tag_samples(tag)
+        every_slice(samples._root_dataset).select(list({region.sample_id for region in found})).tag_samples(tag)
     return path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ...dataset.door.backgrounds import background_class
 from ...dataset.door.classes import ClassMap
 from ...dataset.door.mask_forms import encode_mask
 from ...dataset.door.scan import LabelScan, mask_reader, mask_targets_of, require_label_field, scan_labels
+from ...dataset.door.slices import every_slice
 from ...dataset.fields import appearance
 from ...dataset.fields import schema as sample_fields
 from ...dataset.runs import files, run_records
@@ -23,6 +24,7 @@ from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
 from ...quality import known_errors
+from ..checking.first_look import first_look
 
 DEFAULT_KEY = "rehearsal"
 
@@ -39,6 +41,7 @@ class InjectionReport:
         kinds: error kind to number of images
         skipped: (sample id, file, reason) of samples that are not in the new field
         class_rows: the account of classes: mask value, name, what is left out and why
+        warnings: what is wrong with the labels, as far as reading them has shown it
     """
 
     key: str
@@ -48,6 +51,7 @@ class InjectionReport:
     kinds: dict[str, int]
     skipped: list[tuple[str, str, str]]
     class_rows: list[dict[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def markdown(self) -> str:
         """The report as a person reads it."""
@@ -56,6 +60,7 @@ class InjectionReport:
         lines = [
             f"**{total} of {self.num_images} images** have one known error now, in `{self.into}` ({listed}); "
             f"the kind is in `{self.error_field}`. The given labels are as they were.",
+            *(f"- **{warning}**" for warning in self.warnings),
             f"- next: train and score on `{self.into}`, then see whether these images come out on top",
             *class_table(self.class_rows),
         ]
@@ -123,11 +128,12 @@ def inject_label_errors(
 
     def run(report: Progress) -> InjectionReport:
         scan = scan_labels(samples, label_field, progress=report)
+        faults = first_look(samples, label_field, scan, ignore_index)
         classes = account_of(samples, label_field, scan.values, ignore_index)
         planned = run_records.RunRecord(key, run_records.REHEARSAL, label_field, parameters, [into, error_field])
         fingerprint = {"label_field": label_field, **parameters}
         with write_run(dataset, planned, base, fingerprint, overwrite=overwrite) as writing:
-            return inject(scan, classes, writing, writing.watched(report))
+            return replace(inject(scan, classes, writing, writing.watched(report)), warnings=faults)
 
     def inject(scan: LabelScan, classes: ClassMap, writing: RunWriting, report: Progress) -> InjectionReport:
         read = mask_reader(samples, label_field)
@@ -275,7 +281,7 @@ def rehearsal_result(samples: Any, score_field: str, error_field: str) -> Rehear
     """
     from sklearn.metrics import roc_auc_score
 
-    scores, kinds = samples.values([score_field, error_field])
+    scores, kinds = every_slice(samples).values([score_field, error_field])
     rows = [(score, kind) for score, kind in zip(scores, kinds, strict=True) if score is not None]
     num_errors = sum(kind is not None for _, kind in rows)
     if num_errors in (0, len(rows)):

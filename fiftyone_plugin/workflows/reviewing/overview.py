@@ -16,6 +16,7 @@ from ...dataset.fields import overview as numbers
 from ...dataset.fields import regions
 from ...dataset.fields.schema import ScoreFields
 from ...dataset.runs import run_records
+from ...dataset.runs.class_names import follow_class_names
 from ...errors import LabelQualityError
 from ...quality import COMBINED, KINDS, LIKELY, RANKING_TITLES
 from ...quality.regions.review_statistics import (
@@ -198,7 +199,8 @@ def run_overview(dataset: Any, key: str) -> RunOverview:
         LabelQualityError: if there is no such scoring run
     """
     record = _scoring_run(dataset, key)
-    return _remembered(dataset, ("run", key), lambda: _run_overview(dataset, record))
+    names = record.summary.get("classes", ())
+    return _remembered(dataset, ("run", key, *names), lambda: _run_overview(dataset, record))
 
 
 def score_histogram(dataset: Any, field: str) -> numbers.Histogram:
@@ -390,7 +392,7 @@ def _scoring_run(dataset: Any, key: str) -> run_records.RunRecord:
     if record is None or record.method != run_records.SCORING:
         keys = [run.key for run in scoring_runs(dataset)]
         raise LabelQualityError(f"Expected the key of a scoring run, but got {key!r}; there are {keys or 'none'}")
-    return record
+    return follow_class_names(dataset, record)
 
 
 def _state_of_run(dataset: Any, key: str) -> tuple[str, ...]:

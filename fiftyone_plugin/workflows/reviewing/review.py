@@ -28,6 +28,7 @@ from ...dataset.journals.append_log import order_of
 from ...dataset.journals.reviews import Review
 from ...dataset.runs import run_records
 from ...dataset.runs.claims import claim
+from ...dataset.runs.class_names import follow_class_names
 from ...dataset.runs.seen_labels import follow_renames, labels_seen
 from ...errors import LabelQualityError
 from ...progress import Progress, silent
@@ -397,7 +398,7 @@ def scoring_run(samples: Any, key: str, *, with_regions: bool = True) -> run_rec
             f"Expected the run {key!r} to have regions, but it was made without; score again with "
             "`write_regions=True` and `overwrite=True`"
         )
-    return record
+    return follow_class_names(dataset, record)
 
 
 def _among(name: str, values: str | Sequence[str] | None, choices: Sequence[str]) -> list[str] | None:

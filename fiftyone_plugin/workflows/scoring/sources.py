@@ -38,6 +38,7 @@ from ...dataset.door.scan import (
 from ...dataset.door.zoo import zoo_segmenter
 from ...errors import LabelQualityError
 from ...models.segmenters.class_names import are_names, plain_name
+from ..checking.first_look import refuse_changed_values
 from .model_names import require_model
 
 if TYPE_CHECKING:
@@ -635,8 +636,12 @@ def mask_source(
     of_labels, own = (targets or mask_targets_of(samples, name) for name in (label_field, predictions))
     read_as = own or of_labels
     clear = of_labels and (own or len(of_labels) > 2)  # two values without names may be any two
-    values = {} if clear else scan_labels(samples, predictions, targets=read_as).values
-    return MaskSource(mask_reader(samples, predictions, read_as), f"masks:{predictions}", own, values)
+    read = mask_reader(samples, predictions, read_as)
+    if clear:
+        return MaskSource(read, f"masks:{predictions}", own)
+    scan = scan_labels(samples, predictions, targets=read_as)
+    refuse_changed_values(samples, predictions, scan)
+    return MaskSource(read, f"masks:{predictions}", own, scan.values)
 
 
 def _file_source(samples: Any, probabilities: str, from_logits: bool | None) -> FileSource:

@@ -33,6 +33,7 @@ from ...errors import LabelQualityError
 from ...models.files.images import read_image
 from ...progress import Progress, terminal_bar
 from ...written_files import is_whole
+from ..checking.first_look import refuse_changed_values
 from ..engines.dataset_job import DatasetJob, in_parts
 from ..engines.engine import Engine
 from ..engines.opening import open_engine
@@ -293,8 +294,9 @@ def _cutter(
         cutter.source_field = str(source_field)
     if method == "labels":
         images = require_label_field(samples, cutter.source_field)
-        values = scan_labels(images, cutter.source_field).values
-        cutter.classes = account_of(images, cutter.source_field, values)
+        scan = scan_labels(images, cutter.source_field)
+        refuse_changed_values(images, cutter.source_field, scan)
+        cutter.classes = account_of(images, cutter.source_field, scan.values)
     return cutter
 
 

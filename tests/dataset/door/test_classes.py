@@ -78,10 +78,14 @@ def test_without_targets_every_value_that_occurs_is_a_class():
         (None, {0: 2, 1: 1, 255: 2}, "auto", ("0", "1"), (0, 1), {255}),
         (None, {0: 2, 1: 1, 255: 2}, None, ("0", "1", "255"), (0, 1, 255), set()),
         ({0: "a", 1: "Don't care", 2: "b"}, {0: 1}, "auto", ("a", "b"), (0, 2), {1, 255}),
+        (None, {-1: 2, 0: 2, 255: 2}, "auto", ("0", "255"), (0, 255), {-1}),
+        ({1: "a", 2: "b"}, {-1: 2, 1: 2}, "auto", ("a", "b"), (1, 2), {-1, 255}),
+        ({-1: "a", 2: "b"}, {-1: 2, 1: 2}, 1, ("a", "b"), (-1, 2), {1}),
     ],
     ids=["unlisted 0", "no data beside background", "nothing ignored", "two backgrounds", "0 ignored", "gaps",
          "unlisted black", "listed order", "black beside background",
-         "0 and 255", "255 beside others", "255 wanted", "void by another name"],
+         "0 and 255", "255 beside others", "255 wanted", "void by another name",
+         "negative", "negative beside names", "negative with a name"],
 )  # fmt: skip
 def test_values_mean_what_they_mean_to_fiftyone(targets, seen, ignore_index, names, values, ignored):
     classes = classes_of_field(targets, seen, ignore_index)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from fiftyone_plugin.dataset.door.mask_forms import encode_mask
 from fiftyone_plugin.dataset.door.masks import pack_rgb, read_mask_file, reading_of
+from fiftyone_plugin.errors import LabelQualityError
 
 VALUES = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
 COLOURS = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)
@@ -64,6 +65,12 @@ def test_a_value_beyond_the_palette_or_the_bit_is_kept(tmp_path):
         image.save(path)
         copy.write_bytes(encode_mask(VALUES * 3, like=path))
         assert np.array_equal(read_mask_file(copy), VALUES * 3)
+
+
+@pytest.mark.parametrize("value", [-1, 70_000])
+def test_a_value_that_no_png_holds_is_refused(value):
+    with pytest.raises(LabelQualityError, match=f"from 0 to 65,535.* but got {value}; store"):
+        encode_mask(np.array([[0, value]]))
 
 
 def test_a_label_that_is_gone_leaves_plain_values(tmp_path):

@@ -16,6 +16,7 @@ from fiftyone_plugin.models.files import opening
 from fiftyone_plugin.models.files.deep_images import ScaledPath, dataset_window, declared_window, is_deep_file
 from fiftyone_plugin.models.files.images import image_size, read_image, read_mask
 from fiftyone_plugin.models.segmenters import segmenter
+from fiftyone_plugin.workflows.checking.small_images import read_header
 
 
 def write(path, values):
@@ -97,6 +98,22 @@ def test_large_images_are_looked_at_and_refused_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(opening, "MAX_PIXELS", 1999)
     for read in (read_image, read_mask):
         with pytest.raises(LabelQualityError, match=r"at most 1,999 pixels, but .*large.png has 50 x 40; cut it"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\0" * 128 + b"DICM" + b"\0" * 64, "is a DICOM file.* 16-bit PNG or TIFF first"),
+        (b"\x1f\x8b nifti", "no image of a format that is read, or is damaged; write it as PNG or TIFF"),
+        (b"", "no image of a format"),
+    ],
+)
+def test_formats_that_are_not_read_say_what_to_do(tmp_path, content, message):
+    path = tmp_path / "image"
+    path.write_bytes(content)
+    for read in (read_image, image_size, read_header):
+        with pytest.raises(OSError, match=message):
             read(path)
 
 

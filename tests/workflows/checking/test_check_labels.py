@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import fiftyone as fo
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,10 +22,13 @@ from fiftyone_plugin import (
 from fiftyone_plugin.cli.commands import main
 from fiftyone_plugin.dataset.door.masks import read_mask_file
 from fiftyone_plugin.dataset.door.scan import scan_labels
+from fiftyone_plugin.models.files import opening
 from fiftyone_plugin.progress import silent
 from fiftyone_plugin.quality.check_up import CHECKS
 from fiftyone_plugin.workflows.checking.first_look import first_look
+from fiftyone_plugin.workflows.scoring.sources import mask_source
 
+FIELD = "ground_truth"
 SIZE = (64, 80)
 TARGETS = {1: "road", 2: "car", 3: "tree", 200: "unicorn"}
 
@@ -203,6 +208,49 @@ def test_cleaning_goes_into_the_corrected_labels_and_can_be_taken_back(tmp_path)
     with pytest.raises(LabelQualityError, match="edge_strip"):
         clean_labels(dataset, codes=["edge_strip"], progress=silent)
     dataset.delete()
+
+
+def jpeg(mask):
+    """The values that a JPEG file leaves of a mask."""
+    buffer = io.BytesIO()
+    Image.fromarray(mask).save(buffer, "JPEG", quality=90)
+    return np.asarray(Image.open(buffer))
+
+
+def blended(mask):
+    """A mask that was made smaller and larger again by interpolation."""
+    small = Image.fromarray(mask).resize((37, 29), Image.Resampling.BILINEAR)
+    return np.asarray(small.resize(mask.shape[::-1], Image.Resampling.BILINEAR))
+
+
+@pytest.mark.parametrize("targets", [{}, {0: "nothing", 255: "lesion"}])
+@pytest.mark.parametrize(("change", "what"), [(jpeg, "compression"), (blended, "resizing that blends")])
+def test_changed_values_are_refused_in_any_kind_of_file(make_dataset, change, what, targets):
+    dataset = make_dataset(4)
+    for number, sample in enumerate(dataset.iter_samples(autosave=True)):
+        mask = np.zeros((48, 64), np.uint8)
+        mask[10 + number : 30, 20 : 44 - 2 * number] = 255
+        sample["second"] = fo.Segmentation(mask=change(mask) if number else mask)
+        sample["right"] = fo.Segmentation(mask=mask)
+    dataset.mask_targets = {"second": targets, "right": targets}
+    dataset.save()
+    with pytest.raises(LabelQualityError, match=f"{what} has changed the values of `second`"):
+        first_look(dataset, "second", scan_labels(dataset, "second"))
+    if not targets:
+        with pytest.raises(LabelQualityError, match="has changed the values of `second`"):
+            mask_source(dataset, "right", "second")
+    for field in ("right", "ground_truth"):
+        first_look(dataset, field, scan_labels(dataset, field))
+
+
+def test_gigantic_masks_are_said_by_their_name(make_dataset, monkeypatch):
+    dataset = make_dataset(3)
+    sample = dataset.first()
+    Image.new("L", (64, 48)).save(sample.ground_truth.mask_path)
+    monkeypatch.setattr(opening, "MAX_PIXELS", 24 * 32)
+    scan = scan_labels(dataset, FIELD)
+    assert [skip.reason.partition(":")[0] for skip in scan.skipped] == ["gigantic mask"]
+    assert any("1 samples. See `check_labels` (gigantic_file)" in text for text in first_look(dataset, FIELD, scan))
 
 
 def test_jobs_say_what_they_saw_and_refuse_lossy_masks(make_dataset, tmp_path):
