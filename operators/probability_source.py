@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import fiftyone.operators.types as types
@@ -84,7 +85,8 @@ def _classes_preview(ctx: Any, default: str, trained: list[str], inputs: types.O
         ignore_index=forms.ignore_index_param(ctx.params),
     )
     forms.account_view(inputs, lines, refused)
-    if refused or ctx.params.get("more") or ctx.params.get("class_mapping"):
+    given = ctx.params.get("class_mapping")
+    if not isinstance(given, Mapping) and (refused or ctx.params.get("more") or given):  # from Python it is a mapping
         inputs.str(
             "class_mapping",
             required=False,

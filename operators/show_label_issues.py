@@ -8,6 +8,7 @@ import fiftyone as fo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin import quality
+from ..fiftyone_plugin.dataset.door.slices import every_slice
 from ..fiftyone_plugin.dataset.fields.regions import STATUSES, captioned
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.workflows.reviewing import review
@@ -96,7 +97,7 @@ def _filters(ctx: Any, inputs: types.Object, field: str) -> None:
     inputs.list("kinds", types.String(), default=[], label="Kinds", description="Empty: all of them.", view=kinds)
     for name, label in (("given", "Given class"), ("suggested", "Suggested class")):
         view = types.DropdownView(multiple=True)
-        for value in ctx.dataset.distinct(f"{field}.detections.{name}"):
+        for value in every_slice(ctx.dataset).distinct(f"{field}.detections.{name}"):
             view.add_choice(value, label=value)
         inputs.list(name, types.String(), default=[], label=label, description="Empty: any.", view=view)
     inputs.float(

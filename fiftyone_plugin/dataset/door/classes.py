@@ -28,6 +28,9 @@ IGNORED = -1
 VOID_NAMES = frozenset({"void", "ignore", "ignored", "ignoreindex", "ignorelabel", "dontcare"})
 """Class names, as `plain_name` writes them, that mean "no label here" in the datasets in use (CamVid's `void`)."""
 
+_SHADES: Final = 128
+"""Few values up to this one and more are shades of grey and no numbers of classes."""
+
 UNMATCHED: Final = ("error", "ignore")
 """What to do about classes of the labels that no channel predicts."""
 
@@ -198,6 +201,8 @@ def classes_of_field(
         (('road', 'car'), [3, 255])
     """
     found = list_classes(targets, seen, ignore_index)
+    if not targets:
+        _require_numbers(found, seen, field)
     _require_classes(found, seen, field)
     return found
 
@@ -238,6 +243,19 @@ def list_classes(
         rgb,
         reasons=tuple((value, named.get(value, ""), reason) for value, reason in sorted(ignored.items())),
     )
+
+
+def _require_numbers(classes: ClassMap, seen: Mapping[int, int], field: str) -> None:
+    """Whether 255 beside other values can be "no label": only where these are numbers of classes, and not shades."""
+    others = {value: count for value, count in seen.items() if 0 <= value < 255}
+    sparse = others and max(others) >= _SHADES and len(others) < (max(others) + 1) / 2
+    if sparse and 255 in seen and any(why == "255 without a name" for _, _, why in classes.reasons):
+        listed = ", ".join(f"{value} (in {others[value]} images)" for value in sorted(others)[-5:])
+        raise LabelQualityError(
+            f"Expected to know what 255 is in `{field}`, a class or pixels without a label, but nothing names it, and "
+            f"there are {listed} beside it; name the classes in `dataset.mask_targets[{field!r}]`, or pass "
+            "`ignore_index=255`, or None for a class"
+        )
 
 
 def _require_classes(classes: ClassMap, seen: Mapping[int, int], field: str) -> None:

@@ -35,7 +35,23 @@ def require_size(path: str | Path, image: Image.Image) -> None:
     Raises:
         TooLargeError: it has more than `MAX_PIXELS` pixels
     """
-    width, height = image.size
+    require_pixels(path, image.size[::-1])
+
+
+def require_pixels(path: str | Path, size: tuple[int, int]) -> None:
+    """Check that an image is not too large for a mask of its size.
+
+    Args:
+        path: image file, for the message
+        size: (H, W)
+
+    Raises:
+        TooLargeError: it has more than `MAX_PIXELS` pixels
+
+    Example:
+        >>> require_pixels("photo.png", (480, 640))
+    """
+    height, width = size
     if width * height > MAX_PIXELS:
         raise TooLargeError(
             f"Expected at most {MAX_PIXELS:,} pixels, but {path} has {width:,} x {height:,}; cut it into tiles."

@@ -30,7 +30,7 @@ class Segmenter(ABC):
 
     Args:
         num_classes: number of classes K; None = known after the first prediction
-        class_names: names of the K classes, where known
+        class_names: names of the K classes, where known; a single one is that of a binary model, beside background
         description: one line that says what this is, for records and forms
         device: where probabilities are returned
     """
@@ -47,6 +47,8 @@ class Segmenter(ABC):
     ) -> None:
         if num_classes is not None and num_classes < 2:
             raise LabelQualityError(f"Expected at least 2 classes, but got `num_classes={num_classes}`.")
+        if class_names is not None and len(class_names) == 1:
+            class_names = ["background", *class_names]
         if class_names is not None and num_classes not in (None, len(class_names)):
             raise LabelQualityError(
                 f"Expected as many class names as classes, but got {len(class_names)} names "

@@ -86,8 +86,9 @@ def refuse_changed_values(samples: Any, label_field: str, scan: LabelScan, ignor
     seen = f"and there are {len(strange)} values in them that no class has"
     if files:
         raise LabelQualityError(
-            f"Expected masks without loss, but {len(files):,} are JPEG files, for instance {files[0]}, {seen}; export "
-            "them as PNG, with the values of the classes only. `check_labels` lists them"
+            f"Expected masks without loss, but {len(files):,} are JPEG files, for instance {files[0]}, whose "
+            f"compression changes values, {seen}; export them as PNG, with the values of the classes only. "
+            "`check_labels` lists them"
         )
     some = scan.images[:: max(len(scan.images) // _LOOKED_AT, 1)][:_LOOKED_AT]
     read = mask_reader(samples, label_field)

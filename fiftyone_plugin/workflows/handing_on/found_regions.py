@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...dataset.door.masks import read_mask_file, resize_nearest
+from ...dataset.door.slices import every_slice
 from ...dataset.fields.schema import ScoreFields
 from ...errors import LabelQualityError
 from ..reviewing.review import runs_with_regions
@@ -87,7 +88,7 @@ def found_regions(samples: Any, key: str, *, statuses: Sequence[str] | None = No
     if key not in keys:
         raise LabelQualityError(f"Expected the key of a run with regions, but got {key!r}; there are {keys or 'none'}")
     name = ScoreFields(key).regions
-    for sample in samples.select_fields(name).exists(name).iter_samples():
+    for sample in every_slice(samples).select_fields(name).exists(name).iter_samples():
         found = [_region(sample, one) for one in sample[name].detections]
         kept = [one for one in found if statuses is None or one.status in statuses]
         yield from sorted(kept, key=lambda one: -one.score)

@@ -27,6 +27,7 @@ from ...dataset.runs import files, run_records
 from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...models.files.images import image_size
+from ...models.files.opening import require_pixels
 from ...models.segmenters.class_names import plain_name
 from ...progress import Progress, terminal_bar
 
@@ -175,7 +176,9 @@ def _write(
     rows = _rows(samples, label_field, into)
     for done, (sample_id, filepath, label) in enumerate(rows, start=1):
         try:
-            mask = painter.paint(objects_in(label), image_size(filepath))
+            size = image_size(filepath)
+            require_pixels(filepath, size)
+            mask = painter.paint(objects_in(label), size)
         except (OSError, SyntaxError, ValueError) as error:
             skipped.append((sample_id, filepath, str(error)))
         else:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ... import quality
 from ...dataset.door.scan import segmentation_fields
+from ...dataset.door.slices import every_slice
 from ...dataset.fields.queries import CorrectionFields
 from ...dataset.runs import run_records
 from ...errors import LabelQualityError
@@ -124,7 +125,7 @@ def _correction_steps(dataset: Any, runs: list[run_records.RunRecord]) -> list[S
         return [Step("plan_correction_queries", "Plan the questions whose answers repair most.")]
     fields = CorrectionFields(corrected[-1].label_field)
     name = f"{fields.queries}.detections.status"
-    pending = dataset.count_values(name).get("pending", 0) if dataset.has_field(fields.queries) else 0
+    pending = every_slice(dataset).count_values(name).get("pending", 0) if dataset.has_field(fields.queries) else 0
     asked = [Step("label_correction", f"{pending:,} questions wait in this panel for a person.")] if pending else []
     return [
         *asked,

@@ -392,13 +392,26 @@ def scoring_run(samples: Any, key: str, *, with_regions: bool = True) -> run_rec
     record = run_records.find_run(dataset, key)
     if record is None or record.method not in run_records.REVIEWABLE:
         keys = [run.key for run in run_records.list_runs(dataset) if run.method in run_records.REVIEWABLE]
-        raise LabelQualityError(f"Expected the key of a scoring run, but got {key!r}; there are {keys or 'none'}")
+        raise LabelQualityError(
+            f"Expected the key of a scoring run, but got {key!r}; there are {keys or 'none'}"
+            + _left_behind(dataset, key)
+        )
     if with_regions and not dataset.has_field(ScoreFields(key).regions):
         raise LabelQualityError(
             f"Expected the run {key!r} to have regions, but it was made without; score again with "
             "`write_regions=True` and `overwrite=True`"
         )
     return follow_class_names(dataset, record)
+
+
+def _left_behind(dataset: Any, key: str) -> str:
+    """What to do where the fields of a run came along with a copy, and the run did not."""
+    if not dataset.has_field(ScoreFields(key).softmin):
+        return ""
+    return (
+        ". The fields of this run are there and the run is not: a clone of a view has no runs. Clone the dataset and "
+        "leave out samples of the clone, or score again under another `key`"
+    )
 
 
 def _among(name: str, values: str | Sequence[str] | None, choices: Sequence[str]) -> list[str] | None:

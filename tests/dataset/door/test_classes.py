@@ -120,6 +120,8 @@ def test_named_255_is_a_class():
         ({1: "road"}, {1: 4}, "auto", "at least 2 classes.*but got 1"),
         (None, dict.fromkeys(range(2000), 1), None, "instance ids"),
         (TARGETS, {1: 1}, "lorry", "mask value or one of the classes.*lorry"),
+        (None, {0: 9, 254: 1, 255: 9}, "auto", r"what 255 is.*254 \(in 1 images\).*`ignore_index=255`, or None"),
+        (None, {0: 9, 128: 9, 255: 9}, "auto", "what 255 is"),
     ],
 )
 def test_errors_say_both_values_and_the_way_out(targets, seen, ignore_index, message):

@@ -9,10 +9,13 @@ from types import SimpleNamespace
 import fiftyone as fo
 import numpy as np
 import pytest
+from PIL import Image
 
 from fiftyone_plugin import (
     LabelQualityError,
     apply_corrections,
+    check_labels,
+    export_label_issues,
     plan_correction_queries,
     review_regions,
     score_label_quality,
@@ -23,6 +26,8 @@ from fiftyone_plugin.dataset.door.instance_masks import instance_mask
 from fiftyone_plugin.dataset.door.scan import require_label_field
 from fiftyone_plugin.dataset.door.slices import images_of, samples_behind
 from fiftyone_plugin.dataset.runs import run_records
+from tests.panels.test_label_correction import Screen
+from tests.panels.test_label_quality import Sitting
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ def names(view):
     return {sample.group.name for sample in view}
 
 
-def test_a_slice_is_scored_reviewed_and_corrected_by_itself(grouped):
+def test_a_slice_is_scored_reviewed_and_corrected_by_itself(grouped, tmp_path):
     right = grouped.select_group_slices("right")
     report = score_label_quality(right, probabilities="probabilities", progress=quiet)
     assert report.num_scored == 4
@@ -67,11 +72,29 @@ def test_a_slice_is_scored_reviewed_and_corrected_by_itself(grouped):
     found = show_regions(grouped)
     assert len(found) == len(show_regions(right)) == report.num_regions > 0
     assert review_regions(found.limit(1), "accepted").by_status["accepted"] == 1
+    panel = Sitting(grouped)
+    panel.pick("worst", at=worst.first().id)
+    assert names(panel.view()) == {"right"}
+    export_label_issues(grouped, tmp_path / "issues.csv", tag="fix me", statuses=None)
+    assert names(grouped.select_group_slices(["left", "right"]).match_tags("fix me")) == {"right"}
 
     plan_correction_queries(right, probabilities="probabilities", budget=5, progress=quiet)
+    screen = Screen(grouped)
+    screen.answer()
+    statuses = right.values("ground_truth_queries.detections.status", unwind=True)
+    assert sum(status != "pending" for status in statuses) == 1
     simulate_answers(right, "ground_truth", "truth", progress=quiet)
     corrected = apply_corrections(grouped, progress=quiet)
     assert (corrected.num_images, sum(corrected.by_status.values())) == (4, 5)
+
+
+def test_what_is_checked_of_a_slice_is_shown_of_it(grouped):
+    right = grouped.select_group_slices("right")
+    sample = right.first()
+    Image.fromarray(np.ones((24, 32), np.uint8)).save(sample.ground_truth.mask_path)
+    check_labels(right, progress=quiet)
+    shown = grouped.load_saved_view("label_check constant_mask")
+    assert [one.id for one in shown] == [sample.id]
 
 
 def test_the_active_slice_stands_for_a_grouped_dataset(grouped):

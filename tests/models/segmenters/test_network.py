@@ -164,7 +164,8 @@ def test_one_channel_is_class_one_against_class_zero(image, sigmoid):
         scores = images[:, :1]
         return scores.sigmoid() if sigmoid else scores
 
-    segmenter = load(network, num_classes=2)
+    segmenter = load(network, **({"class_names": ["lesion"]} if sigmoid else {"num_classes": 2}))
+    assert segmenter.class_names == (["background", "lesion"] if sigmoid else None)
     (probabilities,) = segmenter.predict([image])
     torch.testing.assert_close(probabilities[1], normalised(image)[0, 0].sigmoid())
     torch.testing.assert_close(probabilities.sum(0), torch.ones(40, 60))
