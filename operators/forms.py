@@ -298,6 +298,8 @@ def context_of(sample_collection: Any, **params: Any) -> dict[str, Any]:
     import fiftyone as fo
 
     kind = "dataset" if isinstance(sample_collection, fo.Dataset) else "view"
+    if isinstance(mapping := params.get("class_mapping"), Mapping):  # a queued job keeps names of keys only
+        params["class_mapping"] = {str(key): value for key, value in mapping.items()}
     return {kind: sample_collection, "params": {name: value for name, value in params.items() if value is not None}}
 
 
@@ -355,4 +357,6 @@ def option_params(params: dict[str, Any], options: type, names: Sequence[str]) -
     chosen = {name: kinds[name](value) if kinds[name] in (int, float) else value for name, value in found.items()}
     if "ignore_index" in names:
         chosen["ignore_index"] = ignore_index_param(params)
+    if isinstance(mapping := chosen.get("class_mapping"), Mapping):
+        chosen["class_mapping"] = {int(key) if key.isdecimal() else key: value for key, value in mapping.items()}
     return chosen

@@ -46,8 +46,10 @@ def test_the_plugin_loads_whole():
 
 def test_scoring_by_operator_call(dataset, tmp_path):
     report = operator("score_label_quality")(
-        dataset, label_field="ground_truth", probabilities="probabilities", output_dir=str(tmp_path / "run")
-    )
+        dataset, label_field="ground_truth", probabilities="probabilities", output_dir=str(tmp_path / "run"),
+        class_mapping={0: "road", 1: "car", 2: 3},
+    )  # fmt: skip
+    assert {row["found"] for row in report.class_rows if row["channel"]} == {"`class_mapping` says so"}
     assert report.worst[0].filepath.endswith("2.png")
     assert dataset.sort_by("label_quality").first().filepath.endswith("2.png")
 
@@ -110,7 +112,10 @@ def test_required_parameters_are_checked_by_fiftyone(dataset):
 
 def test_delegated_scoring_reports_progress(dataset, tmp_path):
     op = operator("score_label_quality")
-    queued = op(dataset, probabilities="probabilities", output_dir=str(tmp_path / "run"), delegate=True)
+    mapping = {0: "road", 1: "car", 2: "tree"}
+    queued = op(
+        dataset, probabilities="probabilities", class_mapping=mapping, output_dir=str(tmp_path / "run"), delegate=True
+    )
     assert queued.delegated
     assert not dataset.has_field("label_quality")
     service = DelegatedOperationService()

@@ -40,9 +40,15 @@ def images_of(samples: Any) -> Any:
             "of: `dataset.select(patches.values('sample_id'))`"
         )
     if getattr(samples, "_is_dynamic_groups", False):
-        samples = samples.flatten()
+        return images_of(_members(samples))
     if samples.media_type == fo.core.media.GROUP:
         samples = samples.select_group_slices(samples.group_slice)
+    if samples.media_type == fo.core.media.UNKNOWN:
+        path = samples.first().filepath
+        raise LabelQualityError(
+            f"Expected a dataset or view of images, but FiftyOne does not know such files as {path} for images; "
+            "write them as PNG or TIFF (the pixels of DICOM files with 16 bits), and make a dataset of these"
+        )
     if samples.media_type not in (fo.core.media.IMAGE, None):
         raise LabelQualityError(
             f"Expected a dataset or view of images, but got media type {samples.media_type!r}; of a grouped dataset "
@@ -61,8 +67,17 @@ def every_slice(samples: Any) -> Any:
         the same, or a view without groups
     """
     if getattr(samples, "_is_dynamic_groups", False):
-        samples = samples.flatten()
+        return _members(samples)
     return samples.select_group_slices(media_type="image") if samples.media_type == "group" else samples
+
+
+def _members(groups: Any) -> Any:
+    """The samples in dynamic groups, in their order; of dynamic groups of a slice those of the slice."""
+    members = groups.flatten()
+    if members.media_type != "group":
+        return members
+    every = groups._root_dataset.select_group_slices(media_type="image")
+    return every.select(members.values("id"), ordered=True)
 
 
 def samples_behind(samples: Any) -> Any:

@@ -104,6 +104,21 @@ def test_the_active_slice_stands_for_a_grouped_dataset(grouped):
     assert names(samples_behind(grouped.limit(1))) == {"left", "right"}
 
 
+def test_dynamic_groups_of_a_slice_are_its_members(grouped):
+    for view in (grouped.select_group_slices("right"), grouped):
+        slices = {"right"} if view is not grouped else {"left"}
+        found = images_of(view.group_by("number"))
+        assert (names(found), len(found)) == (slices, 4)
+
+
+def test_files_that_are_no_images_to_fiftyone_say_what_to_do(tmp_path):
+    dataset = fo.Dataset()
+    dataset.add_sample(fo.Sample(str(tmp_path / "scan.dcm")))
+    with pytest.raises(LabelQualityError, match=r"scan.dcm for images; write them as PNG or TIFF"):
+        images_of(dataset)
+    dataset.delete()
+
+
 def test_dynamic_groups_are_taken_as_their_members(make_dataset):
     dataset = make_dataset(4)
     dataset.set_values("scene", ["a", "a", "b", "b"])
