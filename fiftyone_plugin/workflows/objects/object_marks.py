@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class ObjectMarksReport:
         num_unseen: objects that other objects cover, or that have no pixel: they have no score
         num_missing: places where the predictions see an object that nobody has labelled
         view: saved view of the objects, worst first
+        notes: what is to be known of the masks: what is hidden, what has no mask, images that were left out
     """
 
     label_field: str
@@ -52,6 +53,7 @@ class ObjectMarksReport:
     num_unseen: int
     num_missing: int
     view: str
+    notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The report as lines of markdown."""
@@ -68,7 +70,7 @@ class ObjectMarksReport:
             )
         if self.num_unseen:
             lines.append(f"- {self.num_unseen:,} objects are covered by others or have no pixel, and have no score")
-        return lines
+        return [*lines, *(f"- {note}" for note in self.notes)]
 
 
 def object_field_of(dataset: Any, label_field: str) -> str | None:
@@ -126,8 +128,10 @@ def mark_objects(samples: Any, key: str = "label_quality", *, progress: Progress
         progress(done, total, "marking objects")
     write_findings(dataset, attributes, chunk)
     _save_view(dataset, objects, attributes, view)
+    masks = run_records.find_run(dataset, record.label_field)
+    notes = list(masks.summary.get("notes", [])) if masks is not None else []
     report = ObjectMarksReport(
-        objects, key, counts["objects"], counts["tagged"], dict(kinds), counts["unseen"], counts["missing"], view
+        objects, key, counts["objects"], counts["tagged"], dict(kinds), counts["unseen"], counts["missing"], view, notes
     )
     summary = {**record.summary, "objects": report.lines()}
     run_records.register_run(dataset, replace(record, fields=fields, views=views, summary=summary))

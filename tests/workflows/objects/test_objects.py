@@ -19,6 +19,7 @@ from fiftyone_plugin import (
     score_label_quality,
 )
 from fiftyone_plugin.dataset.door.scan import require_label_field
+from fiftyone_plugin.models.files import opening
 from fiftyone_plugin.progress import silent
 
 SIZE, NUM = (40, 60), 10
@@ -133,7 +134,7 @@ def test_reviews_are_taken_over_and_deleting_the_run_takes_all_off(build):
     assert dataset.list_saved_views() == []
 
 
-def test_boxes_lines_overlaps_and_objects_without_pixels(build):
+def test_boxes_lines_overlaps_and_objects_without_pixels(build, monkeypatch):
     def label(number):
         return fo.Detections(
             detections=[
@@ -148,6 +149,10 @@ def test_boxes_lines_overlaps_and_objects_without_pixels(build):
     dataset = build(label)
     report = objects_to_masks(dataset, "instances", progress=silent)
     assert (report.num_objects, report.num_boxes, report.without_pixels, report.without_class) == (40, 10, 10, 10)
+    assert [note for note in score(dataset).objects if "boxes have no mask" in note or "cover no pixel" in note]
+    monkeypatch.setattr(opening, "MAX_PIXELS", 1_000)
+    with pytest.raises(LabelQualityError, match=r"at most 1,000 pixels, but .*0.png has 60 x 40"):
+        objects_to_masks(dataset, "instances", progress=silent)
     assert report.classes == {0: "background", 1: "sign", 2: "wall"}
     mask = dataset.first().instances_masks.get_mask()
     assert [mask[6, 8], mask[30, 8], mask[26, 48], mask[20, 40], mask[2, 55], mask[39, 59]] == [1, 2, 1, 255, 255, 0]
