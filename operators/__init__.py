@@ -26,6 +26,7 @@ from .reviewers import CompareReviewers, ShowSecondLook
 from .score_label_quality import ScoreLabelQuality
 from .show_label_issues import ShowLabelIssues
 from .start_correction_round import StartCorrectionRound
+from .stop_label_quality_job import StopLabelQualityJob
 from .train_cross_validated import TrainCrossValidated
 from .train_noise_robust import TrainNoiseRobust
 
@@ -60,6 +61,7 @@ OPERATORS = (
     TrainCrossValidated,
     TrainNoiseRobust,
     InjectLabelErrors,
+    StopLabelQualityJob,
     DeleteLabelQualityRun,
     LabelQualityMetric,
 )

@@ -95,6 +95,17 @@ class AcceptInBulk(Entry):
             "to_review": list(report.to_review),
         }
 
+    def resolve_output(self, ctx: Any) -> types.Property:
+        """The promise in words, and how many regions it is about."""
+        outputs = types.Object()
+        outputs.str("text", label="Promise")
+        outputs.int("num_regions", label="Regions that may be accepted")
+        outputs.int("num_waiting", label="Of them not yet decided on")
+        outputs.int("num_accepted", label="Accepted in bulk")
+        outputs.int("num_to_review", label="Regions to decide on next")
+        outputs.list("to_review", types.String(), label="Their ids")
+        return self.output(ctx, outputs)
+
 
 def _review(ctx: Any, which: dict[str, Any], *, restart: bool) -> bulk_acceptance.BulkReport:
     """Draw where there is no draw, and show what to decide on."""

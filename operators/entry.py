@@ -59,6 +59,16 @@ class Entry(foo.Operator):
         """The inputs under the operator's title."""
         return types.Property(inputs, view=types.View(label=self.title))
 
+    def output(self, ctx: Any, outputs: types.Object) -> types.Property:
+        """What an operator returns that shows its work on the page: a page shows no dialog for it, an agent reads it.
+
+        Args:
+            ctx: of the operator; pages send their layout, other callers none
+            outputs: what is returned, by name
+        """
+        shown = types.Object() if ctx.request_params.get("spaces") is not None else outputs
+        return types.Property(shown, view=types.View(label=self.title))
+
     def is_due(self, dataset: Any) -> bool:
         """Whether the dataset is so far that the operator is offered by a button; False for those without one."""
         return False

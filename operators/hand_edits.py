@@ -27,8 +27,13 @@ class BeginHandEdits(Job):
 
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
-        if forms.label_field_input(ctx, inputs) is not None:
-            inputs.view_target(ctx, action_description="Edit")
+        field = forms.label_field_input(ctx, inputs)
+        if field is None:
+            return
+        if field in _in_hand(ctx.dataset):
+            text = f"Objects of '{field}' were written before. Press 'Finish hand edits' first to keep what was edited."
+            forms.confirm_input(ctx, inputs, "Write the objects anew", text)
+        inputs.view_target(ctx, action_description="Edit")
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""

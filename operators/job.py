@@ -88,7 +88,10 @@ class Job(Entry, ABC):
     def _run(self, ctx: Any) -> Generator[Any, None, dict[str, Any]]:
         samples, params = ctx.target_view(), dict(ctx.params)
         report = yield from run_with_progress(
-            ctx, lambda progress: self.work(samples, params, progress), labels=lambda: forms.labels(self, ctx)
+            ctx,
+            lambda progress: self.work(samples, params, progress),
+            title=self.label,
+            labels=lambda: forms.labels(self, ctx),
         )
         text = report if isinstance(report, str) else report.markdown()
         if not ctx.delegated:

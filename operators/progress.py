@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..fiftyone_plugin.progress import Progress, terminal_bar
+from ..fiftyone_plugin.dataset.runs.running_jobs import JobStopped, announce
+from ..fiftyone_plugin.plugin_folder import PLUGIN_NAME
+from ..fiftyone_plugin.progress import Progress, silent, terminal_bar
 from ..fiftyone_plugin.wording import as_labels
 
 Result = TypeVar("Result")
 _SECONDS_BETWEEN_REPORTS = 0.25
-_terminal: ContextVar[Progress | None] = ContextVar("terminal", default=None)
+
+
+@dataclass(frozen=True)
+class _Caller:
+    """Who waits in Python: where it sees the progress, and whether it has pressed Ctrl+C."""
+
+    progress: Progress = silent
+    interrupted: Event = field(default_factory=Event)
+
+
+_caller: ContextVar[_Caller] = ContextVar("caller", default=_Caller())  # noqa: B039 nobody sets the default's event
 
 
 def execute(uri: str, ctx: dict[str, Any], *, delegate: bool = False, description: str = "") -> Any:
-    """Execute an operator from Python and wait for it, with a bar in the terminal.
+    """Execute an operator from Python and wait for it, with a bar in the terminal; Ctrl+C stops it.
 
-    In a notebook an event loop is running, and FiftyOne then only schedules the operator; in a thread of its own it is
-    executed there too before this returns.
+    It runs in a thread of its own: in a notebook an event loop is running, and FiftyOne would only schedule it.
 
     Args:
         uri: the operator
@@ -37,33 +49,38 @@ def execute(uri: str, ctx: dict[str, Any], *, delegate: bool = False, descriptio
     Returns:
         FiftyOne's ExecutionResult
     """
+    interrupted = Event()
 
     def run() -> Any:
         if delegate:
             return foo.execute_operator(uri, ctx, request_delegation=True)
         with terminal_bar(description) as bar:
-            token = _terminal.set(bar)
+            token = _caller.set(_Caller(bar, interrupted))
             try:
                 return foo.execute_operator(uri, ctx)
             finally:
-                _terminal.reset(token)
+                _caller.reset(token)
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return run()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(copy_context().run, run).result()
+        done = pool.submit(copy_context().run, run)
+        try:
+            return done.result()
+        except KeyboardInterrupt:
+            interrupted.set()  # the job ends between two of its steps; the pool waits for that
+            raise
 
 
 def run_with_progress(
-    ctx: Any, job: Callable[[Progress], Result], *, labels: Callable[[], Mapping[str, str]] = dict
+    ctx: Any, job: Callable[[Progress], Result], *, title: str, labels: Callable[[], Mapping[str, str]] = dict
 ) -> Generator[Any, None, Result]:
-    """Run a job in a thread and yield its progress as messages for the App.
+    """Run a job in a thread and yield its progress as messages for the App, each with a button that stops it.
+
+    Where the page is closed, the job goes on; it is stopped by `stop_label_quality_job` or in the panel.
 
     Args:
         ctx: the operator's execution context
         job: takes the callable to report to
+        title: what the job is
         labels: gives what the form calls each argument, in which words an error is then shown
 
     Yields:
@@ -77,11 +94,19 @@ def run_with_progress(
     """
     events: SimpleQueue[tuple[float, str] | None] = SimpleQueue()
     outcome: dict[str, Any] = {}
-    throttle = _Throttle(lambda share, label: events.put((share, label)), _terminal.get())
+    caller, job_id = _caller.get(), uuid4().hex
 
     def work() -> None:
         try:
-            outcome["result"] = job(throttle)
+            with announce(ctx.dataset, job_id, title) as entry:
+
+                def beat(phase: str) -> None:
+                    entry.beat(phase)
+                    if caller.interrupted.is_set() or _is_marked_failed(ctx):
+                        raise JobStopped(title, phase)
+
+                throttle = _Throttle(lambda share, label: events.put((share, label)), caller.progress, beat)
+                outcome["result"] = job(throttle)
         except BaseException as error:
             outcome["error"] = error
         events.put(None)
@@ -93,28 +118,39 @@ def run_with_progress(
         if ctx.delegated:
             ctx.set_progress(progress=share, label=label)
         else:
-            yield ctx.ops.set_progress(label=label, progress=share)
+            yield _show_progress(ctx, job_id, title, share, label)
     thread.join()
     if "error" in outcome:
         if not ctx.delegated:
-            yield _show_error(ctx, as_labels(str(outcome["error"]), labels()))
+            yield _show_error(ctx, outcome["error"], labels())
         raise outcome["error"]
     return outcome["result"]
+
+
+def _is_marked_failed(ctx: Any) -> bool:
+    """Whether a delegated run was ended by `fiftyone delegated fail`, which by itself ends no process."""
+    from fiftyone.operators.delegated import DelegatedOperationService
+    from fiftyone.operators.executor import ExecutionRunState
+
+    run = ctx.request_params.get("run_doc") if ctx.delegated else None
+    return run is not None and DelegatedOperationService().get(run).run_state == ExecutionRunState.FAILED
 
 
 class _Throttle:
     """Passes on a few reports per second, with the time left; all of them to a terminal, which has its own."""
 
-    def __init__(self, report: Callable[[float, str], None], terminal: Progress | None) -> None:
+    def __init__(
+        self, report: Callable[[float, str], None], terminal: Progress, beat: Callable[[str], None] = str
+    ) -> None:
         self._report = report
         self._terminal = terminal
+        self._beat = beat
         self._label = ""
         self._total = self._done = self._first = 0.0
         self._started = self._last = 0.0
 
     def __call__(self, done: float, total: float, label: str) -> None:
-        if self._terminal is not None:
-            self._terminal(done, total, label)
+        self._terminal(done, total, label)
         now = time.monotonic()
         if total != self._total or done < self._done:  # another stage; a label may also tell the loss
             self._total, self._first, self._started = total, done, now
@@ -125,7 +161,9 @@ class _Throttle:
             return
         self._last = now
         share = done / total if total else 1.0
-        self._report(share, f"{label}: {done:g} of {total:g}{self._time_left(now)}")
+        count = f": {done:g} of {total:g}{self._time_left(now)}" if total > 1 else ""
+        self._report(share, f"{label}{count}")
+        self._beat(f"{label}{count}")
 
     def _time_left(self, now: float) -> str:
         if not self._first < self._done < self._total:
@@ -134,11 +172,24 @@ class _Throttle:
         return f", {seconds / 60:.0f} min left" if seconds > 90 else f", {max(seconds, 1):.0f} s left"
 
 
-def _show_error(ctx: Any, text: str) -> Any:
-    """A message that shows an error in the App, where one raised in the middle of a job would not be seen."""
+def _show_progress(ctx: Any, job_id: str, title: str, share: float, label: str) -> Any:
+    """A message that moves the bar, with a button that stops the job."""
     outputs = types.Object()
-    outputs.view("error", types.Error(label="Nothing was changed", description=text))
-    return ctx.ops.show_output(types.Property(outputs, view=types.View(label="Error")).to_json(), {})
+    outputs.float("progress", view=types.ProgressView(label=label))
+    stop = f"{PLUGIN_NAME}/stop_label_quality_job"
+    outputs.btn("stop", "Stop", icon="stop", variant="outlined", on_click=stop, params={"job": job_id})
+    return ctx.ops.show_output(types.Property(outputs, view=types.View(label=title)).to_json(), {"progress": share})
+
+
+def _show_error(ctx: Any, error: BaseException, labels: Mapping[str, str]) -> Any:
+    """A message that shows an error in the App, where one raised in the middle of a job would not be seen."""
+    outputs, text = types.Object(), as_labels(str(error), labels)
+    if isinstance(error, JobStopped):
+        outputs.view("stopped", types.Notice(label="Stopped", description=text))
+    else:
+        outputs.view("error", types.Error(label="Nothing was changed", description=text))
+    title = "Stopped" if isinstance(error, JobStopped) else "Error"
+    return ctx.ops.show_output(types.Property(outputs, view=types.View(label=title)).to_json(), {})
 
 
 def show_report(ctx: Any, title: str, markdown: str) -> Any:

@@ -90,3 +90,10 @@ class ShowSecondLook(Entry):
         ctx.ops.set_active_fields([ScoreFields(key).regions])
         ctx.ops.notify(f"{len(view):,} regions to decide on", variant="success")
         return {"num_regions": len(view), "stages": view._serialize()}
+
+    def resolve_output(self, ctx: Any) -> types.Property:
+        """How many regions are in the view, and the view."""
+        outputs = types.Object()
+        outputs.int("num_regions", label="Regions in the view")
+        outputs.list("stages", types.Object(), label="Stages of the view")
+        return self.output(ctx, outputs)

@@ -138,3 +138,11 @@ class ReviewOperator(Entry):
         for warning in report.warnings:
             ctx.ops.notify(warning, variant="warning")
         return {"num_regions": report.num_regions, "by_status": report.by_status, "changed": report.changed}
+
+    def resolve_output(self, ctx: Any) -> types.Property:
+        """How many regions were decided on, and how many of the run have which status now."""
+        outputs = types.Object()
+        outputs.int("num_regions", label="Regions that were decided on")
+        outputs.obj("by_status", label="Regions of the run by status")
+        outputs.list("changed", types.String(), label="Images whose label has changed since the run")
+        return self.output(ctx, outputs)

@@ -62,7 +62,7 @@ class ShowLabelIssues(Entry):
         arguments = {name: ctx.params[name] for name in _CHOICES if ctx.params.get(name) not in (None, "", [])}
         status = ctx.params.get("status") or "pending"
         arguments["key"] = key = ctx.params.get("key") or forms.regions_key(ctx)
-        samples = ctx.view if _within_view(ctx) else ctx.dataset
+        samples = ctx.target_view() if _within_view(ctx) else ctx.dataset
         view = review.show_regions(samples, status=None if status == "all" else status, **arguments)
         number = view.count("id")
         below = _less_likely(samples, status, arguments, number)
@@ -73,6 +73,13 @@ class ShowLabelIssues(Entry):
             ctx.ops.set_active_fields([ScoreFields(key).regions])
             ctx.ops.notify(f"{number:,} regions, worst first{below}", variant="success")
         return {"num_regions": number, "stages": view._serialize()}
+
+    def resolve_output(self, ctx: Any) -> types.Property:
+        """How many regions are in the view, and the view."""
+        outputs = types.Object()
+        outputs.int("num_regions", label="Regions in the view")
+        outputs.list("stages", types.Object(), label="Stages of the view")
+        return self.output(ctx, outputs)
 
 
 def _less_likely(samples: Any, status: str, arguments: dict[str, Any], shown: int) -> str:

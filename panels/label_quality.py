@@ -9,6 +9,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset.fields.appearance import class_colors
+from ..fiftyone_plugin.dataset.runs import running_jobs
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.quality import LIKELY
 from ..fiftyone_plugin.workflows.certifying import bulk_acceptance
@@ -205,6 +206,10 @@ class LabelQualityPanel(foo.Panel):
     def _prompt(self, ctx: Any, operator: str, **params: Any) -> None:
         ctx.prompt(f"{self.plugin_name}/{operator}", params=params or None, on_success=self.on_load)
 
+    def stop(self, ctx: Any) -> None:
+        """Open the form that stops a job that runs now."""
+        self._prompt(ctx, "stop_label_quality_job")
+
     def review_worst(self, ctx: Any) -> None:
         """The pending regions that are likely wrong, worst first; all of them if none is."""
         found = overview.run_overview(ctx.dataset, ctx.panel.get_state(RUN)).regions
@@ -305,6 +310,7 @@ class LabelQualityPanel(foo.Panel):
                 shown += self._comparison(overview.compare_runs(ctx.dataset, run, other))
         else:
             shown = [_empty()]
+        shown = [*_running(ctx), *shown]
         view = types.View(
             component=COMPONENT, composite_view=True, cards=shown, on_pick=self.pick, on_choose=self.choose
         )
@@ -440,7 +446,7 @@ _BUTTONS: Final = {
         for name in (
             "find_errors", "train", "score_labels", "show_issues", "rescore", "review_worst", "show_changed",
             "show_better", "show_worse", "accept", "reject", "undo", "bulk_draw", "bulk_review", "bulk_accept",
-            "bulk_undo",
+            "bulk_undo", "stop",
         )
     },
 }  # fmt: skip
@@ -454,6 +460,14 @@ def _empty() -> cards.Card:
         cards.action("score_labels", "Score with a model I have"),
     ]
     return cards.card("no_run", "Label quality", lines=texts.NO_RUN, actions=steps, wide=True)
+
+
+def _running(ctx: Any) -> list[cards.Card]:
+    """What is being done now, by anybody."""
+    jobs = running_jobs.running_jobs(ctx.dataset)
+    steps = [cards.action("stop", "Stop"), cards.action("refresh", "Refresh")]
+    lines = [texts.running(job) for job in jobs]
+    return [cards.card("running", "Running now", lines=lines, actions=steps, wide=True)] if jobs else []
 
 
 def _last(ctx: Any) -> dict[str, Any] | None:

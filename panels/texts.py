@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..fiftyone_plugin.dataset.runs.running_jobs import RunningJob
 from ..fiftyone_plugin.quality.regions.review_statistics import Interval
 from ..fiftyone_plugin.workflows.reviewing.overview import Comparison, PairMatrix, ReviewOverview, RunOverview
 from .cards import MOST_CLASSES
@@ -100,6 +101,12 @@ def advice(review: ReviewOverview, pending: int) -> str:
         last, latest = review.latest[-1]
         text += f" Of the last {last}, {percent(latest.estimate)} % were."
     return text
+
+
+def running(job: RunningJob) -> str:
+    """A job that is being done, and how far it is."""
+    told = "it stops as soon as it can" if job.stopping else job.phase or "it begins"
+    return f"**{job.title}**, since {job.since:%H:%M} UTC: {told}."
 
 
 def changed(number: int) -> str:

@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"label-quality: {as_flags(str(error), options.flags)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("label-quality: stopped; the same command goes on where it stopped", file=sys.stderr)
         return 130
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 
 import fiftyone as fo
 import fiftyone.operators as foo
+import fiftyone.operators.types as types
 import pytest
+from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionContext, Executor
 
 from fiftyone_plugin import dataset_status, open_sitting
@@ -128,6 +131,110 @@ def test_wrong_names_are_told_before_execute(make_scored):
         asked = form(name, dataset, {**params, "model": "no_such_run"})["model"]
         assert "no training run yet" in asked.error_message
         assert not form(name, dataset, {**params, "model": "torchvision:fcn_resnet50"})["model"].invalid
+
+
+def test_every_form_says_what_must_be_filled_in_and_every_result_has_a_form(make_dataset, make_scored):
+    datasets = [make_dataset(1), make_scored(3)]
+    for one in entries():
+        if one.name in ("label_quality_metric", "label_quality_status"):
+            continue
+        for dataset in datasets:
+            for name, asked in form(one.name, dataset).items():
+                view = asked.view
+                if isinstance(view, types.Notice | types.Warning | types.Error | types.HiddenView | types.MarkdownView):
+                    continue
+                said = (view.description or asked.description or "") if view else ""
+                known = asked.required or asked.default is not None or "mpty" in said
+                assert known or isinstance(asked.type, types.Boolean), f"{one.name}: {name}"
+                assert view.label, f"{one.name}: {name} has no label"
+        outputs = one.resolve_output(context(one.name, datasets[1]))
+        assert outputs.type.properties, f"{one.name} does not say what it returns"
+    page = {"dataset_name": datasets[1].name, "params": {}, "spaces": {}}
+    op = foo.get_operator(f"{PLUGIN_NAME}/accept_label_issues")
+    on_page = ExecutionContext(page, executor=Executor(), operator_uri=op.uri)
+    assert not op.resolve_output(on_page).type.properties, "the page shows what was done, so no dialog does"
+
+
+def test_what_is_missing_or_wrong_is_said_and_changes_nothing(make_scored):
+    dataset = make_scored(2)
+    before = set(dataset.get_field_schema())
+    for one in entries():
+        if one.name in ("label_quality_metric", "label_quality_status", "check_labels", "rescore_label_issues"):
+            continue
+        asked = form(one.name, dataset)
+        for name, prop in asked.items():
+            if isinstance(prop.type, types.Enum):
+                with pytest.raises(foo.executor.ExecutionError, match=name):
+                    foo.execute_operator(one.uri, {"dataset": dataset, "params": {name: "no such choice"}})
+                break
+    dataset.reload()
+    assert set(dataset.get_field_schema()) == before
+
+
+@pytest.fixture
+def stopping(monkeypatch):
+    """The module of running jobs that the plugin has loaded, looking into the database at every step."""
+    operator = type(foo.get_operator(f"{PLUGIN_NAME}/stop_label_quality_job"))
+    jobs = sys.modules[operator.__module__].running_jobs
+    monkeypatch.setattr(jobs, "BEAT_SECONDS", 0.0)
+    return jobs
+
+
+def test_a_job_is_stopped_by_its_button_and_goes_on_afterwards(make_dataset, tmp_path, stopping):
+    dataset = make_dataset(6)
+    params = {"label_field": "ground_truth", "source": "probabilities", "probabilities": "probabilities",
+              "output_dir": str(tmp_path / "run")}  # fmt: skip
+    op = foo.get_operator(f"{PLUGIN_NAME}/score_label_quality")
+    job = op.execute(context("score_label_quality", dataset, params))
+    for message in job:
+        shown = message.body.params["outputs"]["type"]["properties"]
+        if shown["progress"]["view"]["label"].startswith("scoring labels: 1"):
+            break
+    (running,) = stopping.running_jobs(dataset)
+    assert running.title == "Score labels"
+    button = shown["stop"]["view"]
+    foo.execute_operator(button["operator"], {"dataset": dataset, "params": button["params"]})
+    with pytest.raises(ValueError, match="was stopped"):
+        for message in job:  # noqa: B007 the last one is looked at
+            pass
+    assert "start it again" in str(message.body.params["outputs"])
+    assert stopping.running_jobs(dataset) == []
+    assert not dataset.has_field("label_quality")
+    records = list((tmp_path / "run").rglob("records/*"))
+    assert records
+    again = [str(one.body.params) for one in op.execute(context("score_label_quality", dataset, params))]
+    assert not any("scoring labels: 1 of 6" in text for text in again), "finished images are not done twice"
+    assert "6 images scored" in again[-1]
+
+
+def test_ctrl_c_and_a_run_marked_as_failed_stop_a_job(make_dataset, stopping):
+    dataset, ended = make_dataset(2), []
+    operator = type(foo.get_operator(f"{PLUGIN_NAME}/stop_label_quality_job"))
+    progress = sys.modules[operator.__module__.rsplit(".", 1)[0] + ".progress"]
+
+    def job(report):
+        for step in range(10_000):
+            report(step, 10_000, "counting")
+            ended.append(step)
+
+    def run(ctx):
+        with pytest.raises(ValueError, match="Counting was stopped"):
+            list(progress.run_with_progress(ctx, job, title="Counting"))
+
+    caller = progress._Caller()
+    caller.interrupted.set()
+    token = progress._caller.set(caller)
+    run(context("score_label_quality", dataset))
+    progress._caller.reset(token)
+    service = DelegatedOperationService()
+    asked = {"dataset": dataset, "params": {"label_field": "ground_truth"}}
+    queued = foo.execute_operator(f"{PLUGIN_NAME}/check_labels", asked, request_delegation=True).result["id"]
+    ctx = context("check_labels", dataset)
+    ctx.request_params |= {"delegated": True, "run_doc": queued}
+    service.set_failed(queued)
+    run(ctx)
+    service.delete_operation(queued)
+    assert len(ended) < 10
 
 
 def test_errors_speak_the_words_of_the_form(make_dataset):

@@ -81,7 +81,9 @@ def test_the_app_is_shown_progress_then_the_worst_images(dataset, tmp_path):
     messages = list(op.execute(ctx))
     assert all(message.to_json_line() for message in messages), "what the server sends must be JSON"
     sent = [message.body.operator_uri.split("/")[-1] for message in messages]
-    assert "set_progress" in sent
+    assert set(sent[:-3]) == {"show_output"}
+    phases = [one.body.params["outputs"]["type"]["properties"]["progress"]["view"]["label"] for one in messages[:-3]]
+    assert len({phase.partition(":")[0] for phase in phases}) > 6
     assert sent[-3:] == ["open_dataset", "set_view", "show_output"]
     shown = messages[-1].body.params["results"]["report"]
     assert "6 images scored" in shown
@@ -412,7 +414,7 @@ def test_rescoring_by_operator(scored):
     ctx = ExecutionContext({"dataset_name": scored.name, "params": {}}, executor=Executor(), operator_uri=op.uri)
     messages = list(op.execute(ctx))
     assert all(message.to_json_line() for message in messages)
-    assert [m.body.operator_uri.split("/")[-1] for m in messages][-2:] == ["reload_dataset", "notify"]
+    assert [m.body.operator_uri.split("/")[-1] for m in messages][-2:] == ["open_dataset", "show_output"]
 
 
 def test_buttons(scored):

@@ -12,6 +12,7 @@ import torch
 from fiftyone.operators.executor import ExecutionContext, Executor
 
 from fiftyone_plugin.dataset.runs import run_records
+from fiftyone_plugin.progress import silent
 
 PLUGIN = "@label-quality/segmentation"
 URI = f"{PLUGIN}/learning_curves"
@@ -167,7 +168,7 @@ def test_the_operator_tells_progress_and_shows_a_report(make_dataset, tmp_path):
     messages = list(op.execute(ctx))
     assert all(message.to_json_line() for message in messages), "what the server sends must be JSON"
     sent = [message.body.operator_uri.split("/")[-1] for message in messages]
-    assert set(sent[:-2]) == {"set_progress"}
+    assert set(sent[:-2]) == {"show_output"}
     assert sent[-2:] == ["open_dataset", "show_output"]
     assert "trigger epochs" in messages[-1].body.params["results"]["report"]
 
@@ -177,7 +178,7 @@ def test_time_left_is_told_though_labels_change():
         type(foo.get_operator(f"{PLUGIN}/train_noise_robust")).__module__.rsplit(".", 1)[0] + ".progress"
     ]
     told = []
-    throttle = progress._Throttle(lambda share, text: told.append(text), None)
+    throttle = progress._Throttle(lambda share, text: told.append(text), silent)
     throttle(0, 100, "training, epoch 1/10")
     throttle._started -= 30  # half a minute ago
     throttle(10, 100, "training, epoch 2/10, loss 0.50")

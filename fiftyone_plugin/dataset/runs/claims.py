@@ -127,8 +127,8 @@ def _take(dataset: Any, key: str) -> Claim:
     documents, token = store_documents(), uuid4().hex
     place = {"store_name": STORE, "dataset_id": dataset._doc.id, "key": key}
     for _ in range(_ATTEMPTS):
-        now = _server_time()
-        value = {**_myself(), "token": token, "since": now, "seen": now}
+        now = server_time()
+        value = {**this_process(), "token": token, "since": now, "seen": now}
         try:
             documents.insert_one({**place, "value": value})
             return Claim(dataset, key, token)
@@ -137,7 +137,7 @@ def _take(dataset: Any, key: str) -> Claim:
         if held is None:
             continue
         holder = held["value"]
-        if _is_alive(holder, now):
+        if is_alive(holder, now):
             raise LabelQualityError(
                 f"Expected a run that nobody is writing, but {key!r} is being written since "
                 f"{holder['since']:%Y-%m-%d %H:%M:%S} UTC by {holder['user']} on {holder['host']} (process "
@@ -149,8 +149,13 @@ def _take(dataset: Any, key: str) -> Claim:
     raise LabelQualityError(f"The run {key!r} is claimed again and again by others; try again")
 
 
-def _is_alive(holder: dict[str, Any], now: datetime) -> bool:
-    """Whether the holder of a claim still works: on this machine its process tells, elsewhere its last sign of life."""
+def is_alive(holder: dict[str, Any], now: datetime) -> bool:
+    """Whether a process still works: on this machine the process tells, elsewhere its last sign of life.
+
+    Args:
+        holder: what `this_process` said of it, and `seen`: its last sign of life
+        now: by the clock of the database
+    """
     import psutil
 
     if holder["machine"] != _machine():
@@ -161,7 +166,8 @@ def _is_alive(holder: dict[str, Any], now: datetime) -> bool:
         return False
 
 
-def _myself() -> dict[str, Any]:
+def this_process() -> dict[str, Any]:
+    """Who works here: user, host, machine, process and when it started."""
     import psutil
 
     try:
@@ -182,7 +188,8 @@ def _machine() -> str:
     return hashlib.blake2b(f"{platform.node()}/{names}".encode(), digest_size=8).hexdigest()
 
 
-def _server_time() -> datetime:
+def server_time() -> datetime:
+    """Now, by the clock of the database."""
     from fiftyone.core.odm import get_db_conn
 
     return get_db_conn().command("hello")["localTime"]

@@ -194,13 +194,13 @@ class _Run:
         parts = [[int(index) for index in order[start : start + _PART]] for start in range(0, len(order), _PART)]
         kept: list[int] = []
         for number, part in enumerate(parts):
+            self.reports.encode(number * _PART)
             if number == 1 and self.run_stage is not None and self._has_room_for_all(kept):
                 return sorted(kept + self._spread(self.run_stage, parts[1:]))
             images = [self.data.pair(index)[0] for index in part]
             if self.store.room:
                 self.store.get(images)
             kept += [index for index, image in zip(part, images, strict=True) if self.store.holds(image)]
-            self.reports.encode(number * _PART + len(part))
         return sorted(kept)
 
     def _has_room_for_all(self, some: Sequence[int]) -> bool:
@@ -257,7 +257,9 @@ class _Run:
     ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Yield given and predicted classes of the held-out images; scores of some pixels go into `some`."""
         rng = np.random.default_rng(derived_seed(self.seed, fold, "calibration"))
-        for index in rng.permutation([i for i, key in enumerate(self.data.keys) if record.fold_of[key] == fold]):
+        held_out = rng.permutation([i for i, key in enumerate(self.data.keys) if record.fold_of[key] == fold])
+        for done, index in enumerate(held_out):
+            self.reports.test(fold, done, len(held_out))
             image, mask = self.data.pair(int(index))
             scores = segmenter.logits(self.store.get([image])[0], image).cpu()
             if len(some) < _CALIBRATION_IMAGES:
@@ -289,33 +291,36 @@ def _notes(data: TrainingData, record: FoldRecord, kept: Sequence[int]) -> tuple
 
 
 class _Reports:
-    """Progress in images: each is read, seen by the encoder, and its share of the heads' steps."""
+    """Progress, phase by phase: images read, features computed, steps of the heads, images that a fold is tested on."""
 
     def __init__(self, progress: Progress | None, images: int, steps: int) -> None:
         self._progress = progress
         self._images = images
-        self._steps = steps
-        self._last = -math.inf
+        self._steps = max(steps, 1)
+        self._phase, self._last = "", -math.inf
 
     def read(self, done: int) -> None:
         """Tell how many images are read."""
-        self._tell(done, f"reading images, {done}/{self._images}")
+        self._tell(done, self._images, "reading images")
 
     def encode(self, done: int) -> None:
         """Tell how many images the encoder has seen."""
-        self._tell(self._images + done, f"computing features, {done}/{self._images}")
+        self._tell(done, self._images, "computing features")
 
     def of_head(self, place: int, name: str, steps: int) -> Callable[[int, float], None]:
         """What the training of one head after others is given, to tell its steps and loss."""
 
         def tell(step: int, loss: float) -> None:
-            share = (place * steps + step) / max(self._steps, 1)
-            self._tell(self._images * (2 + share), f"{name}, step {step}/{steps}, loss {loss:.2f}")
+            self._tell(place * steps + step, self._steps, f"training heads, {name}, loss {loss:.2f}")
 
         return tell
 
-    def _tell(self, done: float, label: str) -> None:
-        now = time.monotonic()
-        if self._progress is not None and now - self._last > _REPORT_SECONDS:
-            self._last = now
-            self._progress(done, 3 * self._images, label)
+    def test(self, fold: int, done: int, images: int) -> None:
+        """Tell on how many images the heads of a fold are tested."""
+        self._tell(done, images, f"testing the heads of fold {fold + 1}")
+
+    def _tell(self, done: float, total: float, label: str) -> None:
+        now, phase = time.monotonic(), label.partition(",")[0]
+        if self._progress is not None and (phase != self._phase or now - self._last > _REPORT_SECONDS):
+            self._phase, self._last = phase, now
+            self._progress(done, total, label)

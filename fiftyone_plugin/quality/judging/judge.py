@@ -38,9 +38,9 @@ import numpy.typing as npt
 
 from ...errors import LabelQualityError
 from ..records.image_records import ImageRecord
-from ..regions.cutting import FEATURE_NAMES
 from ..regions.issue_regions import ImageRegions, region_scores
 from ..regions.logistic_regression import logistic
+from ..regions.region_terms import FEATURE_NAMES
 from ..regions.region_verifier import CONTEXT_NAMES, RegionVerifier
 from ..regions.review_shift import ReviewShift
 from ..scores.image_scores import divide

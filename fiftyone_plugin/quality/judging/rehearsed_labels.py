@@ -17,8 +17,9 @@ from ..pixels.inputs import check_label, check_probabilities, is_tensor
 from ..pixels.measurement import measure_image
 from ..pixels.pixel_maps import PixelMaps
 from ..records.arrays_file import read_arrays, write_arrays
-from ..regions.cutting import FEATURE_NAMES, Scene
-from ..regions.issue_regions import MAX_PER_IMAGE, ImageRegions, RankedRegions, ranked_regions, typed
+from ..regions.cutting import Scene
+from ..regions.issue_regions import ImageRegions, RankedRegions, ranked_regions, typed
+from ..regions.region_terms import FEATURE_NAMES, MAX_PER_IMAGE
 from ..scores.image_scores import softmin
 
 FloatArray = npt.NDArray[np.float64]

@@ -15,7 +15,8 @@ from ..pixels.image_pairs import image_pairs, named
 from ..pixels.inputs import check_temperature
 from ..pixels.measurement import measure_image
 from ..records.image_records import record_of_measured
-from ..regions.issue_regions import LIKELY, MAX_PER_IMAGE, ImageRegions, IssueRegion, image_regions
+from ..regions.issue_regions import ImageRegions, IssueRegion, image_regions
+from ..regions.region_terms import LIKELY, MAX_PER_IMAGE
 from .judge import FEWEST_IMAGES, Evidence, Judge
 from .rehearsed_labels import NUM_REHEARSALS, rehearsals_of, rehearse
 

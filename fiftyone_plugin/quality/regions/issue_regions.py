@@ -40,22 +40,14 @@ from ..pixels.pixel_maps import PixelMaps
 from ..records.arrays_file import read_arrays, write_arrays
 from ..records.image_records import ImageRecord
 from .alignment import IN_PLACE, Alignment, alignment
-from .cutting import FEATURE_NAMES, KINDS, RegionCut, RegionTable, Scene, cut_regions, measure_features, measure_regions
+from .cutting import RegionCut, RegionTable, Scene, cut_regions, measure_features, measure_regions
 from .logistic_regression import logistic
+from .region_terms import FEATURE_NAMES, KINDS, MAX_PER_IMAGE, SMALLEST_SHARE
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.integer[Any]]
 Arrays = dict[str, npt.NDArray[Any]]
-
-MAX_PER_IMAGE: Final = 200
-"""Regions kept of one image unless asked otherwise: more than anybody reviews, little enough to store."""
-
-SMALLEST_SHARE: Final = 20_000
-"""A region counts from one such part of the image on: 104 pixels of 1024 x 2048, 8 of 360 x 480, 1 of small images."""
-
-LIKELY: Final = 0.5
-"""Score from which on a region is more likely wrong than right."""
 
 SCORE_WEIGHTS: Final = (8.231, 0.0, -5.648, 0.515, 0.398, 0.0, -0.456, 1.054, 1.131, 0.606, -0.531, *(0.0,) * 12)
 """Coefficients of the score by feature.

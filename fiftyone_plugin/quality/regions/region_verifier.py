@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from ...errors import LabelQualityError
 from ...written_files import write_file
-from .cutting import FEATURE_NAMES
 from .issue_regions import SCORE_BIAS, SCORE_WEIGHTS, kinds_of
 from .logistic_regression import FloatArray, logistic, regression
+from .region_terms import FEATURE_NAMES
 from .review_shift import NO_SHIFT, ReviewShift
 
 BoolArray = npt.NDArray[np.bool_]

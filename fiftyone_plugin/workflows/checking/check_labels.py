@@ -127,6 +127,7 @@ def _run(
         key, run_records.CHECK_UP, label_field, parameters, [key, f"{key}_spots"],
         views=[finding.view for finding in findings if finding.view], summary=report.as_dict(),
     )  # fmt: skip
+    progress(0, 1, "writing marks")
     with write_run(dataset, replace(record, views=[]), None, {}, overwrite=True) as run:
         run.replace_results(record.views)
         _write(dataset, key, label_field, looks, spots, findings)

@@ -37,7 +37,7 @@ from ...dataset.runs.shared_files import named_elsewhere
 from ...errors import LabelQualityError
 from ...models.files.images import read_image
 from ...options import split, takes
-from ...progress import Progress, terminal_bar
+from ...progress import Progress, silent, terminal_bar
 from ...quality.certainty.reviewers import Reliability
 from ...quality.records.arrays_file import write_arrays
 from ...written_files import is_whole, sweep
@@ -175,6 +175,7 @@ def plan_correction_queries(
     require_correctable(dataset, label_field)
     engine = open_engine(plan.engine, plan.workers)
     inputs = SourceInputs(label_field, model, probabilities, predictions, plan.batch_size, model_options)
+    (progress or silent)(0, 1, "opening the model")
     source = inputs.open(samples)
     with claim(dataset, names.run) as held:
         if progress is not None:
@@ -210,6 +211,7 @@ def _run(
     started = time.monotonic()
     dataset = samples._root_dataset
     scan = scan_labels(samples, plan.label_field, progress=progress)
+    progress(0, 1, "matching the classes of labels and model")
     faults = first_look(samples, plan.label_field, scan, plan.ignore_index)
     classes, source = settle_classes(
         samples, plan.label_field, scan, source, ignore_index=plan.ignore_index, class_mapping=plan.class_mapping,
@@ -223,6 +225,7 @@ def _run(
     images = [image for image in scan.images if image.sample_id not in failed]
     if not images:
         raise LabelQualityError(f"No image can be asked about: {next(iter(failed.values()))}")
+    progress(0, 1, "choosing questions")
     found = stage.load(images)
     withdraw_propagated(run, [image.sample_id for image in images])
     beliefs = propagate_answers(run, classes, found, plan.propagate, stage)

@@ -82,7 +82,8 @@ class Run:
         totals = quality.Totals(size, plan.methods)
         for some in self._watched(count_records, in_parts(tasks, _IMAGES_AT_ONCE), len(tasks), "class thresholds"):
             totals.merge(some)
-        cut = quality.confident_learning_cut(Records([stage.record_path(image) for image in images]), totals)
+        records = Records([stage.record_path(image) for image in images])
+        cut = quality.confident_learning_cut(records, totals, progress=self.progress)
         scores: dict[str, dict[str, float]] = {method: {} for method in plan.methods}
         shares: dict[str, float] = {}
         pairs, confusion = np.zeros((size, size), np.int64), np.zeros((size, size), np.int64)
@@ -99,6 +100,7 @@ class Run:
         stage.remember_labels(images)
         flagged = images if plan.write_issues else []
         paths = {image.sample_id: str(stage.issues_path(image.sample_id)) for image in flagged}
+        self.progress(0, 1, "learning what errors look like")
         judge = evidence.judge() if plan.write_regions else None
         if judge is not None:
             combined = judge.image_scores()
@@ -133,6 +135,7 @@ class Run:
 
     def _watched(self, stage: Stage, parts: Iterable[Sequence[Any]], total: int, label: str) -> Iterator[Any]:
         """Run a stage; it ends with the progress, which may raise to cancel the job."""
+        self.progress(0, total, label)
         with closing(cast(Any, self.engine.run(stage, self.job, parts))) as results:
             for done, result in enumerate(results, start=1):
                 self.progress(done, total, label)

@@ -14,7 +14,7 @@ from ...dataset.runs import files, run_records
 from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...options import split, takes
-from ...progress import Progress, terminal_bar
+from ...progress import Progress, silent, terminal_bar
 from ..checking.first_look import first_look
 from ..engines.engine import Engine
 from ..engines.opening import open_engine
@@ -89,6 +89,7 @@ def score_label_quality(
         model_options["from_logits"] = options.from_logits
     engine = open_engine(plan.engine, plan.workers)
     inputs = SourceInputs(label_field, model, probabilities, predictions, plan.batch_size, model_options)
+    (progress or silent)(0, 1, "opening the model")
     request = _Request(samples, plan, inputs, inputs.open(samples), base, engine)
     if progress is not None:
         return _with_objects(dataset, objects, _run(request, progress), progress)
@@ -128,6 +129,7 @@ def _run(request: _Request, progress: Progress) -> ScoringReport:
     started = time.monotonic()
     samples, plan, base = request.samples, request.plan, request.base
     scan = scan_labels(samples, plan.label_field, progress=progress)
+    progress(0, 1, "matching the classes of labels and model")
     faults = first_look(samples, plan.label_field, scan, plan.ignore_index)
     files.require_writable(base.parent if not base.exists() else base, _bytes_needed(plan, scan))
     classes, source = settle_classes(
@@ -158,6 +160,7 @@ def _score(job_run: Run, scan: LabelScan, run: RunWriting, faults: list[str], st
     warnings = finding_warnings(findings, job.classes, job.source, looked) + region_warnings(plan, regions) + faults
     warnings += restart_warnings(run.folder, job.source)
     report = replace(report, warnings=warnings, output_dir=str(run.path), seconds=round(time.monotonic() - started, 2))
+    job_run.progress(0, 1, "writing fields and regions")
     run.replace_results(report.views)
     run.finish(write_results(job, scored, findings, regions, report))
     return report

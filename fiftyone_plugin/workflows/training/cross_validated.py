@@ -24,6 +24,7 @@ from ...dataset.runs import files, run_records
 from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
+from ...written_files import MARKER
 from ..checking.first_look import first_look
 from ..engines.engine import LocalEngine
 from ..engines.opening import open_engine
@@ -116,7 +117,8 @@ def train_cross_validated(
         ignore_index: as in `score_label_quality`
         output_dir: folder for the models; beside FiftyOne's dataset files if None
         overwrite: whether to replace a run under the same key
-        resume: whether to go on with an interrupted training
+        resume: whether to go on with an interrupted training, and to keep a finished one of equal images, labels and
+            options
         engine: where the frozen encoder sees the images, one of `ENGINES`
         workers: on a cluster; as many as it has room for if None
         progress: told how far the job is; a bar in the terminal if None
@@ -149,6 +151,9 @@ def train_cross_validated(
         classes = own_channels(account_of(samples, label_field, scan.values, ignore_index))
         planned = run_records.RunRecord(key, run_records.TRAINING, label_field, {}, [fold_field])
         fingerprint = training_fingerprint(label_field, classes, scan.images, chosen.said)
+        known = _equal_training(dataset, key, fingerprint) if resume else None
+        if known is not None:
+            return _report_again(known, scan, faults)
         with write_run(dataset, planned, base, fingerprint, overwrite=overwrite, resume=resume) as writing:
             return train(scan, faults, classes, writing, writing.watched(report))
 
@@ -168,6 +173,7 @@ def train_cross_validated(
             **spread,
             **chosen.arguments,
         )
+        report(0, 1, "writing folds")
         fold_of = {image.sample_id: trained.fold_of.get(image.filepath) for image in scan.images}
         writing.replace_results([])
         text = "Fold of the image: the model of this fold has not seen it"
@@ -192,7 +198,24 @@ def train_cross_validated(
         return run(bar)
 
 
-def _spread(engine: str, workers: int | None, method: str) -> dict[str, Any]:
+def _equal_training(dataset: Any, key: str, fingerprint: Mapping[str, Any]) -> run_records.RunRecord | None:
+    """The finished run under the key if it has these images, labels and options, so that training gives the same."""
+    known = run_records.find_run(dataset, key)
+    if known is None or known.method != run_records.TRAINING or not known.output_dir:
+        return None
+    if known.dataset_id != run_records.dataset_id(dataset):  # a clone does not own the files of its original
+        return None
+    marker = files.read_json(Path(known.output_dir) / MARKER) or {}
+    folds = dataset.count(known.fields[0]) if dataset.has_field(known.fields[0]) else 0
+    return known if marker.get("finished") and marker.get("fingerprint") == fingerprint and folds else None
+
+
+def _report_again(known: run_records.RunRecord, scan: LabelScan, faults: list[str]) -> TrainingReport:
+    """What a finished run says, as far as it is kept."""
+    kept = {name: known.summary[name] for name in ("num_trained", "metrics", "classes", "class_rows")}
+    note = "These models were trained before on the same images and labels, and are used again"
+    folder = known.parameters["model_folder"]
+    return TrainingReport(known.key, known.fields[0], folder, skipped=left_out(scan, []), notes=[note, *faults], **kept)
     """What a training is told of a cluster; nothing where it stays in this process."""
     opened = open_engine(engine, workers)
     if isinstance(opened, LocalEngine):

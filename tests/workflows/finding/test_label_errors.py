@@ -23,6 +23,33 @@ def test_without_a_model(make_dataset, tmp_path):
         find_label_errors(dataset, output_dir=str(tmp_path / "run"), training={"folds": 2, **TINY})
 
 
+def test_stopped_while_scoring_it_goes_on_with_the_models_that_it_has(make_dataset, tmp_path):
+    dataset, wanted = make_dataset(6), {"output_dir": str(tmp_path / "run"), "training": {"folds": 2, **TINY}}
+    phases: list[str] = []
+
+    def stop(done: float, total: float, label: str) -> None:
+        phases.append(label.partition(",")[0])
+        if label == "scoring labels" and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_label_errors(dataset, check=False, progress=stop, **wanted)
+    assert "training heads" in phases
+    phases.clear()
+    scored: list[float] = []
+
+    def note(done: float, total: float, label: str) -> None:
+        phases.append(label.partition(",")[0])
+        if label == "scoring labels":
+            scored.append(total)
+
+    report = find_label_errors(dataset, check=False, progress=note, **wanted)
+    assert "training heads" not in phases
+    assert "are used again" in report.markdown()
+    assert scored[0] < 6, "images that were finished are not done twice"
+    assert report.scoring.num_scored == 6
+
+
 def test_the_operator_with_a_given_model(make_dataset, tmp_path):
     dataset = make_dataset(4)
     op = foo.get_operator(NAME)
