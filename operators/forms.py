@@ -314,7 +314,8 @@ def option_inputs(inputs: types.Object, options: type, names: Sequence[str], **d
     """
     for name in names:
         known, default = about(options, name), defaults.get(name, default_of(options, name))
-        text = f"{known.text[0].upper()}{known.text[1:]}."
+        words = known.text.replace("if None", "if empty").replace("None", "none")
+        text = f"{words[0].upper()}{words[1:]}."
         common: dict[str, Any] = {"label": known.label, "description": text, "required": False}
         if known.choices:
             _choice_input(inputs, name, known.choices, default, several=known.kind is list, **common)

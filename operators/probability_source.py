@@ -91,7 +91,7 @@ def _classes_preview(ctx: Any, default: str, trained: list[str], inputs: types.O
             "class_mapping",
             required=False,
             label="Which channel is which class",
-            description="Only for classes that names do not tell: `channel: class, ...`, e.g. motorbike: motor, 7: car",
+            description="Empty: by their names. Else `channel: class, ...`, for instance motorbike: motor, 7: car",
         )
 
 

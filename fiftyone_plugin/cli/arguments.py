@@ -40,7 +40,10 @@ class _WithDefaults(argparse.HelpFormatter):
             return text
         if "default" in text or "if omitted" in text:
             return text
-        shown = {None: "none", False: "off", True: "on"}.get(action.default, "%(default)s")
+        if isinstance(action.default, list | tuple):
+            shown = " ".join(map(str, action.default)) or "none"
+        else:
+            shown = {None: "none", False: "off", True: "on"}.get(action.default, "%(default)s")
         return f"{text} (default: {shown})".strip()
 
 

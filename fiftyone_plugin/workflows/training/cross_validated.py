@@ -216,6 +216,9 @@ def _report_again(known: run_records.RunRecord, scan: LabelScan, faults: list[st
     note = "These models were trained before on the same images and labels, and are used again"
     folder = known.parameters["model_folder"]
     return TrainingReport(known.key, known.fields[0], folder, skipped=left_out(scan, []), notes=[note, *faults], **kept)
+
+
+def _spread(engine: str, workers: int | None, method: str) -> dict[str, Any]:
     """What a training is told of a cluster; nothing where it stays in this process."""
     opened = open_engine(engine, workers)
     if isinstance(opened, LocalEngine):
