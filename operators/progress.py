@@ -124,6 +124,8 @@ def run_with_progress(
         if not ctx.delegated:
             yield _show_error(ctx, outcome["error"], labels())
         raise outcome["error"]
+    if ctx.delegated:
+        ctx.set_progress(progress=1.0, label="done")
     return outcome["result"]
 
 
