@@ -142,7 +142,7 @@ class _Throttle:
     """Passes on a few reports per second, with the time left; all of them to a terminal, which has its own."""
 
     def __init__(
-        self, report: Callable[[float, str], None], terminal: Progress, beat: Callable[[str], None] = str
+        self, report: Callable[[float, str], None], terminal: Progress, beat: Callable[[str], object] = str
     ) -> None:
         self._report = report
         self._terminal = terminal
