@@ -324,7 +324,7 @@ def _weighed(
     panel = judge_answers(prior, questions, np.zeros(len(questions), int), np.concatenate(history), num_people=1)
     known = [np.array(each) for each in beliefs]
     for answer, place, said, chances in zip(answers, places, history, panel.chances, strict=True):
-        best = int(chances.argmax())
+        best = max(set(said), key=lambda value: chances[value])
         if best != state.answered[place][1]:
             state.answered[place] = (state.answered[place][0], best)
             state.labels[place[0]][state.segments[place[0]] == place[1]] = best
