@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,6 +41,25 @@ def error_parts(given: np.ndarray, true: np.ndarray, changed: Pixels) -> np.ndar
     return parts
 
 
+def connected(changed: Pixels) -> np.ndarray:
+    """Number the connected wrong pixels, whatever their classes, from 1; 0 where nothing is wrong."""
+    return ndimage.label(changed, EVERYWHERE)[0]
+
+
+def region_hits(parts: np.ndarray, regions: list[tuple[Box, Pixels]]) -> list[int | None]:
+    """Tell which error each region has found: that of the best intersection over union, if it is `MIN_IOU`."""
+    sizes = np.bincount(parts.reshape(-1))
+    large = sizes >= MIN_AREA
+    large[0] = False
+    hits: list[int | None] = []
+    for (top, left, bottom, right), mask in regions:
+        shared = np.bincount(parts[top:bottom, left:right][mask], minlength=sizes.size)
+        ious = np.where(large, shared / (mask.sum() + sizes - shared), 0)
+        best = int(ious.argmax())
+        hits.append(best if ious[best] >= MIN_IOU else None)
+    return hits
+
+
 @dataclass
 class RegionRanking:
     """Collects regions with scores, and the errors, over a dataset."""
@@ -52,16 +72,14 @@ class RegionRanking:
         self, image: int, parts: np.ndarray, regions: list[tuple[tuple[int, int, int, int], Pixels, float]]
     ) -> None:
         """Add an image's errors and its regions as (box, mask within the box, score)."""
-        sizes = np.bincount(parts.reshape(-1))
-        large = sizes >= MIN_AREA
-        large[0] = False
-        self.num_errors += int(large.sum())
-        for (top, left, bottom, right), mask, score in regions:
-            shared = np.bincount(parts[top:bottom, left:right][mask], minlength=sizes.size)
-            ious = np.where(large, shared / (mask.sum() + sizes - shared), 0)
-            best = int(ious.argmax())
-            self.scores.append(score)
-            self.hits.append((image, best) if ious[best] >= MIN_IOU else None)
+        hits = region_hits(parts, [(box, mask) for box, mask, _ in regions])
+        self.add_hits(image, np.bincount(parts.reshape(-1)), hits, [score for _, _, score in regions])
+
+    def add_hits(self, image: int, sizes: np.ndarray, hits: Sequence[int | None], scores: Sequence[float]) -> None:
+        """Add an image's errors by size, the first of which is none, and which of them its regions have found."""
+        self.num_errors += int((sizes[1:] >= MIN_AREA).sum())
+        self.scores += [float(score) for score in scores]
+        self.hits += [None if hit is None else (image, hit) for hit in hits]
 
     def measures(self) -> dict[str, float]:
         """Average precision, precision among the first 50 and 100, recall; an error is found once."""

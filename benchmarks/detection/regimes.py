@@ -1,159 +1,227 @@
-"""How well the judge finds errors of one kind at a time: a strong model on VOC, with errors put into its ground truth.
+"""How well the judge finds errors of one kind at a time, how far its numbers can be trusted, and when it warns.
 
-    python benchmarks/detection/regimes.py --data ../shared/data --folder /tmp/detection --part report --images 50
+    python benchmarks/detection/regimes.py --data ../shared/data --folder /tmp/detection --json rows.json
 
-The model is the outside one of `benchmarks/detection`; its predictions are kept in `--folder`. In each regime a fifth
-of the labels get one error. Labels without one are measured once for all regimes, so this is quick: seconds an image,
-not minutes. `--part tuning` takes two thirds of the images, by number, and was used to decide; `report` the others.
-The last regime is the labels that Grounded-SAM made: an image is wrong if more than a tenth of its pixels are.
-Printed are AUPRC of the images by softmin, by the confidence in the label and by the combined ranking; average
-precision of the regions by the fixed score and by the judge; how many regions are errors, how many the scores expect,
-and how many of those that are more likely wrong than right are errors; the share of the found dropped, added and
-flipped objects that have the right kind; and the share of wrong pixels, estimated and true.
+Models: on VOC the outside one of `benchmarks/detection` and heads on frozen features, trained across folds on the
+labels that Grounded-SAM made; on CamVid, every third frame, heads on frozen features, and on demand networks, trained
+across folds with an error in a fifth of the labels. Predictions are kept in `--folder`. In each regime a fifth of the
+labels get one error; "small" are single objects of 90 pixels to a hundredth of the image, "machine" is one connected
+error of a Grounded-SAM label. Clean labels, and all of Grounded-SAM's (an image is wrong if more than a tenth of its
+pixels are), are rows of their own. Labels without an error are measured once for all regimes. `--part tuning` takes two
+thirds of the images (of CamVid's blocks of consecutive frames) and was used to decide; `report` the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import statistics
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
-from detection import measures, predictions
+from detection import cases, measures
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import kendalltau
+from sklearn.metrics import roc_auc_score
 
 from fiftyone_plugin import quality
-from fiftyone_plugin.quality.known_errors.errors import inject_error, plan_errors
 
-LOCAL = ["drop_object", "add_object", "wrong_class", "erode", "dilate"]
-REGIMES = {
-    "dropped": ["drop_object"],
-    "added": ["add_object"],
-    "flipped": ["wrong_class"],
-    "border": ["erode", "dilate"],
-    "local": LOCAL,
-    "mixture": "mixture",
-    "drop": ["drop"],
-    "swap": ["swap"],
-    "shift": ["shift"],
-}
 RIGHT_KIND = {"drop_object": "missing", "add_object": "spurious", "wrong_class": "wrong_class"}
-COLUMNS = (
-    "softmin", "confidence", "combined", "regions, fixed", "regions", "errors", "expected", "likely", "of them right",
-    "right kind", "estimated share", "true share",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One label against one prediction."""
-
-    record: quality.ImageRecord
-    regions: quality.ImageRegions
-    rehearsals: list[quality.Rehearsal]
-    parts: np.ndarray
-    wrong: bool
-    kind: str | None
+SCORE_BINS = (0.0, 0.1, 0.5, 1.0)
+SIZE_BINS = (50, 200, 1000, 1 << 31)
+GUESSING = 0.6  # AUROC of the images up to which a model cannot judge these errors
+TABLES = {
+    "images": ("AUPRC", "best single", "best AUPRC", "AUROC", "rehearsed AUROC", "tau", "tau of confidence"),
+    "regions": ("AP", "AP, fixed score", "AP by object", "recall 50-", "recall 200-", "recall 1000-", "right kind"),
+    "calibration": (
+        "errors", "expected", "errors 0.1-", "expected 0.1-", "errors 0.5-", "expected 0.5-", "of missing",
+        "expected of missing", "of spurious", "expected of spurious", "of wrong_class", "expected of wrong_class",
+        "of boundary", "expected of boundary",
+    ),
+    "wrong share": ("true", "estimated", "lowest", "highest", "covered", "warned", "guessing"),
+}  # fmt: skip
 
 
 def main() -> None:
-    """Measure, print."""
+    """Measure what is missing, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--part", choices=["tuning", "report"], default="report")
-    parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
+    cases.add_options(parser)
+    parser.add_argument("--models", nargs="+", default=list(cases.MODELS[:3]), choices=cases.MODELS)
+    parser.add_argument("--regimes", nargs="+", default=list(cases.REGIMES), choices=list(cases.REGIMES))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--json", type=Path, help="write the figures here, and go on from those that are there")
     options = parser.parse_args()
-    collection = predictions.voc(options.data)
-    probs = predictions.outside_predictions(collection, options.data / "weights", options.folder / "voc-outside")
-    pictures = [p for place, p in enumerate(collection.pictures) if (place % 3 == 2) == (options.part == "report")]
-    pictures = pictures[:: max(1, len(pictures) // options.images)][: options.images]
-    table = Table("", *COLUMNS, title=f"{len(pictures)} images of the {options.part} part, seed {options.seed}")
-    clean = [measured(p.true, probs[p.name], p, place, len(pictures), None) for place, p in enumerate(pictures)]
-    for name, kinds in REGIMES.items():
-        cases = list(corrupted(pictures, clean, probs, kinds, options.seed))
-        table.add_row(name, *figures(cases))
-    machine = [
-        measured(p.machine_label, probs[p.name], p, place, len(pictures), None) for place, p in enumerate(pictures)
-    ]
-    table.add_row("Grounded-SAM", *figures(machine))
-    Console(width=190).print(table)
+    rows = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    for model in options.models:
+        measure(model, options, rows)
+    print_tables(rows, options.part)
 
 
-def corrupted(pictures, clean, probs, kinds, seed) -> Iterator[Measured]:
-    """Put one error into a fifth of the labels; the others are as they were measured."""
-    plan = plan_errors(len(pictures), 0.2, kinds, 1000 + seed)
-    for place, (picture, kind) in enumerate(zip(pictures, plan, strict=True)):
-        error = None
-        if kind is not None:
-            rng = np.random.default_rng([1000 + seed, place])
-            error = inject_error(picture.true, kind, rng, class_ids=range(21), ignore_index=predictions.VOID)
-        if error is None:
-            yield clean[place]
-        else:
-            yield measured(error.mask, probs[picture.name], picture, place, len(pictures), error.kind)
+def measure(model: str, options: argparse.Namespace, rows: dict) -> None:
+    """All regimes of a model."""
+    made = cases.source(model, options)
+    clean = cases.clean_cases(made)
+    add(rows, f"{model}/clean/0", clean, options.json)
+    if made.has_machine_labels:
+        add(rows, f"{model}/Grounded-SAM/0", cases.machine_cases(made), options.json)
+    for seed in options.seeds:
+        for regime in made.regimes():
+            key = f"{model}/{regime}/{seed}"
+            if regime in options.regimes and key not in rows:
+                add(rows, key, list(cases.corrupted_cases(made, clean, regime, seed)), options.json)
 
 
-def measured(label, probs, picture, place: int, total: int, kind: str | None) -> Measured:
-    """Everything that is known of one label."""
-    record = quality.image_record(label, probs)
-    regions = quality.image_regions(label, record, image_index=place)
-    rehearsals = quality.rehearse(label, probs, count=quality.rehearsals_of(place, total), seed=(0, place))
-    changed = (label != picture.true) & (label != predictions.VOID) & (picture.true != predictions.VOID)
-    parts = measures.error_parts(label, picture.true, changed)
-    wrong = kind is not None or changed.mean() > 0.1
-    return Measured(record.without_maps(), regions, rehearsals, parts, wrong, kind)
+def add(rows: dict, key: str, found: Sequence[cases.Case], path: Path | None) -> None:
+    """One row of figures, saved at once."""
+    rows[key] = figures(found)
+    if path:
+        path.write_text(json.dumps(rows, indent=1))
 
 
-def figures(cases: list[Measured]) -> list[str]:
-    """One row of the table."""
-    evidence = quality.Evidence(cases[0].record.num_classes)
-    for place, case in enumerate(cases):
+def judged(found: Sequence[cases.Case]) -> quality.Judge:
+    """What the judge makes of the labels."""
+    evidence = quality.Evidence(found[0].record.num_classes)
+    for place, case in enumerate(found):
         evidence.add(f"{place:09d}", case.record, case.regions, case.rehearsals)
-    judge = evidence.judge()
-    combined = judge.image_scores()
-    wrong = np.array([case.wrong for case in cases])
-    sums = [case.record.sums.self_confidence.sum() / max(case.record.num_valid, 1) for case in cases]
-    scores = {
-        "softmin": np.array([case.record.scores["softmin"] for case in cases]),
-        "confidence": np.array(sums),
-        "combined": np.array([combined[key] for key in sorted(combined)]),
+    return evidence.judge()
+
+
+def figures(found: Sequence[cases.Case]) -> dict[str, float | str]:
+    """One row."""
+    judge = judged(found)
+    return {
+        **image_figures(found, judge),
+        **region_figures(found, judge),
+        **share_figures(found, judge),
     }
-    rankings = {name: measures.RegionRanking() for name in ("fixed", "judge")}
-    right: list[bool] = []
-    for place, case in enumerate(cases):
+
+
+def image_figures(found: Sequence[cases.Case], judge: quality.Judge) -> dict[str, float | str]:
+    """How well images are ranked, beside every single score."""
+    wrong = np.array([case.wrong for case in found])
+    shares = np.array([case.wrong_pixels / max(case.record.num_valid, 1) for case in found])
+    combined = np.array([score for _, score in sorted(judge.image_scores().items())])
+    row: dict[str, float | str] = {"rehearsed AUROC": judge.rehearsed.auroc if judge.rehearsed else float("nan")}
+    if not wrong.any() or wrong.all():
+        return row
+    scores = single_scores([case.record for case in found])
+    single = {name: measures.image_measures(wrong, values)["AUPRC"] for name, values in scores.items()}
+    best = max(quality.PAPER_METHODS, key=lambda name: single[name])
+    row |= {f"AUPRC of {name}": value for name, value in single.items()}
+    row |= {
+        "AUPRC": measures.image_measures(wrong, combined)["AUPRC"],
+        "AUROC": roc_auc_score(wrong, -combined),
+        "best single": best,
+        "best AUPRC": single[best],
+        "tau": float(kendalltau(-combined, shares).statistic),
+        "tau of confidence": float(kendalltau(-scores["confidence_in_label"], shares).statistic),
+    }
+    return row
+
+
+def single_scores(records: Sequence[quality.ImageRecord]) -> dict[str, np.ndarray]:
+    """Every score of every image."""
+    totals = quality.Totals(records[0].num_classes, quality.METHODS)
+    for record in records:
+        totals.add(record)
+    cut = quality.confident_learning_cut(records, totals)
+    rows = [quality.record_scores(record, totals, cut) for record in records]
+    return {name: np.array([row[name] for row in rows]) for name in quality.METHODS}
+
+
+def region_figures(found: Sequence[cases.Case], judge: quality.Judge) -> dict[str, float | str]:
+    """How well regions are ranked, and whether their scores are chances."""
+    rankings = {name: measures.RegionRanking() for name in ("fixed", "judge", "objects")}
+    right, kinds, sizes, reached = [], [], [], []
+    for place, case in enumerate(found):
         typed = case.regions.retyped(judge.scorer.background)
-        found = judge.region_scores(f"{place:09d}", case.regions)
-        fixed = quality.region_scores(case.regions.features)
-        for ranking, values in zip(rankings.values(), (fixed, found), strict=True):
-            before = len(ranking.hits)
-            rows = [(r.bbox, r.mask, float(v)) for r, v in zip(typed, values, strict=True)]
-            ranking.add(place, case.parts, rows)
-        hits = rankings["judge"].hits[before:]
+        scores = judge.region_scores(f"{place:09d}", case.regions)
+        rankings["fixed"].add_hits(place, case.sizes, case.hits, quality.region_scores(case.regions.features))
+        rankings["judge"].add_hits(place, case.sizes, case.hits, scores)
+        rankings["objects"].add_hits(place, case.object_sizes, case.objects, scores)
+        kinds += [region.kind for region in typed]
         if case.kind in RIGHT_KIND:
-            right += [r.kind == RIGHT_KIND[case.kind] for r, hit in zip(typed, hits, strict=True) if hit]
+            right += [r.kind == RIGHT_KIND[case.kind] for r, hit in zip(typed, case.hits, strict=True) if hit]
+        sizes += case.object_sizes[1:].tolist()
+        reached += np.isin(np.arange(1, case.object_sizes.size), [hit for hit in case.objects if hit]).tolist()
     values = np.array(rankings["judge"].scores)
     hits = np.array([hit is not None for hit in rankings["judge"].hits])
-    likely = values >= quality.LIKELY
-    pixels = sum(case.record.num_valid for case in cases)
-    return [
-        *(f"{measures.image_measures(wrong, found)['AUPRC']:.3f}" for found in scores.values()),
-        *(f"{ranking.measures()['AP']:.3f}" for ranking in rankings.values()),
-        f"{hits.sum()} of {hits.size}",
-        f"{values.sum():.1f}",
-        f"{likely.sum()}",
-        f"{hits[likely].sum()}",
-        f"{np.mean(right):.2f} of {len(right)}" if right else "-",
-        f"{judge.wrong_share:.4f}",
-        f"{sum(int((case.parts > 0).sum()) for case in cases) / pixels:.4f}",
-    ]
+    row: dict[str, float | str] = {
+        "AP": rankings["judge"].measures()["AP"],
+        "AP, fixed score": rankings["fixed"].measures()["AP"],
+        "AP by object": rankings["objects"].measures()["AP"],
+        "right kind": float(np.mean(right)) if right else float("nan"),
+        "regions": hits.size,
+        "errors": int(hits.sum()),
+        "expected": float(values.sum()),
+    }
+    for low, high in pairwise(SIZE_BINS):
+        inside = [got for got, size in zip(reached, sizes, strict=True) if low <= size < high]
+        row[f"recall {low}-"] = float(np.mean(inside)) if inside else float("nan")
+    for low, high in pairwise(SCORE_BINS):
+        within = (values >= low) & ((values < high) | (high == 1))
+        row |= {f"errors {low:g}-": int(hits[within].sum()), f"expected {low:g}-": float(values[within].sum())}
+    for kind in quality.KINDS:
+        of_kind = np.array([one == kind for one in kinds], bool)
+        row |= {f"of {kind}": int(hits[of_kind].sum()), f"expected of {kind}": float(values[of_kind].sum())}
+    return row
+
+
+def share_figures(found: Sequence[cases.Case], judge: quality.Judge) -> dict[str, float | str]:
+    """Whether the estimate of wrong pixels holds, and whether a warning is due."""
+    low, high = judge.wrong_share_range
+    true = sum(case.wrong_pixels for case in found) / sum(case.record.num_valid for case in found)
+    row: dict[str, float | str] = {
+        "true": true, "estimated": judge.wrong_share, "lowest": low, "highest": high,
+        "covered": float(low <= true <= high), "unsure": judge.unsure,
+        "warned": float(judge.warning is not None), "warning": judge.warning or "",
+    }  # fmt: skip
+    wrong = np.array([case.wrong for case in found])
+    if wrong.any() and not wrong.all():
+        combined = np.array([score for _, score in sorted(judge.image_scores().items())])
+        row["guessing"] = float(roc_auc_score(wrong, -combined) <= GUESSING)
+    return row
+
+
+def print_tables(rows: dict, part: str) -> None:
+    """Means and ranges over seeds, and the truth table of the warning."""
+    console = Console(width=200)
+    by_model: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
+    for key, row in rows.items():
+        model, regime, _ = key.split("/")
+        by_model[model][regime].append(row)
+    for model, regimes in by_model.items():
+        for title, columns in TABLES.items():
+            table = Table("", *columns, title=f"{model}, {part} part: {title}, mean (lowest to highest) over seeds")
+            for regime, found in regimes.items():
+                table.add_row(regime, *(cell([row[name] for row in found if name in row]) for name in columns))
+            console.print(table)
+    counted = [row for row in rows.values() if "guessing" in row]
+    for warned in (1.0, 0.0):
+        guessed = [row["guessing"] for row in counted if row["warned"] == warned]
+        console.print(
+            f"{'warned' if warned else 'not warned'}: {len(guessed)} runs, {sum(guessed):.0f} of them guessing"
+        )
+    console.print(f"wrong share within its range: {sum(r['covered'] for r in rows.values()):.0f} of {len(rows)} runs")
+
+
+def cell(values: list) -> str:
+    """Mean and range of numbers, most frequent of words."""
+    if not values:
+        return "-"
+    if isinstance(values[0], str):
+        return statistics.mode(values)
+    mean, low, high = np.nanmean(values), min(values), max(values)
+    text = f"{mean:.4g}" if mean >= 100 else f"{mean:.3f}"
+    return text if len(values) == 1 else f"{text} ({low:.3g}-{high:.3g})"
 
 
 if __name__ == "__main__":

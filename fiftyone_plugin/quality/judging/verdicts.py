@@ -15,10 +15,11 @@ from ..pixels.image_pairs import image_pairs, named
 from ..pixels.inputs import check_temperature
 from ..pixels.measurement import measure_image
 from ..records.image_records import record_of_measured
-from ..regions.issue_regions import ImageRegions, IssueRegion, image_regions
+from ..regions.cutting import Scene
+from ..regions.issue_regions import ImageRegions, IssueRegion, regions_of_scene
 from ..regions.region_terms import LIKELY, MAX_PER_IMAGE
 from .judge import FEWEST_IMAGES, Evidence, Judge
-from .rehearsed_labels import NUM_REHEARSALS, rehearsals_of, rehearse
+from .rehearsed_labels import NUM_REHEARSALS, rehearsals_of, rehearse_in_scene
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -102,17 +103,18 @@ def judge_labels(
     """
     heat, report = check_temperature(temperature), progress or silent
     total = len(labels) if isinstance(labels, Sized) else None
-    cut: dict[str, Any] = {"tolerance": tolerance, "min_area": min_area, "max_per_image": max_per_image}
+    cut: dict[str, Any] = {"min_area": min_area, "max_per_image": max_per_image}
     evidence: Evidence | None = None
     found: list[ImageRegions] = []
     for index, label, probs in image_pairs(labels, pred_probs):
         with named(index):
             image = measure_image(label, probs, ignore_index=ignore_index, from_logits=from_logits)
             record = record_of_measured(image, ("softmin",), heat)
-            regions = image_regions(image.label, record, image_index=index, **cut)
-            altered = rehearse(
-                image.label, probs, count=_rehearsals(index, total), seed=(seed, index), ignore_index=image.ignore,
-                temperature=heat, from_logits=from_logits, **cut,
+            scene = Scene.of(image.label, image.maps, tolerance)
+            regions = regions_of_scene(scene, image_index=index, **cut)
+            altered = rehearse_in_scene(
+                scene, image.label, probs, count=_rehearsals(index, total), seed=(seed, index),
+                ignore_index=image.ignore, temperature=heat, from_logits=from_logits, **cut,
             )  # fmt: skip
             evidence = evidence or Evidence(record.num_classes, background)
             evidence.add(f"{index:09d}", record, regions, altered)
