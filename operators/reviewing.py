@@ -134,7 +134,8 @@ class ReviewOperator(Entry):
         ctx.ops.clear_selected_samples()
         ctx.ops.reload_dataset()
         counts = ", ".join(f"{report.by_status.get(status, 0):,} {status}" for status in STATUSES)
-        ctx.ops.notify(f"{report.num_regions:,} regions {decision}; now {counts}", variant="success")
+        noun = "region" if report.num_regions == 1 else "regions"
+        ctx.ops.notify(f"{report.num_regions:,} {noun} {decision}; now {counts}", variant="success")
         for warning in report.warnings:
             ctx.ops.notify(warning, variant="warning")
         return {"num_regions": report.num_regions, "by_status": report.by_status, "changed": report.changed}

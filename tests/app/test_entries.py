@@ -164,7 +164,7 @@ def test_what_is_missing_or_wrong_is_said_and_changes_nothing(make_scored):
             continue
         asked = form(one.name, dataset)
         for name, prop in asked.items():
-            if isinstance(prop.type, types.Enum):
+            if isinstance(prop.type, types.Enum) and name != "view_target":
                 with pytest.raises(foo.executor.ExecutionError, match="Validation error"):
                     foo.execute_operator(one.uri, {"dataset": dataset, "params": {name: "no such choice"}})
                 break
@@ -219,7 +219,7 @@ def test_ctrl_c_and_a_run_marked_as_failed_stop_a_job(make_dataset, stopping):
             ended.append(step)
 
     def run(ctx):
-        with pytest.raises(ValueError, match="Counting was stopped"):
+        with pytest.raises(ValueError, match="'Counting' was stopped at 'counting'"):
             list(progress.run_with_progress(ctx, job, title="Counting"))
 
     caller = progress._Caller()

@@ -22,10 +22,11 @@ class JobStopped(LabelQualityError):
     """Somebody asked a job to stop, and it did between two of its steps."""
 
     def __init__(self, title: str, phase: str) -> None:
-        during = f" at '{phase}'" if phase else ""
+        name = phase.partition(":")[0].partition(",")[0]  # without how far it was
+        during = f" at '{name}'" if name else ""
         super().__init__(
-            f"{title} was stopped{during}. To go on, start it again with the same answers: images that were finished "
-            "are not done twice"
+            f"'{title}' was stopped{during}. To go on, start it again with the same answers: images that were finished "
+            "are not done twice."
         )
 
 
