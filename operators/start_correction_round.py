@@ -26,7 +26,7 @@ class StartCorrectionRound(Job):
         "scores of an earlier try of this round."
     )
     unlisted = True
-    icon = "autorenew"
+    icon = "redo"
     done = "Next round"
 
     def is_due(self, dataset: Any) -> bool:
