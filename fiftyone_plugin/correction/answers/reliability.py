@@ -70,7 +70,7 @@ def judge_answers(
         LabelQualityError: if numbers are beyond what there is, or shapes do not fit
 
     Example:
-        >>> prior = np.full((20, 4), 0.02) + 0.92 * np.eye(4)[np.arange(20) % 4]
+        >>> prior = np.full((20, 4), 0.005) + 0.98 * np.eye(4)[np.arange(20) % 4]
         >>> said = np.arange(20) % 4
         >>> said[7] = 0
         >>> panel = judge_answers(prior, np.arange(20), np.zeros(20), said, num_people=1)
