@@ -344,9 +344,9 @@ def _module(name: str) -> ModuleType:
 
 def _child_environment() -> dict[str, str]:
     """Return the environment without what points at the packages of another Python."""
-    environment = _without(os.environ, "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
-    # Every process would compile all packages anew where nothing may be written beside them, as in some containers.
-    environment["PYTHONPYCACHEPREFIX"] = str(VENV / "pycache")
+    # Without the last, every process compiles all packages anew: many containers set it.
+    names = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+    environment = _without(os.environ, *names)
     # Threads that wait by spinning make training many times slower where another program uses a core.
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return environment
