@@ -59,7 +59,7 @@ def judge(rng, num_reviewed, seed):
 def test_intervals_cover_the_truth_when_the_worst_are_reviewed_first(num_reviewed):
     rng = np.random.default_rng(num_reviewed)
     held: dict[str, list[bool]] = {}
-    for number in range(300):
+    for number in range(120):
         for name, (interval, truth) in judge(rng, num_reviewed, number).items():
             held.setdefault(name, []).append(interval.low - 1e-9 <= truth <= interval.high + 1e-9)
     assert {name: np.mean(hits) for name, hits in held.items() if np.mean(hits) < 0.9} == {}
