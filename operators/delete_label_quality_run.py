@@ -51,7 +51,7 @@ class DeleteLabelQualityRun(Entry):
         for key, run in records.items():
             view.add_choice(key, label=f"{key} ({run.label_field})")
         inputs.enum("key", list(records), required=True, label="Run", view=view)
-        chosen = records.get(ctx.params.get("key", ""))
+        chosen = records.get(str(ctx.params.get("key", "")))
         if chosen is not None:
             forms.confirm_input(ctx, inputs, f"Delete the run '{chosen.key}' for good", _what_goes(chosen))
         return self.form(inputs)

@@ -174,7 +174,7 @@ def choice_input(
 def file_input(ctx: Any, inputs: types.Object, name: str, label: str) -> None:
     """Ask for a file to write, and whether to replace one that is there."""
     inputs.str("path", required=True, default=f"~/{name}", label=label, description="On the machine of the App.")
-    path = Path(ctx.params.get("path") or f"~/{name}").expanduser()
+    path = Path(str(ctx.params.get("path") or f"~/{name}")).expanduser()
     if path.exists():
         confirm_input(ctx, inputs, "Replace the file", f"{path} is there already.")
 

@@ -38,7 +38,8 @@ class StartCorrectionRound(Job):
         fields = planned_fields(ctx.dataset)
         if not corrected_field_input(ctx, inputs, fields):
             return
-        forms.classes_view(ctx, inputs, ctx.params.get("label_field") or fields[0])
+        chosen = ctx.params.get("label_field")
+        forms.classes_view(ctx, inputs, chosen if chosen in fields else fields[0])
         forms.option_inputs(inputs, PlanOptions, ["budget"])
         inputs.bool("score", default=True, label="Score the corrected labels, too")
         method_input(ctx, inputs)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import random
 import zipfile
 from contextlib import suppress
 
 import fiftyone as fo
 import pytest
 import torch
+from fiftyone.operators.executor import ExecutionContext, Executor
+from fiftyone.operators.registry import OperatorRegistry
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +67,33 @@ def test_nothing_makes_a_dataset_unreadable(scene):
         assert len(list(scene.dataset)) == 4
 
     try_it()
+
+
+HOSTILE = (
+    None, "", "no such thing", 7, -1, 10**12, float("nan"), True, [], ["a", 3, None], {}, {"a": {"b": 1}}, "x" * 5_000,
+    "../../etc/passwd", "\0", [[]], {"$gt": ""},
+)  # fmt: skip
+NAMED = ("label_field", "key", "kinds", "reviewer", "model", "path")
+
+
+@pytest.mark.timeout(300)
+def test_every_form_stands_any_value(scene):
+    """An agent, or a request by hand, may send anything; a form then shows what it would show without it."""
+    _score(scene)
+    _plan(scene)
+    rng, faults = random.Random(5), []
+    operators = [one for one in OperatorRegistry().list_operators() if one.uri.startswith("@label-quality/")]
+    assert len(operators) > 25
+    for operator in operators:
+        for name in NAMED:
+            for value in rng.sample(HOSTILE, 2):
+                request = {"dataset_name": scene.dataset.name, "params": {name: value}}
+                ctx = ExecutionContext(request, executor=Executor(), operator_uri=operator.uri)
+                try:
+                    operator.resolve_input(ctx)
+                except Exception as error:
+                    faults.append(f"{operator.uri}, {name}={value!r}: {type(error).__name__}: {error}")
+    assert faults == []
 
 
 class _Evil:

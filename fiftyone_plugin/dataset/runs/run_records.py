@@ -89,7 +89,7 @@ def require_free_key(dataset: Any, key: str, fields: list[str], *, overwrite: bo
     Raises:
         LabelQualityError: if the key is no identifier, is taken, or a field of that name is somebody else's
     """
-    if not key.isidentifier() or key.startswith("_"):
+    if not isinstance(key, str) or not key.isidentifier() or key.startswith("_"):
         raise LabelQualityError(
             f"Expected `key` to be letters, digits and underscores, not starting with a digit or an underscore, "
             f"but got {key!r}; for instance 'label_quality'"
@@ -145,7 +145,7 @@ def _run_document(dataset: Any, key: str) -> Any:
     """FiftyOne's document of a run; None if there is none, or only a reference to one that is gone."""
     from bson import DBRef
 
-    document = dataset._doc.runs.get(key)
+    document = dataset._doc.runs.get(key) if isinstance(key, str) else None
     return None if isinstance(document, DBRef) else document
 
 

@@ -6,7 +6,7 @@ draw, or out of its order, is no evidence for the promise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -340,8 +340,8 @@ def _decide(samples: Any, key: str, label_ids: Sequence[str], decision: str, rev
 
 
 def _kinds(kinds: str | Sequence[str] | None) -> tuple[str, ...]:
-    wanted = () if kinds is None else (kinds,) if isinstance(kinds, str) else tuple(sorted(set(kinds)))
-    unknown = [kind for kind in wanted if kind not in KINDS]
+    given = () if kinds is None else (kinds,) if isinstance(kinds, str) or not isinstance(kinds, Iterable) else kinds
+    unknown = [kind for kind in given if not isinstance(kind, str) or kind not in KINDS]
     if unknown:
         raise LabelQualityError(f"Expected `kinds` among {list(KINDS)}, but got {unknown}")
-    return wanted
+    return tuple(sorted(set(given)))
