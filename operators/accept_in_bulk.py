@@ -58,7 +58,9 @@ class AcceptInBulk(Entry):
                 view.add_choice(kind, label=kind)
             text = "Empty: all kinds together. Kinds have draws and promises of their own."
             inputs.list("kinds", types.String(), default=[], label="Kinds", description=text, view=view)
-            which: dict[str, Any] = {"key": key, "kinds": ctx.params.get("kinds") or None}
+            chosen = ctx.params.get("kinds")
+            kinds = [kind for kind in KINDS if kind in chosen] if isinstance(chosen, list) else []
+            which: dict[str, Any] = {"key": key, "kinds": kinds or None}
             known = bulk_acceptance.bulk_draws_exist(ctx.dataset, **which)
             if known:
                 _ask_what_to_do(ctx, inputs, bulk_acceptance.bulk_review_report(ctx.dataset, **which))
