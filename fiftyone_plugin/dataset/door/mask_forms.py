@@ -66,13 +66,14 @@ def require_png_values(values: Iterable[int]) -> None:
     if beyond:
         raise LabelQualityError(
             f"Expected mask values from 0 to {_MOST:,}, which a PNG file can hold, but got "
-            f"{', '.join(map(str, beyond[:5]))}; store masks of other values first, for instance 255 instead of -1"
+            f"{', '.join(map(str, beyond[:5]))}; store masks of other values first, for instance 255 for no label"
         )
 
 
 def _plain_image(mask: np.ndarray, rgb: bool) -> Image.Image:
     if rgb:
         return Image.fromarray(np.stack([(mask >> 16) & 255, (mask >> 8) & 255, mask & 255], axis=-1).astype(np.uint8))
+    mask = np.where(mask == -1, 255, mask)  # both say that there is no label
     require_png_values((int(mask.min()), int(mask.max())))
     return Image.fromarray(mask.astype(np.uint8 if mask.max() <= 255 else np.uint16))
 

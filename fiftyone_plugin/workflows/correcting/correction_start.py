@@ -117,7 +117,8 @@ def begin(
     """
     if on_edited not in ON_EDITED:
         raise LabelQualityError(f"Expected `on_edited` to be one of {list(ON_EDITED)}, but got {on_edited!r}")
-    require_png_values(() if classes.rgb else scan.values)
+    written = set(scan.values) if 255 in classes.values else set(scan.values) - {-1}  # -1 is written as 255
+    require_png_values(() if classes.rgb else written)
     names = CorrectionFields(label_field)
     dataset._doc.reload("runs")  # what others have written since it was loaded
     earlier = run_records.find_run(dataset, names.run, unfinished=True)

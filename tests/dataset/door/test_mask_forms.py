@@ -67,7 +67,7 @@ def test_a_value_beyond_the_palette_or_the_bit_is_kept(tmp_path):
         assert np.array_equal(read_mask_file(copy), VALUES * 3)
 
 
-@pytest.mark.parametrize("value", [-1, 70_000])
+@pytest.mark.parametrize("value", [-2, 70_000])
 def test_a_value_that_no_png_holds_is_refused(value):
     with pytest.raises(LabelQualityError, match=f"from 0 to 65,535.* but got {value}; store"):
         encode_mask(np.array([[0, value]]))
