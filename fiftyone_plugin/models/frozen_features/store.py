@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ...errors import LabelQualityError
+from ...written_files import sweep, write_file
 from .encoders import Features, FrozenEncoder
 
 FOLDER = "features"
@@ -58,6 +58,7 @@ class FeatureStore:
             "max_pixels": self.encoder.max_pixels, "enlarge": self.encoder.enlarge,
         }  # fmt: skip
         path = folder / _RECORD
+        sweep(folder)
         if path.is_file():
             try:
                 there = dict(json.loads(path.read_text()))
@@ -72,8 +73,7 @@ class FeatureStore:
                     "another one."
                 )
         else:
-            folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(own))
+            write_file(path, lambda file: file.write(json.dumps(own).encode()))
         self._left -= sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
     @property
@@ -137,9 +137,7 @@ class FeatureStore:
         if size > self._left:
             self._left = 0  # full from here on: smaller images must not be kept in place of larger ones
             return
-        path = self._path(image)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
         tensors = {str(level): value.contiguous() for level, value in enumerate(levels)}
-        save_file(tensors, temporary, metadata={"encoder": self.encoder.about.digest})
-        os.replace(temporary, path)
+        content = save(tensors, metadata={"encoder": self.encoder.about.digest})
+        write_file(self._path(image), lambda file: file.write(content))
         self._left -= size

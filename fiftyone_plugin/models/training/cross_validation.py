@@ -21,7 +21,7 @@ import torch
 
 from ...errors import LabelQualityError
 from ...options import exactly, takes
-from ...written_files import bring_to_disk
+from ...written_files import bring_to_disk, sweep
 from ..errors import ModelMismatchError, one_line
 from ..files.items import Example, ImageItem
 from ..hardware.devices import choose_device, few_threads
@@ -477,7 +477,8 @@ def writable_folder(folder: Path, record_name: str = RECORD_NAME, what: str = "c
         raise LabelQualityError(
             f"Cannot write to the folder {folder} ({one_line(error)}); choose another one or permit writing there."
         ) from error
-    foreign = [path.name for path in folder.iterdir()]
+    sweep(folder)
+    foreign = [path.name for path in folder.iterdir() if path.suffix != ".part"]  # half files of the dead
     if foreign and not (folder / record_name).is_file():
         raise LabelQualityError(
             f"The folder {folder} holds {len(foreign)} other files ({foreign[0]}) and no {what}; "
