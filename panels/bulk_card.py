@@ -11,7 +11,7 @@ from ..fiftyone_plugin.workflows.reviewing import overview
 from . import cards
 from .numbers import count
 
-ALLOWED: Final = {f"{value:g}": f"at most {value:.0%} no errors" for value in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)}
+ALLOWED: Final = {f"{value:g}": f"at most {value:.0%} mistakes" for value in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)}
 """Positions of the slider."""
 
 _MOST_REPORTS: Final = 4
@@ -40,7 +40,7 @@ def bulk_card(report: BulkReport | None, allowed: str, path: str) -> cards.Card:
     chosen = cards.slider(path, allowed, list(ALLOWED.items()))
     if report is None:
         lines = ["Decide on a few regions that are drawn at random; then many may be accepted at once, with a promise."]
-        steps = [cards.action("bulk_draw", "Draw regions to decide on", primary=True)]
+        steps = [cards.action("bulk_draw", "Draw regions to decide on")]
         return cards.card("bulk", "Accept many at once", lines=lines, actions=steps, choice=chosen, wide=True)
     steps = [cards.action("bulk_undo", "Undo", disabled=not report.num_accepted)]
     if abs(report.promise.allowed - float(allowed)) > 1e-9:
