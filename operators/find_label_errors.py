@@ -33,7 +33,6 @@ class FindLabelErrors(Job):
         label_field = forms.label_field_input(ctx, inputs, objects=True)
         if label_field is None:
             return
-        forms.classes_view(ctx, inputs, label_field)
         view = types.AutocompleteView(allow_user_input=True)
         for key in training_runs(ctx.dataset):
             view.add_choice(key, label=key)
@@ -55,6 +54,7 @@ class FindLabelErrors(Job):
                 "the score, `_regions`, `_issues`, `_map`, `_model`",
                 run_records.SCORING,
             )
+        forms.classes_view(ctx, inputs, label_field)  # last, since it may be long
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> label_errors.FindingReport:
         """Call the workflow."""

@@ -166,7 +166,7 @@ function Matrix({ body, pick }: { body: Of<"matrix">; pick: Pick }) {
           <tr>
             <th style={{ ...name, textAlign: "left", color: FAINT }}>label says ↓ should be →</th>
             {columns.map((column) => (
-              <th key={column} scope="col" title={column} style={{ fontWeight: 400, verticalAlign: "bottom", maxWidth: 90, overflow: "hidden", textOverflow: "ellipsis", padding: "0 4px" }}>
+              <th key={column} scope="col" title={column} style={{ fontWeight: 400, verticalAlign: "bottom", whiteSpace: "nowrap", maxWidth: 110, overflow: "hidden", textOverflow: "ellipsis", padding: "0 4px" }}>
                 <Chip colour={colours[column] ?? "transparent"} />
                 {column}
               </th>
