@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import cache
+from threading import Event
 
 import fiftyone as fo
 import fiftyone.operators as foo
@@ -181,8 +182,15 @@ def stopping(monkeypatch):
     return jobs
 
 
-def test_a_job_is_stopped_by_its_button_and_goes_on_afterwards(make_dataset, tmp_path, stopping):
-    dataset = make_dataset(6)
+def test_a_job_is_stopped_by_its_button_and_goes_on_afterwards(make_dataset, tmp_path, stopping, monkeypatch):
+    dataset, pressed, beat = make_dataset(6), Event(), stopping.JobEntry.beat
+
+    def waiting(entry, phase):
+        if phase.startswith("scoring labels: 1"):
+            assert pressed.wait(120), "the button was not pressed"
+        beat(entry, phase)
+
+    monkeypatch.setattr(stopping.JobEntry, "beat", waiting)  # the job is quicker than any finger
     params = {"label_field": "ground_truth", "source": "probabilities", "probabilities": "probabilities",
               "output_dir": str(tmp_path / "run")}  # fmt: skip
     op = foo.get_operator(f"{PLUGIN_NAME}/score_label_quality")
@@ -195,6 +203,7 @@ def test_a_job_is_stopped_by_its_button_and_goes_on_afterwards(make_dataset, tmp
     assert running.title == "Score labels"
     button = shown["stop"]["view"]
     foo.execute_operator(button["operator"], {"dataset": dataset, "params": button["params"]})
+    pressed.set()
     with pytest.raises(ValueError, match="was stopped"):
         for message in job:  # noqa: B007 the last one is looked at
             pass
