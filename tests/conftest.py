@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -135,10 +136,15 @@ def make_scored(tmp_path: Path) -> Iterator:
             dataset.delete()
 
 
-def _scene(fo, folder: Path, number: int):
+@cache
+def _rendered(number: int):
     from demo.scenes import render_scene
 
-    scene = render_scene(number)
+    return render_scene(number)
+
+
+def _scene(fo, folder: Path, number: int):
+    scene = _rendered(number)
     path = write_image(folder / f"scene{number}.png", scene.image)
     label = fo.Segmentation(mask_path=write_image(folder / "masks" / f"scene{number}.png", scene.mask))
     return fo.Sample(filepath=path, ground_truth=label)
