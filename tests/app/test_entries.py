@@ -175,10 +175,12 @@ def test_what_is_missing_or_wrong_is_said_and_changes_nothing(make_scored):
 
 @pytest.fixture
 def stopping(monkeypatch):
-    """The module of running jobs that the plugin has loaded, looking into the database at every step."""
+    """The module of running jobs that the plugin has loaded, telling and looking into the database at every step."""
     operator = type(foo.get_operator(f"{PLUGIN_NAME}/stop_label_quality_job"))
     jobs = sys.modules[operator.__module__].running_jobs
     monkeypatch.setattr(jobs, "BEAT_SECONDS", 0.0)
+    progress = sys.modules[operator.__module__.rpartition(".")[0] + ".progress"]
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_REPORTS", 0.0)
     return jobs
 
 
