@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import fiftyone as fo
 import fiftyone.operators.types as types
+from fiftyone.core.patches import PatchesView
 
 from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.progress import Progress
@@ -86,7 +87,7 @@ class Job(Entry, ABC):
         return _result(job) if ctx.delegated else job
 
     def _run(self, ctx: Any) -> Generator[Any, None, dict[str, Any]]:
-        samples, params = ctx.target_view(), dict(ctx.params)
+        samples, params = _images_of(ctx.target_view()), dict(ctx.params)
         report = yield from run_with_progress(
             ctx,
             lambda progress: self.work(samples, params, progress),
@@ -116,6 +117,13 @@ class Job(Entry, ABC):
         Returns:
             a report with `markdown()`, or text
         """
+
+
+def _images_of(samples: Any) -> Any:
+    """The images that patches are of, as the App shows them while regions are reviewed; any other view as it is."""
+    if not isinstance(samples, PatchesView) or samples._root_dataset.media_type == "group":
+        return samples
+    return samples._root_dataset.select(samples.distinct("sample_id"))
 
 
 def _result(job: Generator[Any, None, dict[str, Any]]) -> dict[str, Any]:

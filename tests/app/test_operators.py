@@ -396,6 +396,15 @@ def test_a_whole_view_needs_a_confirmation_with_the_count(scored):
     assert any(getattr(prop, "invalid", False) for prop in shown.values()), "nothing is left to accept"
 
 
+def test_a_job_is_about_the_images_of_the_regions_that_are_shown(scored, tmp_path):
+    patches = operator("show_label_issues")(scored)
+    plan = {"probabilities": "probabilities", "budget": 4, "output_dir": str(tmp_path / "plan")}
+    operator("plan_correction_queries")(patches, "ground_truth", **plan)
+    scored.reload()
+    assert scored.count("ground_truth_queries.detections") > 0
+    assert set(scored.exists("ground_truth_queries").values("id")) <= set(patches.distinct("sample_id"))
+
+
 def test_accept_reject_and_undo_from_python(scored):
     total = scored.count(f"{REGIONS}.detections")
     result = operator("reject_label_issues")(scored, reviewer="ada")
