@@ -203,6 +203,10 @@ class LabelQualityPanel(foo.Panel):
         """Score regions anew from what was accepted and rejected."""
         self._prompt(ctx, "rescore_label_issues", key=ctx.panel.get_state(RUN))
 
+    def apply(self, ctx: Any) -> None:
+        """Give accepted regions their suggested class, in the corrected labels."""
+        self._prompt(ctx, "apply_label_proposals", key=ctx.panel.get_state(RUN))
+
     def _prompt(self, ctx: Any, operator: str, **params: Any) -> None:
         ctx.prompt(f"{self.plugin_name}/{operator}", params=params or None, on_success=self.on_load)
 
@@ -340,9 +344,11 @@ class LabelQualityPanel(foo.Panel):
                 action("rescore", "Learn from my reviews", disabled=not reviewed),
                 *steps,
             ]
+            if found.regions.status["accepted"]:  # type: ignore[union-attr]
+                steps.insert(2, action("apply", "Apply label proposals"))
         shown = [cards.card("estimate", "How much is wrong", lines=texts.how_much(found), actions=steps, wide=True)]
         changed = overview.num_changed_labels(ctx.dataset, found.key)
-        warnings = [*found.warnings, *([texts.changed(changed)] if changed else [])]
+        warnings = [*map(texts.plain, found.warnings), *([texts.changed(changed)] if changed else [])]
         if warnings:
             steps = [action("show_changed", "Show these images")] if changed else []
             shown.append(
@@ -444,7 +450,7 @@ _BUTTONS: Final = {
     **{
         name: getattr(LabelQualityPanel, name)
         for name in (
-            "find_errors", "train", "score_labels", "show_issues", "rescore", "review_worst", "show_changed",
+            "find_errors", "train", "score_labels", "show_issues", "rescore", "apply", "review_worst", "show_changed",
             "show_better", "show_worse", "accept", "reject", "undo", "bulk_draw", "bulk_review", "bulk_accept",
             "bulk_undo", "stop",
         )

@@ -103,6 +103,16 @@ def advice(review: ReviewOverview, pending: int) -> str:
     return text
 
 
+def plain(text: str) -> str:
+    """A report's Markdown on a card, where only ** means something.
+
+    Example:
+        >>> plain("See `check_labels` (class_without_pixels)")
+        'See check_labels (class_without_pixels)'
+    """
+    return text.replace("`", "")
+
+
 def running(job: RunningJob) -> str:
     """A job that is being done, and how far it is."""
     told = "it stops as soon as it can" if job.stopping else job.phase or "it begins"

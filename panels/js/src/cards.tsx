@@ -7,6 +7,7 @@ export type CardsView = { cards: Card[]; on_pick: string; on_choose: string };
 
 const LEAST = 440; // CSS pixels of a card
 const LINE = "var(--fo-palette-divider, #8886)";
+const EDGE = "color-mix(in srgb, currentColor 35%, transparent)"; // of buttons; the App's dividers hardly show
 
 /** A page of cards: as many side by side as there is room for; every mark is a button. */
 export function Cards({ schema: { view } }: { schema: { view: CardsView } }) {
@@ -130,7 +131,7 @@ function Actions({ actions, pick }: { actions: Action[]; pick: (at: At) => void 
             borderRadius: 4,
             cursor: disabled ? "default" : "pointer",
             opacity: disabled ? 0.5 : 1,
-            border: `1px solid ${primary ? "transparent" : LINE}`,
+            border: `1px solid ${primary ? "transparent" : EDGE}`,
             color: primary ? "#fff" : "inherit",
             background: primary ? "var(--fo-palette-primary-main, #d55e00)" : "transparent",
           }}
