@@ -10,7 +10,7 @@ nothing; of each draw a new truth. Without `--data`, only these.
 In each draw a person decides on what `next_step` asks for, without mistakes, until `--decisions` are made or no step
 helps, and the promise is looked at after each step. Printed are: how many of the draws kept every promise that was made
 on the way; the mean decisions; regions accepted at the end, mean and the tenth and ninetieth percentile; the mean share
-of no errors in them; the same share among those that nobody looked at; and what a fixed threshold does instead, which
+of mistakes in them; the same share among those that nobody looked at; and what a fixed threshold does instead, which
 accepts every region of a score of at least 1 - allowed.
 """
 
@@ -34,8 +34,8 @@ from fiftyone_plugin.quality.certainty.bulk_acceptance import bulk_promise, cut_
 
 ALLOWED = (0.05, 0.1, 0.2)
 COLUMNS = (
-    "regions", "allowed", "promises kept", "decisions", "accepted", "no errors", "unseen no errors",
-    "threshold: accepted", "no errors",
+    "regions", "allowed", "promises kept", "decisions", "accepted", "mistakes", "unseen mistakes",
+    "threshold: accepted", "mistakes",
 )  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def row(scores: np.ndarray, truth, allowed: float, options) -> list[str]:
 
 
 def campaign(scores, wrong, allowed: float, decisions: int, rng) -> tuple[bool, int, int, float, float]:
-    """Whether every promise held, decisions, regions accepted, share of no errors in them and in the unseen ones."""
+    """Whether every promise held, decisions, regions accepted, share of mistakes in them and in the unseen ones."""
     bands = cut_bands(scores, allowed=allowed)
     orders = [rng.permutation(np.flatnonzero(bands.bands == band)) for band in range(bands.sizes.size)]
     reviewed, faults = np.zeros((2, bands.sizes.size), int)
@@ -141,7 +141,7 @@ def campaign(scores, wrong, allowed: float, decisions: int, rng) -> tuple[bool, 
 
 
 def share(wrong: np.ndarray, chosen: np.ndarray) -> float:
-    """Share of no errors among some regions; 0 of none."""
+    """Share of mistakes among some regions; 0 of none."""
     return float(wrong[chosen].mean()) if chosen.any() else 0.0
 
 

@@ -140,7 +140,7 @@ def _ask_what_to_do(ctx: Any, inputs: types.Object, report: bulk_acceptance.Bulk
 
 
 def _ask_for_risk(inputs: types.Object) -> None:
-    text = "At most this share of the accepted regions are no errors."
-    inputs.float("allowed", default=ALLOWED, min=0.001, max=0.5, label="Allowed share", description=text)
+    text = "At most this share of the accepted regions are mistakes: their label is right. 0.05 = 5 %."
+    inputs.float("allowed", default=ALLOWED, min=0.001, max=0.5, label="Allowed mistakes", description=text)
     text = "Probability with which that holds. Look as often as you like, it stays true."
     inputs.float("confidence", default=CONFIDENCE, min=0.5, max=0.999, label="Confidence", description=text)

@@ -54,7 +54,7 @@ class FindLabelErrors(Job):
                 "the score, `_regions`, `_issues`, `_map`, `_model`",
                 run_records.SCORING,
             )
-        forms.classes_view(ctx, inputs, label_field)  # last, since it may be long
+        forms.classes_view(ctx, inputs, label_field)
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> label_errors.FindingReport:
         """Call the workflow."""

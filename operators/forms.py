@@ -58,7 +58,7 @@ def label_field_input(ctx: Any, inputs: types.Object, *, objects: bool = False) 
 
 
 def classes_view(ctx: Any, inputs: types.Object, label_field: str) -> None:
-    """Show the account of classes of a label field, for a job without predictions."""
+    """Show the account of classes of a label field, for a job without predictions; last, since it may be long."""
     account_view(inputs, *preview_labels(ctx.dataset, label_field, ignore_index_param(ctx.params)))
 
 
@@ -70,11 +70,11 @@ def account_view(inputs: types.Object, lines: Sequence[str], refused: str | None
         lines: the account in markdown
         refused: what does not fit; None if all does
     """
+    if refused:
+        inputs.view("classes_refused", types.Warning(label="The classes do not fit", description=refused))
     text = "\n".join(lines)
     name = f"class_account_{zlib.crc32(text.encode()):x}"  # a name of its own, or the App keeps the first text
     inputs.str(name, default=text, label="Classes", view=types.MarkdownView(read_only=True))
-    if refused:
-        inputs.view("classes_refused", types.Warning(label="The classes do not fit", description=refused))
 
 
 def first_label_field(ctx: Any) -> str | None:

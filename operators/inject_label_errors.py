@@ -31,7 +31,6 @@ class InjectLabelErrors(Job):
         """Fill the form."""
         field = forms.label_field_input(ctx, inputs)
         if field is not None:
-            forms.classes_view(ctx, inputs, field)
             inputs.str(
                 "into",
                 required=False,
@@ -62,6 +61,7 @@ class InjectLabelErrors(Job):
                 run_records.REHEARSAL,
             )
             inputs.view_target(ctx, action_description="Copy")
+            forms.classes_view(ctx, inputs, field)
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""

@@ -14,7 +14,7 @@ from ..fiftyone_plugin.workflows.correcting.correction_run import planned_fields
 from ..fiftyone_plugin.workflows.correcting.plan_options import PlanOptions
 from . import forms
 from .job import Job, edited_input, given
-from .probability_source import source_input, source_of_call, source_params
+from .probability_source import classes_input, source_input, source_of_call, source_params
 
 
 class PlanCorrectionQueries(Job):
@@ -48,6 +48,7 @@ class PlanCorrectionQueries(Job):
         inputs.bool("more", default=False, label="More options", view=types.SwitchView())
         if ctx.params.get("more"):
             _more_input(ctx, inputs)
+        classes_input(ctx, inputs)
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""

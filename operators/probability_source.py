@@ -48,9 +48,7 @@ MODELS = (
 def source_input(ctx: Any, inputs: types.Object) -> None:
     """Ask where probabilities come from."""
     trained = training_runs(ctx.dataset)
-    masks = _other_masks(ctx)
-    missing = {"trained": not trained, "masks": not masks}
-    available = [name for name in SOURCES if not missing.get(name)]
+    available = _available(trained, _other_masks(ctx))
     default = available[0]
     view = types.RadioGroup()
     for name in available:
@@ -67,14 +65,22 @@ def source_input(ctx: Any, inputs: types.Object) -> None:
         view=view,
     )
     _source_details(ctx, ctx.params.get("source") or default, trained, inputs)
-    _classes_preview(ctx, default, trained, inputs)
 
 
-def _classes_preview(ctx: Any, default: str, trained: list[str], inputs: types.Object) -> None:
-    """The account of classes, and where it does not fit, a place to say which channel is which class."""
+def _available(trained: list[str], masks: list[str]) -> list[str]:
+    missing = {"trained": not trained, "masks": not masks}
+    return [name for name in SOURCES if not missing.get(name)]
+
+
+def classes_input(ctx: Any, inputs: types.Object) -> None:
+    """Show how labels and predictions meet; where they do not, ask which channel is which class.
+
+    It comes last in a form, since the table may be long.
+    """
+    trained = training_runs(ctx.dataset)
     label_field = str(ctx.params.get("label_field") or forms.first_label_field(ctx))
-    chosen = {"source": default, "training_run": trained[-1] if trained else None, **ctx.params}
-    source = source_params(chosen)
+    chosen = {"source": _available(trained, _other_masks(ctx))[0], "training_run": trained[-1] if trained else None}
+    source = source_params(chosen | ctx.params)
     lines, refused = preview_classes(
         ctx.dataset,
         label_field,
@@ -84,7 +90,6 @@ def _classes_preview(ctx: Any, default: str, trained: list[str], inputs: types.O
         unmatched=ctx.params.get("unmatched") or "error",
         ignore_index=forms.ignore_index_param(ctx.params),
     )
-    forms.account_view(inputs, lines, refused)
     given = ctx.params.get("class_mapping")
     if not isinstance(given, Mapping) and (refused or ctx.params.get("more") or given):  # from Python it is a mapping
         inputs.str(
@@ -93,6 +98,7 @@ def _classes_preview(ctx: Any, default: str, trained: list[str], inputs: types.O
             label="Which channel is which class",
             description="Empty: by their names. Else `channel: class, ...`, for instance motorbike: motor, 7: car",
         )
+    forms.account_view(inputs, lines, refused)
 
 
 def _other_masks(ctx: Any) -> list[str]:

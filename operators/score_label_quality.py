@@ -14,7 +14,7 @@ from ..fiftyone_plugin.workflows.scoring import scoring
 from ..fiftyone_plugin.workflows.scoring.plan import ScoringOptions
 from . import forms
 from .job import Job
-from .probability_source import source_input, source_of_call, source_params
+from .probability_source import classes_input, source_input, source_of_call, source_params
 from .progress import execute
 
 
@@ -83,6 +83,7 @@ class ScoreLabelQuality(Job):
         inputs.bool("more", default=False, label="More options", view=types.SwitchView())
         if ctx.params.get("more"):
             _more_input(inputs)
+        classes_input(ctx, inputs)
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> reports.ScoringReport:
         """Call the workflow."""

@@ -38,14 +38,14 @@ class StartCorrectionRound(Job):
         fields = planned_fields(ctx.dataset)
         if not corrected_field_input(ctx, inputs, fields):
             return
-        chosen = ctx.params.get("label_field")
-        forms.classes_view(ctx, inputs, chosen if chosen in fields else fields[0])
         forms.option_inputs(inputs, PlanOptions, ["budget"])
         inputs.bool("score", default=True, label="Score the corrected labels, too")
         method_input(ctx, inputs)
         inputs.int("folds", default=4, min=2, label="Folds", description="How many models.")
         edited_input(ctx, inputs)
         inputs.view_target(ctx, action_description="Correct")
+        chosen = ctx.params.get("label_field")
+        forms.classes_view(ctx, inputs, chosen if chosen in fields else fields[0])
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""

@@ -52,7 +52,6 @@ class TrainCrossValidated(Job):
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
         if (label_field := forms.label_field_input(ctx, inputs)) is not None:
-            forms.classes_view(ctx, inputs, label_field)
             method = method_input(ctx, inputs)
             inputs.int(
                 "folds", default=4, min=2, label="Folds", description="How many models; each image is left out of one."
@@ -64,6 +63,7 @@ class TrainCrossValidated(Job):
                 if method == FROZEN_FEATURES:
                     frozen_input(inputs)
                 training_input(ctx, inputs)
+            forms.classes_view(ctx, inputs, label_field)
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""

@@ -49,7 +49,6 @@ class TrainNoiseRobust(Job):
     def ask(self, ctx: Any, inputs: types.Object) -> None:
         """Fill the form."""
         if (label_field := forms.label_field_input(ctx, inputs)) is not None:
-            forms.classes_view(ctx, inputs, label_field)
             model_input(ctx, inputs)
             _method_input(inputs)
             inputs.bool(
@@ -69,6 +68,7 @@ class TrainNoiseRobust(Job):
             if ctx.params.get("more"):
                 _rule_input(inputs)
                 training_input(ctx, inputs)
+            forms.classes_view(ctx, inputs, label_field)
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""

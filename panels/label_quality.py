@@ -21,7 +21,7 @@ from .numbers import count
 
 # Where the App keeps what is chosen.
 RUN, OTHER, FIELD, MEASURE = "bar.run", "bar.other", "chosen.field", "chosen.measure"
-BULK = "chosen.allowed"  # share of no errors among regions accepted at once
+BULK = "chosen.allowed"  # share of mistakes among regions accepted at once
 NO_RUN = "-"
 OPENS = "opens"  # the image that is to be opened as soon as the grid has it
 LAST = "last"  # what was decided last: decision and ids of regions

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..fiftyone_plugin.dataset.runs.running_jobs import RunningJob
 from ..fiftyone_plugin.quality.regions.review_statistics import Interval
 from ..fiftyone_plugin.workflows.reviewing.overview import Comparison, PairMatrix, ReviewOverview, RunOverview
+from ..fiftyone_plugin.workflows.scoring.report import NONE_LIKELY
 from .cards import MOST_CLASSES
 from .numbers import count, is_known, percent, share
 
@@ -55,12 +56,12 @@ def how_much(found: RunOverview) -> list[str]:
     if not regions.total:
         return [*lines, NO_DISAGREEMENT]
     status, review = regions.status, regions.review
-    parts = [
-        f"**{count(status['pending'], 'region')} to review**, {regions.likely:,} of them more likely wrong than right"
-    ]
-    if review.accepted + review.rejected:
-        parts.append(f"{status['accepted']:,} accepted, {status['rejected']:,} rejected")
-    lines.append("; ".join(parts) + ".")
+    weak = status["pending"] > 0 and not regions.likely
+    likely = "" if weak else f", {regions.likely:,} of them more likely wrong than right"
+    done = f"; {status['accepted']:,} accepted, {status['rejected']:,} rejected" if _num_reviewed(review) else ""
+    lines.append(f"**{count(status['pending'], 'region')} to review**{likely}{done}.")
+    if weak:
+        lines.append(f"{NONE_LIKELY}.")
     if left := _left(review):
         lines.append(left)
     return [*lines, advice(review, status["pending"])]
@@ -77,8 +78,12 @@ def _wrong(found: RunOverview) -> str:
     return ""
 
 
+def _num_reviewed(review: ReviewOverview) -> int:
+    return review.accepted + review.rejected
+
+
 def _is_reviewed(review: ReviewOverview) -> bool:
-    return review.accepted + review.rejected >= _FIRST
+    return _num_reviewed(review) >= _FIRST
 
 
 def _left(review: ReviewOverview) -> str:
@@ -95,7 +100,7 @@ def advice(review: ReviewOverview, pending: int) -> str:
     """A sentence about going on or stopping, with its numbers."""
     upcoming, number = review.estimate.next_precision, review.estimate.num_next
     hits = _rounded(upcoming.estimate * number)
-    missing = min(_FIRST - review.accepted - review.rejected, pending)
+    missing = min(_FIRST - _num_reviewed(review), pending)
     text = _ADVICE[review.advice].format(next=number, hits=hits, missing=count(max(missing, 1), "region"))
     if review.latest and review.advice not in ("done", "start"):
         last, latest = review.latest[-1]

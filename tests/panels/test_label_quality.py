@@ -405,7 +405,7 @@ def test_many_regions_are_accepted_at_once_and_put_back(make_scored):
         review_regions(sitting.view().limit(4), "accepted")
         sitting.pick("bulk", "bulk_review")
     card, before = sitting.cards()["bulk"], status(sitting.dataset)
-    assert "at most 30 % of them are no errors" in card["lines"][0]
+    assert "at most 30 % mistakes" in card["lines"][0]
     assert card["actions"][0]["label"] == f"Accept {before['pending']} regions"
     sitting.pick("bulk", "bulk_accept")
     assert status(sitting.dataset) == {"accepted": sum(before.values())}

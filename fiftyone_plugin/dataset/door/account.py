@@ -129,7 +129,7 @@ def recorded_rows(classes: ClassMap) -> list[dict[str, str]]:
 
 
 def class_table(rows: Sequence[ClassRow | Mapping[str, str]]) -> list[str]:
-    """The account in markdown, as reports and forms show it.
+    """The account in markdown, as reports and forms show it; classes of equal names are only counted.
 
     Args:
         rows: of `class_rows`, or as a run keeps them
@@ -138,8 +138,11 @@ def class_table(rows: Sequence[ClassRow | Mapping[str, str]]) -> list[str]:
         lines; none if there are no rows
 
     Example:
-        >>> class_table([ClassRow("1", "car", "7 car", "equal names")])[-1]
-        '| 1 | car | 7 car | equal names |'
+        >>> class_table([ClassRow("1", "car", "7 car", "equal names"), ClassRow("2", "bus", "3 bus", "equal names")])
+        ['', 'All 2 class names are equal in labels and predictions.']
+        >>> rows = [ClassRow("1", "car", "7 car", "equal names"), ClassRow("2", "bus", "3 coach", "names of one thing")]
+        >>> class_table(rows)[3:]
+        ['| 2 | bus | 3 coach | names of one thing |', '', 'The other class name is equal in labels and predictions.']
         >>> class_table([{"value": "1", "name": "car", "channel": "", "found": ""}])[1:]
         ['| mask value | class |', '|---|---|', '| 1 | car |']
     """
@@ -147,13 +150,27 @@ def class_table(rows: Sequence[ClassRow | Mapping[str, str]]) -> list[str]:
     if not found:
         return []
     judged, free = [row for row in found if row.value], [row for row in found if not row.value]
-    wanted = [True, True, any(row.channel for row in found), any(row.found for row in found)]
-    lines = [["mask value", "class", "channel", "how"], ["---"] * 4]
-    lines += [[row.value, row.name, row.channel, row.found] for row in judged[:ROWS_SHOWN]]
-    lines += [["...", f"and {len(judged) - ROWS_SHOWN} more", "", ""]] if len(judged) > ROWS_SHOWN else []
-    table = [_table_line([cell for cell, shown in zip(line, wanted, strict=True) if shown]) for line in lines]
+    told = [row for row in judged if row.found != MATCHED_BY["name"]]
     others = ", ".join(row.channel or row.name for row in free[:ROWS_SHOWN])
-    return ["", *table, *(["", f"Channels without a class in the labels: {others}"] if others else [])]
+    lines = [*_table(told), *_equal_names(len(judged) - len(told), alone=not told)]
+    return [*lines, *(["", f"Channels without a class in the labels: {others}"] if others else [])]
+
+
+def _table(rows: Sequence[ClassRow]) -> list[str]:
+    if not rows:
+        return []
+    wanted = [True, True, any(row.channel for row in rows), any(row.found for row in rows)]
+    lines = [["mask value", "class", "channel", "how"], ["---"] * 4]
+    lines += [[row.value, row.name, row.channel, row.found] for row in rows[:ROWS_SHOWN]]
+    lines += [["...", f"and {len(rows) - ROWS_SHOWN} more", "", ""]] if len(rows) > ROWS_SHOWN else []
+    return ["", *(_table_line([cell for cell, shown in zip(line, wanted, strict=True) if shown]) for line in lines)]
+
+
+def _equal_names(number: int, *, alone: bool) -> list[str]:
+    if not number:
+        return []
+    which = f"All {number:,}" if alone else f"The other {number:,}" if number > 1 else "The other"
+    return ["", f"{which} class name{'s are' if number > 1 else ' is'} equal in labels and predictions."]
 
 
 def _table_line(cells: Sequence[str]) -> str:

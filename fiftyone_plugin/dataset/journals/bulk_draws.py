@@ -21,10 +21,10 @@ class BulkDraw:
     Attributes:
         run: key of the run whose regions they are
         kinds: kinds that it is about, sorted; empty for all
-        allowed: share of accepted regions that may be no errors
+        allowed: share of accepted regions that may be mistakes
         confidence: probability with which that must hold
         start: band with which the first sequence of tests begins
-        expected: of each band, the share that the scores expect to be no errors
+        expected: of each band, the share of mistakes that the scores expect
         order: label ids of each band, in the order in which they are decided on
         time: when it was drawn, UTC
     """

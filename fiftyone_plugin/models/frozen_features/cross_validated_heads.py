@@ -110,7 +110,7 @@ def cross_validate_frozen_features(
     where = writable_folder(Path(folder))
     assign_folds([e.key for e in examples] or [""], folds, seed, [e.group for e in examples] or None)
     encoder = seeded_encoder(options, seed, choose_device(device))  # names that are wrong show here
-    reports = _Reports(progress, len(examples), folds * options.heads * options.steps)
+    reports = _Reports(progress, len(examples), folds, options.heads * options.steps)
     data = check_examples(examples, LabelSpace(num_classes, ignore_index), memory_budget, reports.read)
     options = options.for_sizes(data.sizes)
     encoder.stride = options.stride or encoder.stride
@@ -235,9 +235,8 @@ class _Run:
         cells = crops if self.options.blocks else self.options.cells
         with torch.random.fork_rng(devices=[]), few_threads(self.store.encoder.device, cells):
             for number in range(self.options.heads):
-                place = fold * self.options.heads + number
                 seed = derived_seed(self.seed, fold, number)
-                report = self.reports.of_head(place, f"fold {fold + 1}/{record.num_folds}", self.options.steps)
+                report = self.reports.of_head(fold, number * self.options.steps)
                 heads.append(train_head(scenes, chosen, self.options, seed, self.store.encoder.device, report))
         segmenter = FrozenFeatureSegmenter(self.store, heads, 1.0, num_classes=record.num_classes)
         some: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -285,18 +284,26 @@ def _notes(data: TrainingData, record: FoldRecord, kept: Sequence[int]) -> tuple
         listed = ", ".join(f"{names[value]} (fold {fold})" for value, fold in list(alone.items())[:5])
         notes.append(
             f"{len(alone)} classes occur in one fold only, so its heads never saw them and will doubt their labels: "
-            f"{listed}; pass more `folds`, smaller groups, or label more images of them."
+            f"{listed}. More folds, smaller groups, or more labelled images of them help."
         )
     return tuple(notes)
 
 
 class _Reports:
-    """Progress, phase by phase: images read, features computed, steps of the heads, images that a fold is tested on."""
+    """Progress, phase by phase: images read, features computed, and one phase for the heads of all folds.
 
-    def __init__(self, progress: Progress | None, images: int, steps: int) -> None:
+    Args:
+        progress: told how far it is
+        images: in all
+        folds: how many
+        steps: of the heads of a fold
+    """
+
+    def __init__(self, progress: Progress | None, images: int, folds: int, steps: int) -> None:
         self._progress = progress
         self._images = images
-        self._steps = max(steps, 1)
+        self._folds, self._steps = folds, steps
+        self._tests = -(-images // folds)
         self._phase, self._last = "", -math.inf
 
     def read(self, done: int) -> None:
@@ -307,17 +314,17 @@ class _Reports:
         """Tell how many images the encoder has seen."""
         self._tell(done, self._images, "computing features")
 
-    def of_head(self, place: int, name: str, steps: int) -> Callable[[int, float], None]:
-        """What the training of one head after others is given, to tell its steps and loss."""
-
-        def tell(step: int, loss: float) -> None:
-            self._tell(place * steps + step, self._steps, f"training heads, {name}, loss {loss:.2f}")
-
-        return tell
+    def of_head(self, fold: int, before: int) -> Callable[[int, float], None]:
+        """What the training of one head of a fold is given, to tell its loss, and its steps after those before."""
+        return lambda step, loss: self._heads(fold, before + step, f"loss {loss:.2f}")
 
     def test(self, fold: int, done: int, images: int) -> None:
         """Tell on how many images the heads of a fold are tested."""
-        self._tell(done, images, f"testing the heads of fold {fold + 1}")
+        self._heads(fold, self._steps + done * self._tests // max(images, 1), "testing")
+
+    def _heads(self, fold: int, done: int, what: str) -> None:
+        work = self._steps + self._tests
+        self._tell(fold * work + done, self._folds * work, f"training heads, fold {fold + 1}/{self._folds}, {what}")
 
     def _tell(self, done: float, total: float, label: str) -> None:
         now, phase = time.monotonic(), label.partition(",")[0]

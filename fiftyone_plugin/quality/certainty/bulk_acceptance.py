@@ -1,10 +1,12 @@
-"""Accept many regions after a few decisions, with a promise about how many of them are no errors.
+"""Accept many regions after a few decisions, with a promise about how many of them are mistakes.
+
+A mistake is a region that is accepted as an error though its label is right.
 
 Regions are sorted by how likely they are errors and cut into bands before anything is drawn; a set is the first bands
 together. Within each band regions are decided on in a random order. A set may be accepted as soon as the decisions
-speak strongly enough against the hypothesis that more than the allowed share of it is no error. How strongly is a
-likelihood ratio. Its denominator is the chance of the decisions if W_b of the n_b regions of band b are no errors, k_b
-of them were decided on in random order, and x_b were no errors,
+speak strongly enough against the hypothesis that more than the allowed share of it are mistakes. How strongly is a
+likelihood ratio. Its denominator is the chance of the decisions if W_b of the n_b regions of band b are mistakes, k_b
+of them were decided on in random order, and x_b were mistakes,
 
     p = product over bands of  [W_b]_x [n_b - W_b]_(k-x) / [n_b]_k ,    [a]_m = a (a - 1) ... (a - m + 1),
 
@@ -58,7 +60,7 @@ class BulkBands:
     Attributes:
         bands: (R,) band of each region, from 0
         sizes: (B,) regions of each band
-        expected: (B,) share of each band that the scores expect to be no errors
+        expected: (B,) share of mistakes in each band that the scores expect
         start: band with which the largest set ends that the scores take for good
     """
 
@@ -73,7 +75,7 @@ def cut_bands(chances: npt.ArrayLike, *, allowed: float = ALLOWED) -> BulkBands:
 
     Args:
         chances: (R,) how likely each region is an error, in [0, 1]
-        allowed: share of an accepted set that may be no errors
+        allowed: share of an accepted set that may be mistakes
 
     Returns:
         the bands; sets of the first ones grow by three fifths each
@@ -124,10 +126,10 @@ class Promise:
     Attributes:
         num_bands: bands that may be accepted, from the first; 0 if none
         num_regions: regions in them, decided on or not
-        allowed: at most this share of them is no error
+        allowed: at most this share of them are mistakes
         confidence: with this probability
         num_reviewed: decisions that it rests on
-        num_wrong: of those, regions that were no errors
+        num_wrong: of those, regions that were rejected
     """
 
     num_bands: int
@@ -142,15 +144,24 @@ class Promise:
 
         Example:
             >>> Promise(3, 1840, 0.05, 0.95, 120, 2).text()
-            'Accept these 1,840 regions: at most 5 % of them are no errors, with 95 % confidence, from 120 decisions.'
+            'Accept these 1,840 regions: at most 5 % mistakes, with 95 % confidence, from 120 decisions.'
+            >>> Promise(0, 0, 0.05, 0.95, 14, 3).text()
+            'Nothing can be accepted at once yet: 14 decisions so far, 3 regions rejected.'
         """
-        decisions = f"{self.num_reviewed:,} decision{'' if self.num_reviewed == 1 else 's'}"
         if not self.num_bands:
-            return f"No region can be accepted in bulk yet, from {decisions} with {self.num_wrong:,} no errors."
+            so_far = (
+                f"{_counted_noun(self.num_reviewed, 'decision')} so far" if self.num_reviewed else "no decision so far"
+            )
+            rejected = f", {_counted_noun(self.num_wrong, 'region')} rejected" if self.num_wrong else ""
+            return f"Nothing can be accepted at once yet: {so_far}{rejected}."
         return (
-            f"Accept these {self.num_regions:,} regions: at most {100 * self.allowed:g} % of them are no errors, with "
-            f"{100 * self.confidence:g} % confidence, from {decisions}."
+            f"Accept these {self.num_regions:,} regions: at most {100 * self.allowed:g} % mistakes, with "
+            f"{100 * self.confidence:g} % confidence, from {_counted_noun(self.num_reviewed, 'decision')}."
         )
+
+
+def _counted_noun(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def bulk_promise(
@@ -166,8 +177,8 @@ def bulk_promise(
     Args:
         bands: as they were before anything was drawn
         reviewed: (B,) regions of each band that were decided on, the first ones of its random order
-        wrong: (B,) of those, how many were no errors
-        allowed: share of the accepted regions that may be no errors
+        wrong: (B,) of those, how many were rejected
+        allowed: share of the accepted regions that may be mistakes
         confidence: probability with which that must hold, however often it is asked
 
     Returns:
@@ -322,7 +333,7 @@ def _reviews_for(
 
 
 def _probable_rates(bands: BulkBands, reviewed: FloatArray, wrong: FloatArray, expected: FloatArray) -> FloatArray:
-    """Share of no errors in each band: what the scores expect, as far off as they were so far, and what was seen."""
+    """Share of mistakes in each band: what the scores expect, as far off as they were so far, and what was seen."""
     off = (wrong.sum() + 1) / ((reviewed * expected).sum() + 1)
     expected = np.clip(expected * off, 0, 0.95)
     return np.asarray((wrong + _PRIOR_REVIEWS * expected) / (reviewed + _PRIOR_REVIEWS))
@@ -349,7 +360,7 @@ def _log_bet(sizes: IntArray, reviewed: FloatArray, wrong: FloatArray, expected:
 
 
 def _largest_likelihood(sizes: IntArray, reviewed: FloatArray, wrong: FloatArray, least: int) -> float:
-    """Largest log chance of the decisions if at least so many regions are no errors; -inf if that cannot be.
+    """Largest log chance of the decisions if at least so many regions are mistakes; -inf if that cannot be.
 
     The log chance is concave in the number of each band, so that filling up step by step, each time where it costs
     least, ends at the maximum.
@@ -386,7 +397,7 @@ def _likeliest(size: int, reviewed: float, wrong: float) -> int:
 
 
 def _log_chances(size: int, reviewed: float, wrong: float, numbers: IntArray) -> FloatArray:
-    """Log chance of the decisions of one band, in their order, for numbers of regions that are no errors."""
+    """Log chance of the decisions of one band, in their order, for numbers of regions that are mistakes."""
     from scipy.special import gammaln
 
     right = reviewed - wrong

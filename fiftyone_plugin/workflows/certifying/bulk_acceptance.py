@@ -63,7 +63,7 @@ class BulkReport:
         if self.step is not None:
             lines.append(f"- {self.step.text()}")
         elif self.promise.num_regions == 0:
-            lines.append("- More decisions would probably not help: too many of these regions are no errors")
+            lines.append("- More decisions would probably not help: the labels of too many of these regions are right")
         if self.num_accepted:
             lines.append(f"- {self.num_accepted:,} regions are accepted in bulk; that can be taken back")
         return "\n".join(lines)
@@ -85,7 +85,7 @@ def begin_bulk_review(
         samples: the `fiftyone` dataset
         key: the run whose regions they are
         kinds: only regions of these kinds, with a promise of their own; all kinds together if None
-        allowed: share of the accepted regions that may be no errors
+        allowed: share of the accepted regions that may be mistakes: their label is right
         confidence: probability with which that must hold
         restart: draw anew where there is a draw already; each draw may fail with probability 1 - confidence
         seed: of the order
@@ -194,8 +194,9 @@ def show_bulk_review(samples: Any, *, key: str = "label_quality", kinds: str | S
     report = bulk_review_report(samples, key=key, kinds=kinds)
     if not report.to_review:
         raise LabelQualityError(f"Expected regions to decide on next, but there are none: {report.promise.text()}")
-    view = regions.patches_view(samples._root_dataset, ScoreFields(key).regions, f"{key} regions")
-    return view.select(list(report.to_review))
+    name = ScoreFields(key).regions
+    view = regions.patches_view(samples._root_dataset, name, f"{key} regions")
+    return regions.captioned(view.select(list(report.to_review)), name)
 
 
 def accept_in_bulk(
@@ -310,7 +311,7 @@ def _said_by_people(dataset: Any, label_field: str) -> dict[str, str]:
 
 
 def _counted(order: Sequence[str], said: dict[str, str], stored: dict[str, _Region]) -> tuple[int, int]:
-    """Regions that were decided on without a gap, and those among them that were no errors; ones that are gone, too."""
+    """Regions that were decided on without a gap, and those among them that were rejected; ones that are gone, too."""
     done = wrong = 0
     for label_id in order:
         decision = said.get(label_id) or (None if label_id in stored else "rejected")

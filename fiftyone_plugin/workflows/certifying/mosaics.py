@@ -105,8 +105,9 @@ def show_mosaic(samples: Any, mosaic: RegionMosaic) -> Any:
         LabelQualityError: if the run was deleted
     """
     scoring_run(samples, mosaic.key)
-    view = regions.patches_view(samples._root_dataset, ScoreFields(mosaic.key).regions, f"{mosaic.key} regions")
-    return view.select(list(mosaic.label_ids), ordered=True)
+    name = ScoreFields(mosaic.key).regions
+    view = regions.patches_view(samples._root_dataset, name, f"{mosaic.key} regions")
+    return regions.captioned(view.select(list(mosaic.label_ids), ordered=True), name)
 
 
 def answer_mosaic(

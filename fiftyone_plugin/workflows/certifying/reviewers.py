@@ -183,7 +183,8 @@ def show_second_look(
         raise LabelQualityError(f"Expected regions for {reviewer!r} to decide on, but there are none left")
     hide = [f"{name}.{part}" for part in ("status", "reviewer", "reviewed_at", "unseen")]
     there = [path for path in hide if view.has_field(path)]
-    return view.select(rng.permutation(chosen).tolist(), ordered=True).exclude_fields(there)
+    view = view.select(rng.permutation(chosen).tolist(), ordered=True)
+    return regions.captioned(view, name).exclude_fields(there)
 
 
 def _newest(found: Sequence[Review], key: str) -> list[Review]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +37,24 @@ class FindingReport:
     check: CheckReport | None = None
 
     def markdown(self) -> str:
-        """The report as a person reads it."""
-        parts = [self.scoring.markdown()]
+        """The report as a person reads it; what is wrong with the masks is said once."""
+        told = tuple(f"({found.code})" for found in self.check.findings) if self.check else ()
+        warnings = [text for text in self.scoring.warnings if not text.endswith(told)]
+        parts = [replace(self.scoring, warnings=warnings).markdown()]
         if self.training is not None:
-            parts.insert(0, self._quick_model(self.training))
+            notes = [text for text in self.training.notes if text not in self.scoring.warnings]
+            parts.insert(0, self._quick_model(self.training, [text for text in notes if not text.endswith(told)]))
         if self.check is not None:
             parts.append(self.check.markdown())
         return "\n\n".join(parts)
 
     @staticmethod
-    def _quick_model(training: TrainingReport) -> str:
+    def _quick_model(training: TrainingReport, notes: list[str]) -> str:
         accuracy = sum(row["pixel accuracy"] for row in training.metrics) / len(training.metrics)
         lines = [
             f"**No model was given, so {len(training.metrics)} quick ones were trained**, and each image is "
             f"judged by one that has not seen it; they agree with {accuracy:.0%} of the labelled pixels.",
-            *(f"- {note}" for note in training.notes),
+            *(f"- {note}" for note in notes),
         ]
         return "\n".join(lines)
 

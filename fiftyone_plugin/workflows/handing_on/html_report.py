@@ -19,7 +19,7 @@ from ...written_files import write_file
 from ..correcting.corrected_labels import CorrectionReport, apply_corrections
 from ..correcting.correction_run import planned_fields
 from ..reviewing.overview import RunOverview, run_overview, worst_images
-from ..scoring.report import ScoringReport, load_report
+from ..scoring.report import NONE_LIKELY, ScoringReport, load_report
 from .found_regions import FoundRegion, found_regions
 from .pictures import COLORS, outlined
 
@@ -110,10 +110,8 @@ def _how_much(report: ScoringReport, overview: RunOverview) -> Iterator[str]:
         yield f'<p class="quiet">estimated by the run; between {low:.1%} and {high:.1%}</p>'
     yield f"<p>{report.flagged_share:.2%} of the labelled pixels are flagged by confident learning.</p>"
     if report.num_regions is not None:
-        yield (
-            f"<p>{report.num_regions:,} regions where label and prediction differ, {report.num_likely:,} of them more "
-            "likely wrong than right.</p>"
-        )
+        likely = f"{report.num_likely:,} of them more likely wrong than right" if report.num_likely else NONE_LIKELY
+        yield f"<p>{report.num_regions:,} regions where label and prediction differ: {likely}.</p>"
     yield from (f'<p class="warn">{escape(warning)}</p>' for warning in overview.warnings)
 
 

@@ -581,7 +581,7 @@ def _compare(dataset: Any, before: run_records.RunRecord, after: run_records.Run
 
 
 def _kinds_left(dataset: Any, key: str) -> Counter[str]:
-    """Regions of a run by kind, those left out that a reviewer took for no error."""
+    """Regions of a run by kind, those left out that a reviewer rejected."""
     found: Counter[str] = Counter()
     for row in _table(dataset, key) or []:
         if row.status != numbers.REJECTED:

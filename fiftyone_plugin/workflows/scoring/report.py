@@ -12,6 +12,13 @@ from ...errors import LabelQualityError
 NUM_WORST = 100
 """Images that a report names, and that the view of the worst images shows."""
 
+NONE_LIKELY = (
+    "None of them is more likely wrong than right: the labels are right, or the model is too weak to tell. Look at the "
+    "20 worst. If they are right, too, more regions need no review; for a better look use a better model, or train on "
+    "more images"
+)
+"""What it means, and what to do, if all regions have low scores."""
+
 _SEEN = 5e-4
 """Share of wrong pixels below which an estimate is none."""
 
@@ -178,10 +185,10 @@ class ScoringReport:
             return "- no regions: label and prediction agree everywhere, but for specks below the smallest area"
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in self.regions_by_kind.items())
         view = f": {kinds}; view `{self.key} regions`, worst first" if kinds else ""
-        return (
-            f"- **{self.num_regions:,} regions** to review, {self.num_likely:,} of them more likely wrong than right"
-            f"{view}"
-        )
+        head = f"- **{self.num_regions:,} regions** to review"
+        if self.num_regions and not self.num_likely:
+            return f"{head}{view}. {NONE_LIKELY}"
+        return f"{head}, {self.num_likely:,} of them more likely wrong than right{view}"
 
 
 def load_report(samples: Any, key: str = "label_quality") -> ScoringReport:

@@ -42,7 +42,7 @@ def finding_warnings(
     if seen:
         warnings.append(
             f"The model was trained on {seen} of these {len(images)} images, so their scores are too good; "
-            "pass the folder of the whole cross-validation instead of one fold's"
+            "choose the whole cross-validation instead of one fold's model"
         )
     if swapped := swapped_table(findings.confusion, classes, "score again", ", overwrite=True"):
         warnings.append(swapped)
@@ -55,7 +55,7 @@ def finding_warnings(
     if empty:
         warnings.append(f"{empty} images hold ignored pixels only and have no score")
     if len(skipped) > len(images) // 2:
-        warnings.append(f"{len(skipped)} samples were left out; see `report.skipped`")
+        warnings.append(f"{len(skipped)} samples were left out, more than half of them; the report says why")
     return warnings
 
 

@@ -25,7 +25,7 @@ def one_band(size):
         (1000, 1000, 50, 1000),  # all known: exactly the allowed share
         (1000, 1000, 51, 0),
         (1000, 200, 51, 0),  # the allowed number is found already
-        (20, 18, 0, 20),  # two no errors would both be the two left over: 1 of 190 draws
+        (20, 18, 0, 20),  # two mistakes would both be the two left over: 1 of 190 draws
         (20, 15, 0, 0),  # both among five: 10 of 190
     ],
 )
@@ -78,7 +78,7 @@ def test_following_the_steps_accepts_most_of_good_regions():
     promise = bulk_promise(bands, reviewed, wrong())
     assert promise.num_regions >= 1000
     assert bad[bands.bands < promise.num_bands].mean() <= 0.05
-    assert promise.text().startswith(f"Accept these {promise.num_regions:,} regions: at most 5 % of them are no errors")
+    assert promise.text().startswith(f"Accept these {promise.num_regions:,} regions: at most 5 % mistakes")
 
 
 def test_scores_that_are_too_low_do_not_keep_anybody_from_beginning():
@@ -88,7 +88,7 @@ def test_scores_that_are_too_low_do_not_keep_anybody_from_beginning():
     assert bulk_promise(bands, step.reviews, np.zeros(bands.sizes.size)).num_regions > 0
 
 
-def test_no_step_where_too_many_are_no_errors():
+def test_no_step_where_too_many_are_right():
     assert next_step(one_band(300), [100], [40]) is None
     assert next_step(one_band(300), [300], [0]) is None
 

@@ -26,15 +26,19 @@ def test_without_a_model(make_dataset, tmp_path):
 def test_stopped_while_scoring_it_goes_on_with_the_models_that_it_has(make_dataset, tmp_path):
     dataset, wanted = make_dataset(6), {"output_dir": str(tmp_path / "run"), "training": {"folds": 2, **TINY}}
     phases: list[str] = []
+    heads: list[float] = []
 
     def stop(done: float, total: float, label: str) -> None:
         phases.append(label.partition(",")[0])
+        if phases[-1] == "training heads":
+            heads.append(done / total)
         if label == "scoring labels" and done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         find_label_errors(dataset, check=False, progress=stop, **wanted)
-    assert "training heads" in phases
+    assert heads == sorted(heads), "the bar never goes back from fold to fold"
+    assert max(heads) > 0.5
     phases.clear()
     scored: list[float] = []
 
