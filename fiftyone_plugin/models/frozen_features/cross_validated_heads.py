@@ -231,9 +231,9 @@ class _Run:
             )
         scenes = Scenes(self.data, self.store)
         heads = []
-        crops = self.options.batch_size * ((self.options.crop_size or 0) // (self.options.stride or 1)) ** 2
-        cells = crops if self.options.blocks else self.options.cells
-        with torch.random.fork_rng(devices=[]), few_threads(self.store.encoder.device, cells):
+        crops = self.options.batch_size * (self.options.crop_size or 0) ** 2
+        pixels = crops if self.options.blocks else self.options.cells
+        with torch.random.fork_rng(devices=[]), few_threads(self.store.encoder.device, pixels):
             for number in range(self.options.heads):
                 seed = derived_seed(self.seed, fold, number)
                 report = self.reports.of_head(fold, number * self.options.steps)

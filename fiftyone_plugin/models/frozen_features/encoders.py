@@ -18,6 +18,7 @@ from ..files.checkpoints import encoder_state, read_state_dict, require_match
 from ..files.downloads import quick_downloads
 from ..files.offline_weights import EXTRA, OFFLINE, offline_state
 from ..hardware.devices import BatchLimit, is_out_of_memory
+from ..hardware.folding import folded
 from ..segmenters.network import pad_to_multiple, resize
 from .options import AUTO, IMAGENET
 from .zoo_encoders import timm_name
@@ -85,6 +86,8 @@ class FrozenEncoder:
         self.enlarge = enlarge
         self._limit = BatchLimit(1 if device.type == "cpu" else 8)  # a CPU is fastest with one image at a time
         self._mean, self._std = (torch.tensor(v, device=device).reshape(3, 1, 1) for v in (about.mean, about.std))
+        probe = torch.rand((1, 3, self.multiple, self.multiple), generator=torch.Generator().manual_seed(0))
+        self._quick = folded(self.network, probe) if device.type == "cpu" else self.network
 
     @property
     def multiple(self) -> int:
@@ -148,7 +151,7 @@ class FrozenEncoder:
     def _together(self, images: Sequence[np.ndarray]) -> list[Features]:
         stack = torch.stack([self._normalised(image) for image in images])
         padded = pad_to_multiple(stack, self.multiple)
-        levels = [padded, *self.network(padded)]
+        levels = [padded, *self._quick(padded)]
         maps = [self._coarse(index, level.float()).half().cpu() for index, level in enumerate(levels)]
         return [[level[index].clone() for level in maps] for index in range(len(images))]
 
