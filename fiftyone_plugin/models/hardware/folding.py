@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import torch
 from torch import nn
@@ -43,7 +44,7 @@ def _fold(module: nn.Module) -> int:
     """Fold inside a module, in place; how many normalisations are gone."""
     children = list(module.named_children())
     count = 0
-    for (_, before), (name, after) in zip(children, children[1:], strict=False):
+    for (_, before), (name, after) in itertools.pairwise(children):
         if isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d) and _fits(before, after):
             before.weight, before.bias = fuse_conv_bn_weights(
                 before.weight, before.bias, after.running_mean, after.running_var, after.eps, after.weight, after.bias
