@@ -29,6 +29,7 @@ from .start_correction_round import StartCorrectionRound
 from .stop_label_quality_job import StopLabelQualityJob
 from .train_cross_validated import TrainCrossValidated
 from .train_noise_robust import TrainNoiseRobust
+from .worth import CompareModels, RepairsWorth
 
 OPERATORS = (
     FindLabelErrors,
@@ -58,6 +59,8 @@ OPERATORS = (
     ExportCorrectedLabels,
     LabelQualityReport,
     ExportLabelIssues,
+    RepairsWorth,
+    CompareModels,
     TrainCrossValidated,
     TrainNoiseRobust,
     InjectLabelErrors,

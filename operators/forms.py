@@ -186,6 +186,21 @@ def file_output() -> types.Property:
     return types.Property(outputs, view=types.View(label="Written"))
 
 
+def group_field_input(ctx: Any, inputs: types.Object) -> None:
+    """Ask which images belong together."""
+    view = types.AutocompleteView()
+    for name in ctx.dataset.get_field_schema(flat=False):
+        if name not in ("id", "filepath", "metadata"):
+            view.add_choice(name, label=name)
+    inputs.str(
+        "group_field",
+        required=False,
+        label="Keep together",
+        description="Images with equal values of this field (video, patient) stay in one fold.",
+        view=view,
+    )
+
+
 def regions_key(ctx: Any) -> str:
     """The run whose regions are meant where none is named: of the selected labels, of the view, or the newest.
 

@@ -137,17 +137,7 @@ def model_input(ctx: Any, inputs: types.Object) -> None:
 
 def training_input(ctx: Any, inputs: types.Object) -> None:
     """Ask what is seldom changed."""
-    groups = [name for name in ctx.dataset.get_field_schema(flat=False) if name not in ("id", "filepath", "metadata")]
-    view = types.AutocompleteView()
-    for name in groups:
-        view.add_choice(name, label=name)
-    inputs.str(
-        "group_field",
-        required=False,
-        label="Keep together",
-        description="Images with equal values of this field (video, patient) stay in one fold.",
-        view=view,
-    )
+    forms.group_field_input(ctx, inputs)
     forms.ignore_index_input(inputs)
     inputs.int("batch_size", required=False, min=1, label="Batch size", description="Empty: chosen by itself.")
     inputs.int("crop_size", required=False, min=32, label="Crop", description="Side of the training crops in pixels.")

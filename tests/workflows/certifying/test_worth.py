@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fiftyone as fo
+import fiftyone.operators as foo
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 from fiftyone_plugin import compare_models, repairs_worth
 from fiftyone_plugin.dataset.door.masks import read_mask_file
 from fiftyone_plugin.errors import LabelQualityError
+from fiftyone_plugin.progress import silent
 from fiftyone_plugin.workflows.correcting.correction_start import begin_correction
 
 QUICK = {"encoder": "test_efficientnet", "weights": None, "width": 16, "steps": 40, "blocks": 0, "mirrored": False}
@@ -47,6 +49,9 @@ def test_models_change_places_once_labels_are_right(corrected):
     assert found.corrected.is_certain
     assert "`good` is better; by the given ones it seemed worse" in found.markdown()
     assert not compare_models(corrected, "fooled", "fooled").turned
+    job, params = foo.get_operator("@label-quality/segmentation/compare_models"), {"first": "good", "second": "fooled"}
+    assert job.work(corrected, params, silent).markdown() == found.markdown()
+    assert job(corrected, **params).error is None
 
 
 def test_a_quick_model_gains(corrected):
@@ -54,5 +59,8 @@ def test_a_quick_model_gains(corrected):
     assert found.num_changed == 5
     assert found.gain.second > found.gain.first
     assert "points of mean IoU" in found.markdown()
+    worth = foo.get_operator("@label-quality/segmentation/repairs_worth")
+    found = worth.work(corrected, {"folds": 2, "encoder": "test_efficientnet", "steps": 2, "weights": "none"}, silent)
+    assert found.num_changed == 5
     with pytest.raises(LabelQualityError, match="being corrected"):
         repairs_worth(corrected, "good")
