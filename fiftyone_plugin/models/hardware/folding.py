@@ -45,18 +45,17 @@ def _fold(module: nn.Module) -> int:
     children = list(module.named_children())
     count = 0
     for (_, before), (name, after) in itertools.pairwise(children):
-        if isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d) and _fits(before, after):
+        if not isinstance(before, nn.Conv2d) or not isinstance(after, nn.BatchNorm2d):
+            continue
+        mean, variance = after.running_mean, after.running_var
+        if mean is not None and variance is not None and before.out_channels == after.num_features:
             before.weight, before.bias = fuse_conv_bn_weights(
-                before.weight, before.bias, after.running_mean, after.running_var, after.eps, after.weight, after.bias
+                before.weight, before.bias, mean, variance, after.eps, after.weight, after.bias
             )
             rest = [layer for layer in (getattr(after, "drop", None), getattr(after, "act", None)) if layer is not None]
             setattr(module, name, nn.Sequential(*rest) if rest else nn.Identity())  # timm's have an activation, too
             count += 1
     return count + sum(_fold(child) for _, child in module.named_children())
-
-
-def _fits(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
-    return norm.running_mean is not None and convolution.out_channels == norm.num_features
 
 
 @torch.no_grad()
