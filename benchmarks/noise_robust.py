@@ -57,6 +57,8 @@ from fiftyone_plugin.quality import known_errors
 
 VOID = 255
 VALIDATION_NAME = "validation.json"
+BENT = "bent labels"
+"""Methods so named train with NSegment+."""
 DROPS = 2  # objects dropped from every second image, where all classes are kept
 FOREGROUND = ("sky", "road", "tree", "car")
 RULES = {
@@ -140,13 +142,15 @@ def main() -> None:
 
 
 def parts(full: NoiseRobust) -> dict[str, NoiseRobust]:
-    """ADELE and what is left of it without some of its parts."""
+    """ADELE and what is left of it without some of its parts; and both with bent labels."""
     return {
         "baseline": replace(full, correction=None, consistency=None),
         "correction": replace(full, consistency=None),
         "one trigger": replace(full, consistency=None, per_class=False),
         "consistency": replace(full, correction=None),
         "ADELE": full,
+        BENT: replace(full, correction=None, consistency=None),
+        f"ADELE, {BENT}": full,
     }
 
 
@@ -374,7 +378,8 @@ def train(
     with terminal_bar(f"{name}, seed {seed}") as bar:
         done = train_noise_robust(
             examples, folder, num_classes=len(setting.names), method=replace(method, after_epoch=validation),
-            class_names=list(setting.names), ignore_index=VOID, seed=seed, progress=bar, **setting.training,
+            class_names=list(setting.names), ignore_index=VOID, seed=seed, progress=bar, bend_labels=BENT in name,
+            **setting.training,
         )  # fmt: skip
     ious = [validation.ious[epoch] for epoch in sorted(validation.ious)]
     row = {

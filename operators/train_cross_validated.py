@@ -26,7 +26,7 @@ _PASSED_ON = (
     "seed", "device",
 )  # fmt: skip
 _OF_METHOD = {
-    FINE_TUNED: ("architecture", "epochs", "freeze_batchnorm"),
+    FINE_TUNED: ("architecture", "epochs", "freeze_batchnorm", "bend_labels"),
     FROZEN_FEATURES: ("stride", "width", "steps", "heads"),
 }
 
@@ -133,6 +133,8 @@ def model_input(ctx: Any, inputs: types.Object) -> None:
         description="'imagenet' (downloaded on first use), a file with a state dict, or 'none' for random ones.",
     )
     inputs.int("epochs", default=20, min=1, label="Epochs", description="Passes over the training images, per model.")
+    text = "Labels are bent a little at random in training, so that it matters less where exactly borders were drawn."
+    inputs.bool("bend_labels", default=False, label="Bend labels", description=text, view=types.SwitchView())
 
 
 def training_input(ctx: Any, inputs: types.Object) -> None:

@@ -24,7 +24,7 @@ _PASSED_ON = (
     "label_field", "key", "architecture", "encoder", "epochs", "correction", "consistency", "per_class", "threshold",
     "relative_change", "latest_epoch", "gate", "out_of_fold", "folds", "group_field", "min_region_area",
     "max_regions_per_image", "output_dir", "overwrite", "resume", "batch_size", "crop_size", "lr", "seed", "device",
-    "freeze_batchnorm", "model_options",
+    "freeze_batchnorm", "bend_labels", "model_options",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
+from .label_deformation import LabelDeformation
 from .training_data import Pair
 
 _GREY = [124, 116, 104]  # ImageNet's mean colour, zero after normalisation
@@ -67,6 +68,7 @@ class Augmentation:
     Args:
         crop_size: (height, width) of the view
         ignored: value of ignored mask pixels
+        bend_labels: whether masks are bent without their images, see `LabelDeformation`
 
     Example:
         >>> augment = Augmentation((8, 8), ignored=255)
@@ -76,12 +78,13 @@ class Augmentation:
         (torch.Size([3, 8, 8]), torch.Size([8, 8]), torch.int64)
     """
 
-    def __init__(self, crop_size: tuple[int, int], ignored: int) -> None:
+    def __init__(self, crop_size: tuple[int, int], ignored: int, bend_labels: bool = False) -> None:
         self._transform = v2.Compose(
             [
                 RandomScaledCrop(crop_size, _SCALES, ignored),
                 v2.RandomHorizontalFlip(),
                 v2.ColorJitter(brightness=_JITTER, contrast=_JITTER, saturation=_JITTER),
+                *([LabelDeformation()] if bend_labels else []),
             ]
         )
 

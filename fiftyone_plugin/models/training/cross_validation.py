@@ -359,6 +359,7 @@ class TrainingSettings:
     lr: float
     encoder_lr: float
     freeze_batchnorm: bool
+    bend_labels: bool
     ignore_index: int | None
     class_names: tuple[str, ...] | None
     seed: int
@@ -518,6 +519,7 @@ def training_record(
         "batch_size", "lr", "encoder_lr", "freeze_batchnorm", "seed",
     )  # fmt: skip
     config = {name: getattr(settings, name) for name in names}
+    config |= {"bend_labels": True} if settings.bend_labels else {}  # else as before there was the option
     config |= {} if method is None else {"method": method.config}
     mean, std = encoder_format(settings.encoder, settings.weights)
     return FoldRecord(
@@ -659,7 +661,7 @@ def train_model(
     plan = FoldPlan(
         fold, settings.epochs, settings.batch_size, tuple(record.config["crop_size"]), settings.lr,
         settings.encoder_lr, settings.seed, settings.freeze_batchnorm, record.mean, record.std, settings.device,
-        settings.devices,
+        settings.devices, settings.bend_labels,
     )  # fmt: skip
     model, _ = seeded_model(settings, fold)
     chosen = [index for index, key in enumerate(data.keys) if record.fold_of[key] != fold]

@@ -61,6 +61,7 @@ class FoldPlan:
         std: divided by
         device: where to train
         devices: how many devices of that type
+        bend_labels: bend masks without their images, see `LabelDeformation`
     """
 
     fold: int
@@ -75,6 +76,7 @@ class FoldPlan:
     std: tuple[float, ...]
     device: torch.device
     devices: int | Sequence[int] = 1
+    bend_labels: bool = False
 
     @property
     def num_devices(self) -> int:
@@ -235,7 +237,7 @@ class FoldViews(Dataset[Batch]):
         self.data = data
         self.indices = list(indices)
         self.seed = (plan.seed, plan.fold)
-        self.augment = Augmentation(plan.crop_size, data.labels.ignored)
+        self.augment = Augmentation(plan.crop_size, data.labels.ignored, plan.bend_labels)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -39,6 +39,11 @@ class TrainingOptions:
     freeze_batchnorm: bool = option(
         False, "keep the statistics of the encoder's batch normalisation as they are in `weights`"
     )
+    bend_labels: bool = option(
+        False,
+        "bend the labels of training views at random while their images stay, so that the model relies less on where "
+        "borders were drawn (NSegment+)",
+    )
     ignore_index: int | None = option(255, "value of pixels without a label; None = every pixel has one")
     class_names: Sequence[str] | None = option(None, "names of the K classes, remembered in the folder", kind=list)
     seed: int = option(0, "decides folds, first weights, order and augmentation")

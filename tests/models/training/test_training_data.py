@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.models import Example
 from fiftyone_plugin.models.files.images import read_image, read_mask
 from fiftyone_plugin.models.training.augmentation import Augmentation
+from fiftyone_plugin.models.training.label_deformation import sources
 from fiftyone_plugin.models.training.training_data import LabelSpace, check_examples
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
@@ -131,6 +133,36 @@ def test_image_and_mask_move_together():
         assert float(bright[labels == 1].mean()) > 100 if (labels == 1).any() else True
         inside = bright[labels == 0]
         assert float(inside.median()) < 50 if len(inside) else True
+
+
+def test_bent_labels_keep_their_image_and_their_small_objects(rng):
+    mask = np.zeros((256, 256), np.uint8)
+    mask[:, 128:] = 1
+    mask[40:50, 40:50] = 2
+    image = rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    plain, bent = (Augmentation((256, 256), 255, bend_labels=bend) for bend in (False, True))
+    moved = []
+    for seed in range(12):
+        (shown, labels), (same, bends) = plain((image, mask), seed), bent((image, mask), seed)
+        assert torch.equal(shown, same)
+        assert torch.equal(labels == 2, bends == 2)
+        assert set(bends.unique().tolist()) <= set(labels.unique().tolist())
+        moved.append(int((labels != bends).sum()))
+        assert torch.equal(bends, bent((image, mask), seed)[1])
+    assert 2 <= sum(count > 0 for count in moved) <= 11  # half of the time
+    assert max(moved) < 0.1 * mask.size
+
+
+@pytest.mark.parametrize("strength", [0.0, 3.0, 40.0])
+def test_a_bent_pixel_takes_the_class_of_a_pixel_within_reach(rng, strength):
+    classes = np.arange(64 * 48).reshape(64, 48)
+    noise = strength * (2 * rng.random((2, 64, 48)) - 1)
+    rows, columns = sources(classes, noise, 2.0, 0, 0)
+    down, right = rows.numpy() - np.arange(64)[:, None], columns.numpy() - np.arange(48)
+    assert max(np.abs(down).max(), np.abs(right).max()) <= np.ceil(strength)
+    assert (strength > 0) == bool(np.any(down) and np.any(right)) or strength == 3.0
+    still = sources(np.zeros((64, 48), int), noise, 2.0, 64 * 48, 0)
+    assert np.array_equal(still[0].numpy(), np.indices((64, 48))[0])
 
 
 def test_views_larger_than_the_image_are_ignored_outside():
