@@ -155,20 +155,30 @@ function Bars({ body, pick }: { body: Of<"bars">; pick: Pick }) {
   );
 }
 
+const NAMES = 116; // CSS pixels of the names of the rows
+const CELL = { least: 28, most: 64 };
+const UPRIGHT = 4; // columns from which their names stand upright
+
+/** Every column is in sight down to the width in which its numbers can be read. */
 function Matrix({ body, pick }: { body: Of<"matrix">; pick: Pick }) {
   const { rows, columns, colours, values, texts } = body;
   const most = Math.max(...values.flat(), 1);
-  const name = { fontWeight: 400, padding: "2px 6px", whiteSpace: "nowrap", position: "sticky", left: 0 } as const;
+  const cut = { overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" } as const;
+  const name = { ...cut, fontWeight: 400, padding: "2px 6px", textAlign: "left", position: "sticky", left: 0 } as const;
+  const upright = columns.length > UPRIGHT && ({ writingMode: "vertical-rl", transform: "rotate(180deg)", maxHeight: NAMES } as const);
+  const width = (cell: number) => NAMES + columns.length * cell;
   return (
     <div style={{ overflowX: "auto" }}>
-      <table style={{ borderCollapse: "separate", borderSpacing: 2, fontSize: 13 }}>
+      <table style={{ borderCollapse: "separate", borderSpacing: 2, fontSize: 13, tableLayout: "fixed", width: "100%", minWidth: width(CELL.least), maxWidth: width(CELL.most) }}>
         <thead>
           <tr>
-            <th style={{ ...name, textAlign: "left", color: FAINT }}>label says ↓ should be →</th>
+            <th style={{ ...name, whiteSpace: "normal", verticalAlign: "bottom", width: NAMES, color: FAINT }}>label says ↓ should be →</th>
             {columns.map((column) => (
-              <th key={column} scope="col" title={column} style={{ fontWeight: 400, verticalAlign: "bottom", whiteSpace: "nowrap", maxWidth: 110, overflow: "hidden", textOverflow: "ellipsis", padding: "0 4px" }}>
-                <Chip colour={colours[column] ?? "transparent"} />
-                {column}
+              <th key={column} scope="col" title={column} style={{ fontWeight: 400, verticalAlign: "bottom", padding: 0 }}>
+                <span style={{ ...cut, ...upright, display: "inline-block", maxWidth: "100%" }}>
+                  <Chip colour={colours[column] ?? "transparent"} />
+                  {column}
+                </span>
               </th>
             ))}
           </tr>
@@ -176,19 +186,19 @@ function Matrix({ body, pick }: { body: Of<"matrix">; pick: Pick }) {
         <tbody>
           {rows.map((given, down) => (
             <tr key={given}>
-              <th scope="row" style={{ ...name, textAlign: "left", background: "var(--fo-palette-background-level1, #fff)" }}>
+              <th scope="row" title={given} style={{ ...name, background: "var(--fo-palette-background-level1, #fff)" }}>
                 <Chip colour={colours[given] ?? "transparent"} />
                 {given}
               </th>
               {columns.map((suggested, across) => {
                 const value = values[down]![across]!;
                 return (
-                  <td key={suggested} style={{ padding: 0, minWidth: 44, height: 28, background: "#8881" }}>
+                  <td key={suggested} style={{ padding: 0, height: 28, background: "#8881" }}>
                     {value > 0 && (
                       <button
                         title={`${given} → ${suggested}: ${texts[down]![across]}`}
                         onClick={() => pick(`${given}\u001f${suggested}`)}
-                        style={{ ...MARK, width: "100%", height: "100%", color: "#fff", padding: "0 6px", background: `color-mix(in srgb, #b34700 ${Math.round(100 * depth(value, most))}%, #4b5563)` }}
+                        style={{ ...MARK, width: "100%", height: "100%", color: "#fff", padding: 0, overflow: "hidden", background: `color-mix(in srgb, #b34700 ${Math.round(100 * depth(value, most))}%, #4b5563)` }}
                       >
                         {texts[down]![across]}
                       </button>
