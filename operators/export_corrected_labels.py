@@ -11,6 +11,7 @@ from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.correcting import corrected_labels
 from ..fiftyone_plugin.workflows.correcting.correction_run import planned_fields
+from . import forms
 from .job import Job, corrected_field_input, edited_input, given
 
 FORMATS = {
@@ -36,7 +37,11 @@ class ExportCorrectedLabels(Job):
         """Fill the form."""
         if not corrected_field_input(ctx, inputs, planned_fields(ctx.dataset)):
             return
-        inputs.str("folder", required=True, label="Folder", description="An empty one, or one that does not exist yet.")
+        default = f"~/{ctx.dataset.name}-corrected"
+        text = "On the machine of the App: an empty one, or one that does not exist yet."
+        asked = inputs.str("folder", required=True, default=default, label="Folder", description=text)
+        folder = str(ctx.params.get("folder") or default)
+        forms.refuse_where(asked, corrected_labels.require_empty_folder, folder)
         view = types.DropdownView()
         for name, text in FORMATS.items():
             view.add_choice(name, label=text)

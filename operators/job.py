@@ -88,6 +88,7 @@ class Job(Entry, ABC):
 
     def _run(self, ctx: Any) -> Generator[Any, None, dict[str, Any]]:
         samples, params = _images_of(ctx.target_view()), dict(ctx.params)
+        looks = ctx.dataset.app_config.to_json()
         report = yield from run_with_progress(
             ctx,
             lambda progress: self.work(samples, params, progress),
@@ -96,11 +97,23 @@ class Job(Entry, ABC):
         )
         text = report if isinstance(report, str) else report.markdown()
         if not ctx.delegated:
-            yield ctx.ops.open_dataset(ctx.dataset.name)  # unlike a reload, takes up new colours
-            if (view := self.view_after(report)) is not None:
-                yield ctx.ops.set_view(ctx.dataset.load_saved_view(view))
+            if ctx.dataset.app_config.to_json() == looks:
+                yield ctx.ops.reload_dataset()
+            else:  # takes up new colours; the App closes its panels then, so that it is not done without need
+                yield ctx.ops.open_dataset(ctx.dataset.name)
+            if (view := self._shown_after(ctx, report)) is not None:
+                yield ctx.ops.set_view(view)
             yield show_report(ctx, self.done, text)
         return {"report": text}
+
+    def _shown_after(self, ctx: Any, report: Any) -> Any:
+        """The view of before, or that of what was found; None for the whole dataset."""
+        if (name := self.view_after(report)) is not None:
+            return ctx.dataset.load_saved_view(name)
+        try:
+            return ctx.view if ctx.view is not None and ctx.view._stages and ctx.view.count() else None
+        except ValueError:  # of fields that the job has replaced
+            return None
 
     def view_after(self, report: Any) -> str | None:
         """The saved view that is shown when the job is done; None for that of before."""

@@ -92,8 +92,9 @@ def _next_step(progress: SittingProgress, *, sample: bool) -> str:
     if not progress.answered:
         return "**Ask more** plans the next questions. **What changed** shows what was answered before."
     return (
-        "Look at **what changed** first. Then **export** the corrected labels, **train** on them, or **ask more**: "
-        "that plans the next questions. **Undo** and **Back** still change answers."
+        "Look at **What changed** first. Then **Export** the corrected labels, **Train** on them, or **Ask more**: "
+        "that plans the next questions. **Apply** counts all repairs by class. **Undo** and **Back** still change "
+        "answers."
     )
 
 

@@ -22,7 +22,7 @@ NAME: Final = "label_changes"
 COMPONENT: Final = "LabelChanges"
 _MOST_PAIRS = 3
 _HEIGHT = "clamp(300px, calc(100vh - 260px), 1600px)"
-_AS_WIDE_AS_NEEDED = {"item": {"sx": {"width": "auto", "minWidth": "0"}}}
+_AS_WIDE_AS_NEEDED = {"item": {"sx": {"width": "auto", "minWidth": "0"}}, "button": {"sx": {"px": 1.5}}}
 
 HELP: Final = """
 ### Before and after
@@ -180,7 +180,9 @@ class LabelChangesPanel(foo.Panel):
 def _title(change: label_changes.LabelChange) -> str:
     """What has changed in an image, in words."""
     pairs = sorted(change.pairs.items(), key=lambda row: -row[1])
-    parts = [f"{given} → {became} ({number:,})" for (given, became), number in pairs[:_MOST_PAIRS]]
+    numbers = [f" ({number:,})" if len(pairs) > 1 else "" for _, number in pairs]
+    parts = [f"{given} → {became}{number}" for ((given, became), _), number in zip(pairs, numbers, strict=True)]
+    parts = parts[:_MOST_PAIRS]
     more = len(pairs) - len(parts)
     return f"{count(change.pixels, 'pixel')} changed: {', '.join(parts)}{f' and {more} more' if more else ''}"
 

@@ -130,13 +130,11 @@ class LabelCorrectionPanel(foo.Panel):
 
     def train(self, ctx: Any) -> None:
         """Open the form that trains on the corrected labels."""
-        ctx.prompt(
-            f"{self.plugin_name}/train_cross_validated",
-            params={"label_field": CorrectionFields(ctx.panel.get_state(FIELD)).corrected},
-        )
+        self._open(ctx, "train_cross_validated", CorrectionFields(ctx.panel.get_state(FIELD)).corrected)
 
-    def _open(self, ctx: Any, operator: str) -> None:
-        params = {"label_field": ctx.panel.get_state(FIELD)}
+    def _open(self, ctx: Any, operator: str, label_field: str | None = None) -> None:
+        """The form of a job on the whole dataset: the grid may just show what has changed."""
+        params = {"label_field": label_field or ctx.panel.get_state(FIELD), "view_target": "DATASET"}
         ctx.prompt(f"{self.plugin_name}/{operator}", params=params, on_success=self.on_load)
 
     def choose_other(self, ctx: Any) -> None:

@@ -24,12 +24,13 @@ RUN, OTHER, FIELD, MEASURE = "bar.run", "bar.other", "chosen.field", "chosen.mea
 BULK = "chosen.allowed"  # share of mistakes among regions accepted at once
 NO_RUN = "-"
 OPENS = "opens"  # the image that is to be opened as soon as the grid has it
+BEFORE = "before"  # the fields that the grid showed before regions were reviewed
 LAST = "last"  # what was decided last: decision and ids of regions
 MEASURES = {"regions": "number of regions", "pixels": "number of pixels"}
 COMPONENT: Final = "LabelQualityCards"
 _MOST_UNDONE = 500  # ids that travel with every click
 _MOST_PICTURES = 4
-_MOST_BESIDE = 6  # columns of a matrix that stands beside another card
+_MOST_BESIDE = 8  # columns of a matrix that stands beside another card
 
 _drawn: OrderedDict[tuple[Any, ...], tuple[list[Any], list[str]]] = OrderedDict()
 
@@ -64,6 +65,7 @@ class LabelQualityPanel(foo.Panel):
     def on_change_view(self, ctx: Any) -> None:
         """Regions may have been accepted or rejected since; numbers that did not change are remembered."""
         self._choose(ctx, ctx.panel.get_state(RUN))
+        self._restore_fields(ctx)
         opens = ctx.panel.get_state(OPENS)
         if opens:
             ctx.panel.set_state(OPENS, None)
@@ -143,6 +145,7 @@ class LabelQualityPanel(foo.Panel):
         run = ctx.panel.get_state(RUN)
         worst, shown = overview.worst_images(ctx.dataset, run), overview.run_overview(ctx.dataset, run)
         fields = [shown.label_field, *([] if shown.regions is None else [overview.regions_field(run)]), run]
+        ctx.panel.set_state(BEFORE, None)
         ctx.ops.set_active_fields(fields)
         if overview.same_view(ctx.view, worst):
             ctx.ops.open_sample(id=str(at))
@@ -169,7 +172,20 @@ class LabelQualityPanel(foo.Panel):
     def _show_regions(self, ctx: Any, **wanted: Any) -> None:
         run = ctx.panel.get_state(RUN)
         if self._show(ctx, overview.regions_of(ctx.dataset, run, **wanted), "region"):
-            ctx.ops.set_active_fields([overview.regions_field(run)])
+            self._only_regions(ctx)
+
+    def _only_regions(self, ctx: Any) -> None:
+        """Show no other field while regions are reviewed; those of before come back afterwards."""
+        if not ctx.view._is_generated:
+            ctx.panel.set_state(BEFORE, {"dataset": ctx.dataset_name, "fields": list(ctx.active_fields or [])})
+        ctx.ops.set_active_fields([overview.regions_field(ctx.panel.get_state(RUN))])
+
+    def _restore_fields(self, ctx: Any) -> None:
+        before = ctx.panel.get_state(BEFORE)
+        if before and not ctx.view._is_generated:
+            ctx.panel.set_state(BEFORE, None)
+            if before.get("dataset") == ctx.dataset_name:
+                ctx.ops.set_active_fields(before["fields"])
 
     def _show(self, ctx: Any, view: Any, noun: str = "image") -> bool:
         """Show a view under Samples and say so; False if there is nothing in it."""
@@ -270,10 +286,9 @@ class LabelQualityPanel(foo.Panel):
 
     def bulk_review(self, ctx: Any) -> None:
         """Show the regions to decide on next."""
-        run = ctx.panel.get_state(RUN)
-        view = self._told(ctx, bulk_acceptance.show_bulk_review, key=run)
+        view = self._told(ctx, bulk_acceptance.show_bulk_review, key=ctx.panel.get_state(RUN))
         if view is not None and self._show(ctx, view, "region"):
-            ctx.ops.set_active_fields([overview.regions_field(run)])
+            self._only_regions(ctx)
 
     def bulk_accept(self, ctx: Any) -> None:
         """Accept what the promise is about."""

@@ -83,7 +83,7 @@ class CorrectionReport:
         lines = [
             f"**{self.num_repaired:,} pixels in {self.num_changed:,} of {self.num_images:,} images have another class "
             f"now** in `{queries.CorrectionFields(self.label_field).corrected}`",
-            f"- Queries: {counts}",
+            f"- questions: {counts}",
         ]
         for (given, became), pixels in sorted(self.changes.items(), key=lambda row: -row[1])[:10]:
             lines.append(f"- {given} -> {became}: {pixels:,} pixels")
@@ -423,6 +423,21 @@ def _remove_orphans(run: CorrectionRun) -> None:
     sweep(folder)
 
 
+def require_empty_folder(folder: str | Path) -> Path:
+    """The folder to export to.
+
+    Args:
+        folder: an empty one, or one that does not exist yet
+
+    Raises:
+        LabelQualityError: if it holds files
+    """
+    folder = Path(folder).expanduser()
+    if folder.is_dir() and any(folder.iterdir()):
+        raise LabelQualityError(f"Expected an empty folder to export to, but {folder} holds files; choose another")
+    return folder
+
+
 def export_corrected_labels(
     samples: Any,
     folder: str | Path,
@@ -453,9 +468,7 @@ def export_corrected_labels(
             `on_edited` is "refuse"
     """
     run = open_correction(samples, label_field)
-    folder = Path(folder).expanduser()
-    if folder.is_dir() and any(folder.iterdir()):
-        raise LabelQualityError(f"Expected an empty folder to export to, but {folder} holds files; choose another")
+    folder = require_empty_folder(folder)
     report = apply_corrections(samples, label_field, on_edited=on_edited, progress=progress)
     if report.edited:
         raise LabelQualityError(
