@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import fiftyone.operators.types as types
+from fiftyone.core.patches import PatchesView
 
 from ..fiftyone_plugin.dataset.journals import append_log, reviews
 from ..fiftyone_plugin.progress import Progress
@@ -42,6 +43,11 @@ class ApplyLabelProposals(Job):
         inputs.enum("status", ["accepted", "pending"], default="accepted", label="Which regions", view=view)
         edited_input(ctx, inputs)
         inputs.view_target(ctx, action_description="Apply to")
+
+    def samples_of(self, ctx: Any) -> Any:
+        """Accepted regions leave the patches that wait for a decision: beside those, the whole dataset is meant."""
+        samples = ctx.target_view()
+        return samples._root_dataset if isinstance(samples, PatchesView) else samples
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""

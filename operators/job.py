@@ -87,7 +87,7 @@ class Job(Entry, ABC):
         return _result(job) if ctx.delegated else job
 
     def _run(self, ctx: Any) -> Generator[Any, None, dict[str, Any]]:
-        samples, params = _images_of(ctx.target_view()), dict(ctx.params)
+        samples, params = self.samples_of(ctx), dict(ctx.params)
         looks = ctx.dataset.app_config.to_json()
         report = yield from run_with_progress(
             ctx,
@@ -114,6 +114,10 @@ class Job(Entry, ABC):
             return ctx.view if ctx.view is not None and ctx.view._stages and ctx.view.count() else None
         except ValueError:  # of fields that the job has replaced
             return None
+
+    def samples_of(self, ctx: Any) -> Any:
+        """What the job is about; where the App shows patches, the images that they are of."""
+        return _images_of(ctx.target_view())
 
     def view_after(self, report: Any) -> str | None:
         """The saved view that is shown when the job is done; None for that of before."""

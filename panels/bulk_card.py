@@ -11,7 +11,7 @@ from ..fiftyone_plugin.workflows.reviewing import overview
 from . import cards
 from .numbers import count
 
-ALLOWED: Final = {f"{value:g}": f"at most {value:.0%} mistakes" for value in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)}
+ALLOWED: Final = {f"{value:g}": f"at most {100 * value:g} % mistakes" for value in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)}
 """Positions of the slider."""
 
 _MOST_REPORTS: Final = 4

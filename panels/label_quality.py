@@ -221,7 +221,7 @@ class LabelQualityPanel(foo.Panel):
 
     def apply(self, ctx: Any) -> None:
         """Give accepted regions their suggested class, in the corrected labels."""
-        self._prompt(ctx, "apply_label_proposals", key=ctx.panel.get_state(RUN))
+        self._prompt(ctx, "apply_label_proposals", key=ctx.panel.get_state(RUN), view_target="DATASET")
 
     def _prompt(self, ctx: Any, operator: str, **params: Any) -> None:
         ctx.prompt(f"{self.plugin_name}/{operator}", params=params or None, on_success=self.on_load)

@@ -405,6 +405,18 @@ def test_a_job_is_about_the_images_of_the_regions_that_are_shown(scored, tmp_pat
     assert set(scored.exists("ground_truth_queries").values("id")) <= set(patches.distinct("sample_id"))
 
 
+def test_accepted_proposals_are_applied_beside_the_regions_that_still_wait(scored):
+    patches = operator("show_label_issues")(scored)
+    first = patches.first()
+    operator("accept_label_issues")(scored, label_ids=first.id)
+    waiting = patches.match(fo.ViewField("sample_id") != first.sample_id)
+    operator("apply_label_proposals")(waiting, "label_quality")
+    scored.reload()
+    assert not np.array_equal(
+        scored[first.sample_id].ground_truth.get_mask(), scored[first.sample_id].ground_truth_corrected.get_mask()
+    )
+
+
 def test_accept_reject_and_undo_from_python(scored):
     total = scored.count(f"{REGIONS}.detections")
     result = operator("reject_label_issues")(scored, reviewer="ada")
@@ -423,7 +435,7 @@ def test_rescoring_by_operator(scored):
     ctx = ExecutionContext({"dataset_name": scored.name, "params": {}}, executor=Executor(), operator_uri=op.uri)
     messages = list(op.execute(ctx))
     assert all(message.to_json_line() for message in messages)
-    assert [m.body.operator_uri.split("/")[-1] for m in messages][-2:] == ["open_dataset", "show_output"]
+    assert [m.body.operator_uri.split("/")[-1] for m in messages][-2:] == ["reload_dataset", "show_output"]
 
 
 def test_buttons(scored):

@@ -57,12 +57,12 @@ class OutsideReport:
 
     def markdown(self) -> str:
         """The report as a person reads it."""
-        lines = [f"**{self.num_answers:,} parts of {self.num_images:,} labels were taken over**"]
+        lines = [f"**Parts taken over: {self.num_answers:,}, in images: {self.num_images:,}**"]
         if self.passed_over:
             lines.append(f"- {self.passed_over:,} were passed over: their class or their mask is not there")
         if self.taken_back:
             lines.append(f"- {self.taken_back:,} were taken back: their regions are not accepted any more")
-        return "\n".join([*lines, self.corrections.markdown()])
+        return "\n".join([*lines, "", self.corrections.markdown()])
 
 
 def apply_proposals(
