@@ -44,11 +44,11 @@ def bulk_card(report: BulkReport | None, allowed: str, path: str) -> cards.Card:
         return cards.card("bulk", "Accept many at once", lines=lines, actions=steps, choice=chosen, wide=True)
     steps = [cards.action("bulk_undo", "Undo", disabled=not report.num_accepted)]
     if abs(report.promise.allowed - float(allowed)) > 1e-9:
-        steps.insert(0, cards.action("bulk_draw", f"Draw anew: {ALLOWED[allowed]}", primary=True))
+        steps.insert(0, cards.action("bulk_draw", f"Draw anew: {ALLOWED[allowed]}"))
     elif report.waiting:
-        steps.insert(0, cards.action("bulk_accept", f"Accept {count(len(report.waiting), 'region')}", primary=True))
+        steps.insert(0, cards.action("bulk_accept", f"Accept {count(len(report.waiting), 'region')}"))
     if report.to_review:
         label = f"Review {count(len(report.to_review), 'region')}"
-        steps.insert(len(steps) - 1, cards.action("bulk_review", label, primary=len(steps) == 1))
+        steps.insert(len(steps) - 1, cards.action("bulk_review", label))
     lines = report.markdown().replace("\n- ", "\n").split("\n")
     return cards.card("bulk", "Accept many at once", lines=lines, actions=steps, choice=chosen, wide=True)

@@ -57,10 +57,14 @@ def how_much(found: RunOverview) -> list[str]:
         return [*lines, NO_DISAGREEMENT]
     status, review = regions.status, regions.review
     weak = status["pending"] > 0 and not regions.likely
-    likely = "" if weak else f", {regions.likely:,} of them more likely wrong than right"
+    likely = (
+        f", {f'{regions.likely:,}' if regions.likely else 'none'} of them more likely wrong than right"
+        if status["pending"]
+        else ""
+    )
     done = f"; {status['accepted']:,} accepted, {status['rejected']:,} rejected" if _num_reviewed(review) else ""
     lines.append(f"**{count(status['pending'], 'region')} to review**{likely}{done}.")
-    if weak:
+    if weak and not _num_reviewed(review):
         lines.append(f"{NONE_LIKELY}.")
     if left := _left(review):
         lines.append(left)

@@ -144,7 +144,7 @@ class Promise:
 
         Example:
             >>> Promise(3, 1840, 0.05, 0.95, 120, 2).text()
-            'Accept these 1,840 regions: at most 5 % mistakes, with 95 % confidence, from 120 decisions.'
+            '1,840 regions can be accepted: at most 5 % mistakes, with 95 % confidence, from 120 decisions.'
             >>> Promise(0, 0, 0.05, 0.95, 14, 3).text()
             'Nothing can be accepted at once yet: 14 decisions so far, 3 regions rejected.'
         """
@@ -155,7 +155,7 @@ class Promise:
             rejected = f", {_counted_noun(self.num_wrong, 'region')} rejected" if self.num_wrong else ""
             return f"Nothing can be accepted at once yet: {so_far}{rejected}."
         return (
-            f"Accept these {self.num_regions:,} regions: at most {100 * self.allowed:g} % mistakes, with "
+            f"{self.num_regions:,} regions can be accepted: at most {100 * self.allowed:g} % mistakes, with "
             f"{100 * self.confidence:g} % confidence, from {_counted_noun(self.num_reviewed, 'decision')}."
         )
 
@@ -215,7 +215,8 @@ class NextStep:
 
     def text(self) -> str:
         """The step in words."""
-        return f"Review {int(self.reviews.sum()):,} more to be allowed about {self.num_regions:,} more."
+        number = int(self.reviews.sum())
+        return f"Review {number:,} more: if nearly all are errors, about {self.num_regions:,} more can be accepted."
 
 
 def next_step(

@@ -58,7 +58,7 @@ class BulkReport:
     def markdown(self) -> str:
         """The report as a person reads it."""
         lines = [f"**{self.promise.text()}**"]
-        if self.promise.num_bands:
+        if self.waiting:
             lines.append(f"- {len(self.waiting):,} of them are pending; those that you rejected stay rejected")
         if self.step is not None:
             lines.append(f"- {self.step.text()}")

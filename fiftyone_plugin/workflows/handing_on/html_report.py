@@ -110,8 +110,12 @@ def _how_much(report: ScoringReport, overview: RunOverview) -> Iterator[str]:
         yield f'<p class="quiet">estimated by the run; between {low:.1%} and {high:.1%}</p>'
     yield f"<p>{report.flagged_share:.2%} of the labelled pixels are flagged by confident learning.</p>"
     if report.num_regions is not None:
-        likely = f"{report.num_likely:,} of them more likely wrong than right" if report.num_likely else NONE_LIKELY
-        yield f"<p>{report.num_regions:,} regions where label and prediction differ: {likely}.</p>"
+        likely = f"{report.num_likely:,}" if report.num_likely else "none"
+        means = "" if report.num_likely or not report.num_regions else f" {NONE_LIKELY}."
+        yield (
+            f"<p>{report.num_regions:,} regions where label and prediction differ, {likely} of them more likely wrong "
+            f"than right.{means}</p>"
+        )
     yield from (f'<p class="warn">{escape(warning)}</p>' for warning in overview.warnings)
 
 

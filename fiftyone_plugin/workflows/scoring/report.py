@@ -13,9 +13,8 @@ NUM_WORST = 100
 """Images that a report names, and that the view of the worst images shows."""
 
 NONE_LIKELY = (
-    "None of them is more likely wrong than right: the labels are right, or the model is too weak to tell. Look at the "
-    "20 worst. If they are right, too, more regions need no review; for a better look use a better model, or train on "
-    "more images"
+    "That means: the labels are right, or the model is too weak to tell. Look at the 20 worst. If those are right, the "
+    "others need no review; for a better look use a better model, or train on more images"
 )
 """What it means, and what to do, if all regions have low scores."""
 
@@ -186,9 +185,9 @@ class ScoringReport:
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in self.regions_by_kind.items())
         view = f": {kinds}; view `{self.key} regions`, worst first" if kinds else ""
         head = f"- **{self.num_regions:,} regions** to review"
-        if self.num_regions and not self.num_likely:
-            return f"{head}{view}. {NONE_LIKELY}"
-        return f"{head}, {self.num_likely:,} of them more likely wrong than right{view}"
+        likely = f"{self.num_likely:,}" if self.num_likely else "none"
+        text = f"{head}, {likely} of them more likely wrong than right{view}"
+        return text if self.num_likely or not self.num_regions else f"{text}. {NONE_LIKELY}"
 
 
 def load_report(samples: Any, key: str = "label_quality") -> ScoringReport:

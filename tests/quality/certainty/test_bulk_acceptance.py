@@ -78,7 +78,7 @@ def test_following_the_steps_accepts_most_of_good_regions():
     promise = bulk_promise(bands, reviewed, wrong())
     assert promise.num_regions >= 1000
     assert bad[bands.bands < promise.num_bands].mean() <= 0.05
-    assert promise.text().startswith(f"Accept these {promise.num_regions:,} regions: at most 5 % mistakes")
+    assert promise.text().startswith(f"{promise.num_regions:,} regions can be accepted: at most 5 % mistakes")
 
 
 def test_scores_that_are_too_low_do_not_keep_anybody_from_beginning():
