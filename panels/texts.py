@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from ..fiftyone_plugin.dataset.runs.running_jobs import RunningJob
 from ..fiftyone_plugin.quality.regions.review_statistics import Interval
-from ..fiftyone_plugin.workflows.reviewing.overview import Comparison, PairMatrix, ReviewOverview, RunOverview
+from ..fiftyone_plugin.workflows.reviewing.overview import (
+    Comparison,
+    PairMatrix,
+    RegionOverview,
+    ReviewOverview,
+    RunOverview,
+)
 from ..fiftyone_plugin.workflows.scoring.report import NONE_LIKELY
 from .cards import MOST_CLASSES
 from .numbers import count, is_known, percent, share
@@ -56,19 +62,22 @@ def how_much(found: RunOverview) -> list[str]:
     if not regions.total:
         return [*lines, NO_DISAGREEMENT]
     status, review = regions.status, regions.review
-    weak = status["pending"] > 0 and not regions.likely
-    likely = (
-        f", {f'{regions.likely:,}' if regions.likely else 'none'} of them more likely wrong than right"
-        if status["pending"]
-        else ""
-    )
-    done = f"; {status['accepted']:,} accepted, {status['rejected']:,} rejected" if _num_reviewed(review) else ""
-    lines.append(f"**{count(status['pending'], 'region')} to review**{likely}{done}.")
-    if weak and not _num_reviewed(review):
-        lines.append(f"{NONE_LIKELY}.")
+    lines += _waiting(regions)
     if left := _left(review):
         lines.append(left)
     return [*lines, advice(review, status["pending"])]
+
+
+def _waiting(regions: RegionOverview) -> list[str]:
+    """What there is to review; and what it means if no region is likely wrong."""
+    pending, review = regions.status["pending"], regions.review
+    likely = f"{regions.likely:,}" if regions.likely else "none"
+    line = f"**{count(pending, 'region')} to review**"
+    if pending:
+        line += f", {likely} of them more likely wrong than right"
+    if _num_reviewed(review):
+        return [f"{line}; {regions.status['accepted']:,} accepted, {regions.status['rejected']:,} rejected."]
+    return [f"{line}."] if regions.likely else [f"{line}.", f"{NONE_LIKELY}."]
 
 
 def _wrong(found: RunOverview) -> str:
