@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..fiftyone_plugin.dataset.runs.running_jobs import RunningJob
 from ..fiftyone_plugin.quality.regions.review_statistics import Interval
 from ..fiftyone_plugin.workflows.reviewing.overview import (
+    ENOUGH_REVIEWS,
     Comparison,
     PairMatrix,
     RegionOverview,
@@ -50,7 +51,6 @@ _ADVICE = {
     "choose": "**Go on or stop, as you like.** Of the next {next} about {hits} are errors.",
     "stop": "**You can stop.** Of the next {next} only about {hits} are errors.",
 }
-_FIRST = 20  # regions to review before anything is said about the rest
 
 
 def how_much(found: RunOverview) -> list[str]:
@@ -96,7 +96,7 @@ def _num_reviewed(review: ReviewOverview) -> int:
 
 
 def _is_reviewed(review: ReviewOverview) -> bool:
-    return _num_reviewed(review) >= _FIRST
+    return _num_reviewed(review) >= ENOUGH_REVIEWS
 
 
 def _left(review: ReviewOverview) -> str:
@@ -113,7 +113,7 @@ def advice(review: ReviewOverview, pending: int) -> str:
     """A sentence about going on or stopping, with its numbers."""
     upcoming, number = review.estimate.next_precision, review.estimate.num_next
     hits = _rounded(upcoming.estimate * number)
-    missing = min(_FIRST - _num_reviewed(review), pending)
+    missing = min(ENOUGH_REVIEWS - _num_reviewed(review), pending)
     text = _ADVICE[review.advice].format(next=number, hits=hits, missing=count(max(missing, 1), "region"))
     if review.latest and review.advice not in ("done", "start"):
         last, latest = review.latest[-1]

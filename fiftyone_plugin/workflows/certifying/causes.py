@@ -99,7 +99,9 @@ class CausesReport:
 
     def markdown(self) -> str:
         """The report as a person reads it."""
-        lines = [f"**{len(self.causes):,} systematic errors in {self.num_images:,} images**"]
+        lines = [f"**Systematic errors in {self.num_images:,} images: {len(self.causes):,}**"]
+        if not self.causes:
+            lines.append("- nothing that many errors have in common; review the regions one by one, or accept in bulk")
         lines += [f"- `{one.name}` {one.text}" for one in self.causes]
         if self.left_out:
             lines.append(f"- {self.left_out:,} images were left out: edited since they were scored, or not readable")

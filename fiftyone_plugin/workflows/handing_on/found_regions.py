@@ -100,7 +100,7 @@ def _region(sample: Any, one: Any) -> FoundRegion:
         sample_id=str(sample.id),
         filepath=sample.filepath,
         label_id=str(one.id),
-        kind=one.label,
+        kind=(one.kind if one.has_field("kind") else None) or one.label,  # views call regions by their classes
         given=one.given,
         suggested=one.suggested,
         score=float(one.score or 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -18,13 +19,20 @@ from ...models.files.images import image_size
 from ...written_files import write_file
 from ..correcting.corrected_labels import CorrectionReport, apply_corrections
 from ..correcting.correction_run import planned_fields
-from ..reviewing.overview import RunOverview, run_overview, worst_images
-from ..scoring.report import NONE_LIKELY, ScoringReport, load_report
+from ..reviewing.overview import ENOUGH_REVIEWS, RunOverview, run_overview, worst_images
+from ..scoring.report import NONE_LIKELY, SEEN, ScoringReport, load_report
 from .found_regions import FoundRegion, found_regions
 from .pictures import COLORS, outlined
 
 NUM_IMAGES: Final = 12
 _REGIONS_OF_AN_IMAGE: Final = 8
+_ADVICE: Final = {
+    "done": "Every region has been reviewed.",
+    "start": "Too few were reviewed to say anything about the others.",
+    "go on": "Many of the others are probably errors, too: go on reviewing.",
+    "choose": "Some of the others are probably errors, too.",
+    "stop": "Few of the others are probably errors.",
+}
 _STYLE: Final = """
 :root{color-scheme:light dark;--line:#8886}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;
 padding:0 1rem}table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .8rem;
@@ -91,23 +99,46 @@ def _is_number(cell: Any) -> bool:
 def _judged(dataset: Any, report: ScoringReport) -> Iterator[str]:
     record = run_records.find_run(dataset, report.key)
     parameters = {} if record is None else record.parameters
-    source = next(
+    source: Any = next(
         (parameters[name] for name in ("source", "model", "probabilities") if parameters.get(name)), "a model"
     )
     written = datetime.now(timezone.utc).strftime("%Y-%m-%d")
     yield (
         f"<p>{report.num_scored:,} images, labels <code>{escape(report.label_field)}</code>, {len(report.classes)} "
-        f"classes, judged by <code>{escape(str(source).partition('#')[0])}</code>; run "
+        f"classes, judged by <code>{escape(_without_folders(str(source).partition('#')[0]))}</code>; run "
         f"<code>{escape(report.key)}</code>, written on {written}.</p>"
     )
 
 
+def _without_folders(source: str) -> str:
+    """Where probabilities come from, without the folders of this machine.
+
+    Example:
+        >>> _without_folders("cross-validation:/home/ada/model (frozen_features/lite0, 2 folds)")
+        'cross-validation:model (frozen_features/lite0, 2 folds)'
+    """
+    return re.sub(r"(?:(?<!\w)/|\b[A-Za-z]:\\)[^\s]*[/\\]([^\s/\\]+)", r"\1", source)
+
+
+def _wrong_share(report: ScoringReport, overview: RunOverview) -> tuple[str, str] | None:
+    """One number for how much is wrong, as in the panel, and where it comes from."""
+    review = None if overview.regions is None else overview.regions.review
+    if review is not None and review.pixels_known and review.accepted + review.rejected >= ENOUGH_REVIEWS:
+        share = review.estimate.pixel_share
+        return f"{share.estimate:.1%}", f"estimated from the reviews; between {share.low:.1%} and {share.high:.1%}"
+    if report.wrong_share is None:
+        return None
+    low, high = report.wrong_share_range or (report.wrong_share, report.wrong_share)
+    if report.wrong_share < SEEN:
+        return f"At most {high:.1%}", "little is wrong, or it cannot be told from the model's own mistakes"
+    return f"{report.wrong_share:.1%}", f"estimated by the run; between {low:.1%} and {high:.1%}"
+
+
 def _how_much(report: ScoringReport, overview: RunOverview) -> Iterator[str]:
     yield "<h2>How much is wrong</h2>"
-    if report.wrong_share is not None:
-        low, high = report.wrong_share_range or (report.wrong_share, report.wrong_share)
-        yield f'<p class="big">{report.wrong_share:.1%} of the labelled pixels</p>'
-        yield f'<p class="quiet">estimated by the run; between {low:.1%} and {high:.1%}</p>'
+    if (told := _wrong_share(report, overview)) is not None:
+        yield f'<p class="big">{told[0]} of the labelled pixels</p>'
+        yield f'<p class="quiet">{told[1]}</p>'
     yield f"<p>{report.flagged_share:.2%} of the labelled pixels are flagged by confident learning.</p>"
     if report.num_regions is not None:
         likely = f"{report.num_likely:,}" if report.num_likely else "none"
@@ -123,7 +154,11 @@ def _worst(dataset: Any, report: ScoringReport, count: int) -> Iterator[str]:
     view = worst_images(dataset, report.key, count)
     yield "<h2>The worst images</h2>"
     yield "<p>Image score: low = the label is probably wrong. Region score: high = probably wrong.</p>"
-    yield "<p>" + " ".join(f'<i class="k" style="background:{c}"></i>{k}' for k, c in COLORS.items()) + "</p>"
+    yield (
+        "<p>"
+        + " ".join(f'<i class="k" style="background:{c}"></i>{k.replace("_", " ")}' for k, c in COLORS.items())
+        + "</p>"
+    )
     regions: dict[str, list[FoundRegion]] = {}
     if dataset.has_field(ScoreFields(report.key).regions):
         found = found_regions(view, report.key, statuses=("pending", "accepted"))
@@ -138,6 +173,7 @@ def _figure(filepath: str, score: float, regions: list[FoundRegion]) -> str:
     likely = [one for one in regions if one.score >= quality.LIKELY or one.status == "accepted"]
     shown = (likely or regions[:1])[:_REGIONS_OF_AN_IMAGE]
     said = "; ".join(f"{one.given} &rarr; {one.suggested} ({one.score:.2f})" for one in map(_safe, shown))
+    said = said or "no part surely wrong"
     name = escape(Path(filepath).name)
     try:
         size = image_size(filepath)
@@ -186,8 +222,8 @@ def _reviews(overview: RunOverview) -> Iterator[str]:
         f"<p>{review.accepted:,} regions were accepted as errors, {review.rejected:,} rejected: {right.estimate:.0%} "
         f"of them are errors ({right.low:.0%} to {right.high:.0%}).</p>"
     )
-    if review.advice:
-        yield f"<p>{escape(review.advice)}</p>"
+    if review.advice in _ADVICE:
+        yield f"<p>{_ADVICE[review.advice]}</p>"
 
 
 def _before_and_after(dataset: Any, label_field: str) -> Iterator[str]:

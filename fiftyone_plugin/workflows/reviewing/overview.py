@@ -30,6 +30,9 @@ from ...quality.regions.review_statistics import (
 )
 from . import review
 
+ENOUGH_REVIEWS = 20
+"""Regions to review before anything is said about the rest."""
+
 MOST_CLASSES = 25
 NUM_WORST = 8
 _LATEST = (20, 50)

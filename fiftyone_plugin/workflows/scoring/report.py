@@ -18,7 +18,7 @@ NONE_LIKELY = (
 )
 """What it means, and what to do, if all regions have low scores."""
 
-_SEEN = 5e-4
+SEEN = 5e-4
 """Share of wrong pixels below which an estimate is none."""
 
 
@@ -154,7 +154,7 @@ class ScoringReport:
 
     def _wrong_share_line(self, share: float) -> str:
         low, high = self.wrong_share_range or (share, share)
-        if share < _SEEN:
+        if share < SEEN:
             return (
                 "- labels and predictions disagree no more than the model expects to be wrong itself: little is wrong, "
                 f"or it cannot be told from the model's own mistakes; at most {high:.1%} of the labelled pixels"

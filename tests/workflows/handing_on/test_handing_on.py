@@ -14,7 +14,9 @@ import pytest
 from fiftyone_plugin import apply_proposals, export_label_issues, review_regions, score_label_quality, write_report
 from fiftyone_plugin.cli.commands import main
 from fiftyone_plugin.errors import LabelQualityError
+from fiftyone_plugin.workflows.handing_on.found_regions import found_regions
 from fiftyone_plugin.workflows.handing_on.issue_lists import run_lengths
+from fiftyone_plugin.workflows.reviewing.overview import worst_images
 
 PLUGIN = "@label-quality/segmentation"
 
@@ -37,6 +39,8 @@ def test_the_report_tells_the_whole_story_in_one_file(scored, tmp_path):
     assert page.count("data:image/jpeg;base64,") == 2
     assert not re.findall(r'(?:src|href)="(?!data:)', page), "it needs no network"
     assert str(tmp_path) not in page, "no folder of this machine"
+    kinds = {one.label for sample in scored for one in sample.label_quality_regions.detections}
+    assert {one.kind for one in found_regions(worst_images(scored, "label_quality"), "label_quality")} <= kinds
 
 
 def test_a_report_by_operator_and_command(scored, tmp_path, capsys):
