@@ -106,7 +106,7 @@ class LabelQualityPanel(foo.Panel):
             OTHER: get(OTHER) if get(OTHER) in keys and get(OTHER) != run else NO_RUN,
             FIELD: get(FIELD) if get(FIELD) in fields else (fields[0] if fields else None),
             MEASURE: get(MEASURE) if get(MEASURE) in MEASURES else next(iter(MEASURES)),
-            BULK: get(BULK) if get(BULK) in ALLOWED else "0.05",
+            BULK: get(BULK) if get(BULK) in ALLOWED else _allowed(ctx, run),
         }
         ctx.panel.set_state({path: value for path, value in chosen.items() if get(path) != value})
 
@@ -489,6 +489,14 @@ def _running(ctx: Any) -> list[cards.Card]:
     steps = [cards.action("stop", "Stop"), cards.action("refresh", "Refresh")]
     lines = [texts.running(job) for job in jobs]
     return [cards.card("running", "Running now", lines=lines, actions=steps, wide=True)] if jobs else []
+
+
+def _allowed(ctx: Any, run: str | None) -> str:
+    """Where the slider begins: at the risk of the draw, if there is one."""
+    there = run is not None and ctx.dataset.has_field(overview.regions_field(run))
+    report = report_of(ctx.dataset, str(run)) if there else None
+    allowed = "" if report is None else f"{report.promise.allowed:g}"
+    return allowed if allowed in ALLOWED else "0.05"
 
 
 def _last(ctx: Any) -> dict[str, Any] | None:
