@@ -131,7 +131,7 @@ def key_input(ctx: Any, inputs: types.Object, default: str, prefix_of: str, meth
             tick.error_message = f"This dataset already has the run '{key}': tick to replace it, or choose another key"
 
 
-def refuse_where(asked: types.Property, check: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+def refuse_where(asked: types.Property, check: Callable[..., object], *args: Any, **kwargs: Any) -> None:
     """Keep a form from being sent where a check refuses an answer, and show what it says."""
     try:
         check(*args, **kwargs)

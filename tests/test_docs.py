@@ -83,6 +83,8 @@ def test_code_of_a_page_runs_from_top_to_bottom(page, namespace):
         assert 0 < len(session.view) <= 50
         assert namespace["left"].count("left_quality") == len(namespace["dataset"])
         assert namespace["share"][2] == max(namespace["share"]) > 0.1
+        before, after = (namespace["dataset"].load_evaluation_results(key).metrics() for key in ("before", "after"))
+        assert before["accuracy"] < after["accuracy"] > 0.99
 
 
 def test_code_about_reviews_and_arrays_runs(namespace):

@@ -16,6 +16,7 @@ import pytest
 def app() -> Iterator[str]:
     """Address of one App for all browser tests: FiftyOne's own server, started as `fiftyone app launch` does."""
     from fiftyone.core.service import ServerService
+    from fiftyone.core.session import session
 
     class Server(ServerService):
         def _wait_for_child_port(self, port: int | None = None, timeout: float = 60) -> int:
@@ -25,6 +26,7 @@ def app() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = Server(port, address="127.0.0.1", do_not_track=True)
+    session._server_services[port] = server  # `fo.launch_app(port=port)` shows its dataset there
     yield f"http://127.0.0.1:{port}"
     server.stop()
 

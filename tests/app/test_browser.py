@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from scipy.ndimage import gaussian_filter
 
 from demo.scenes import SCENE_CLASSES, SCENE_COLORS, render_scene
+from fiftyone_plugin import apply_proposals
 from fiftyone_plugin.dataset.fields import appearance
 from fiftyone_plugin.dataset.runs import files
 from fiftyone_plugin.quality import known_errors
@@ -90,3 +91,29 @@ def test_score_from_the_app_and_review(person, page, scenes):
     scenes.reload()
     accepted = [d.id for s in scenes for d in s.label_quality_regions.detections if d.status == "accepted"]
     assert len(accepted) == 1
+    shows_what_a_session_in_python_says(person, page, scenes)
+    evaluations_before_and_after_are_in_fiftyones_own_panel(person, page, scenes)
+
+
+def shows_what_a_session_in_python_says(person, page, scenes):
+    page.goto("about:blank")
+    session = fo.launch_app(scenes, remote=True, port=int(person.address.rpartition(":")[2]), address="127.0.0.1")
+    page.goto(session.url)
+    session.view = scenes.load_saved_view("label_quality worst").limit(5)
+    expect(page.locator("[data-cy=entry-counts]")).to_contain_text("5 samples", timeout=60_000)
+    session.view = None
+
+
+def evaluations_before_and_after_are_in_fiftyones_own_panel(person, page, scenes):
+    scenes.set_values("predictions", scenes.values("labels"))
+    apply_proposals(scenes, "label_quality")
+    for key, truth in (("before", "labels"), ("after", "labels_corrected")):
+        results = scenes.evaluate_segmentations("predictions", gt_field=truth, eval_key=key, progress=False)
+        assert results.metrics()["accuracy"] < 1 if key == "after" else results.metrics()["accuracy"] == 1
+    panel = person.open_panel(scenes, "model_evaluation_panel_builtin", "text=before")
+    expect(panel).to_contain_text("after")
+    person.screenshot("9-evaluations")
+    panel.get_by_text("after", exact=True).first.click()
+    expect(panel).to_contain_text("Accuracy")
+    expect(panel).not_to_contain_text("rror")
+    person.screenshot("10-evaluation")
