@@ -10,14 +10,14 @@ where it is strong they are the label's. So the dataset is asked, in three steps
 2. Errors that the labels hold already must not teach the opposite. A calibrated model tells how often it expects to be
    wrong: the mean of 1 - best probability. What it disagrees beyond that is taken for wrong labels (see
    `Judge.wrong_share`), and the worst regions of that total area are not shown as examples of good ones.
-3. An image's evidence is the logarithm of -ln(chance that none of its regions is an error), less the log odds of its
-   softmin, each in units of its spread over the dataset. Both look for single errors, the first for many faint ones,
-   too; a less sure model has faint ones everywhere, and its worst region counts instead (see `SURE`). Where that is no
-   use, they give way to the mean confidence in the label, which follows the area that is wrong:
-   where a good part of the dataset is wrong, so that every image has errors and
-   the question is how large; and where the model expects to be wrong on a good part of the pixels, so that it cannot
-   see single errors. There the regions, too, keep the fixed score (`regions.SCORE_WEIGHTS`). A label that agrees with
-   the prediction much better when it is moved has that as further evidence.
+3. Three things speak against an image, and one of them is enough: the log odds of its softmin with the sign turned
+   round, those of its worst region, and the logarithm of -ln(chance that none of its regions is an error). Each is
+   measured from its median in units of its spread over the dataset, and the evidence is their smooth maximum. They look
+   for single errors, the last for many faint ones. Where that is no use, they give way to the mean confidence in the
+   label, which follows the area that is wrong: where a good part of the dataset is wrong, so that every image has
+   errors and the question is how large; and where the model expects to be wrong on a good part of the pixels, so that
+   it cannot see single errors. There the regions, too, keep the fixed score (`regions.SCORE_WEIGHTS`). A label that
+   agrees with the prediction much better when it is moved has that as further evidence.
 
 Regions are scored, and images judged, by a regression that has not seen errors in the same image. Which features,
 kinds and combinations to use was decided on the tuning images of CamVid in `benchmarks/detection`; from where on the
@@ -67,9 +67,9 @@ UNSURE: Final = (0.15, 0.3)
 """Share of pixels on which the model expects to be wrong: from the first on single errors count less, from the second
 on they do not."""
 
-SURE: Final = (0.05, 0.15)
-"""Share of pixels on which the model expects to be wrong: up to the first all regions of an image count together, from
-the second on only the worst."""
+SURE: Final = 0.15
+"""Share of pixels on which the model expects to be wrong from which on it says nothing about how much is wrong at
+least."""
 
 CHANCE: Final = 0.56
 """AUROC of rehearsed errors up to which a model is called too weak to see them."""
@@ -522,7 +522,7 @@ class Judge:
         low, high = (
             float(np.clip(pick(end), 0, 1)) for pick, end in zip((min, max), zip(*ends, strict=True), strict=True)
         )
-        return (low if self.unsure < SURE[1] else 0.0), high
+        return (low if self.unsure < SURE else 0.0), high
 
     def _wrong_area(self, image: ImageEvidence) -> float:
         """Expected wrong pixels in the regions of an image."""
@@ -576,9 +576,9 @@ class Judge:
         middle, spread = self._scale
         moved = np.array([image.moved for image in images])
         steps = np.clip((columns - middle) / spread, -_FARTHEST, _FARTHEST)
-        worst = float(np.clip((self.unsure - SURE[0]) / (SURE[1] - SURE[0]), 0, 1))
-        regions = (1 - worst) * steps[:, 1] + worst * steps[:, 2]
-        combined: FloatArray = (1 - self.coarse) * (steps[:, 0] + regions + moved) + self.coarse * steps[:, 3]
+        with np.errstate(invalid="ignore"):  # NaN where all is ignored
+            single = np.logaddexp.reduce(steps[:, :3], axis=1) - math.log(3)
+        combined: FloatArray = (1 - self.coarse) * (single + moved) + self.coarse * steps[:, 3]
         return combined
 
     def _measures(
