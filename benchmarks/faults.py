@@ -1,6 +1,10 @@
 """Kill every job hundreds of times, and say how often what was left differs from what an undisturbed job leaves.
 
 python benchmarks/faults.py --kills 500 --seed 0
+
+With `--database-kills`, MongoDB is killed instead, while somebody answers:
+
+python benchmarks/faults.py --database-kills 40 --seed 0
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no further kill after them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", nargs="*", help="only these")
+    parser.add_argument("--database-kills", type=int, default=0, help="kill MongoDB that often, and no job")
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder,
@@ -34,6 +39,8 @@ def main() -> int:
     ):
         os.environ.clear()
         os.environ.update(environment)
+        if options.database_kills:
+            return kill_mongod(options.database_kills, options.seed, Path(folder))
         return kill_all(options.kills, options.minutes, options.seed, options.jobs)
 
 
@@ -64,6 +71,27 @@ def kill_all(kills: int, minutes: float, seed: int, jobs: list[str] | None) -> i
         f"seed {seed}, {time.monotonic() - started:.0f} s"
     )
     return int(sum(wrong.values()) > 0)
+
+
+def kill_mongod(kills: int, seed: int, folder: Path) -> int:
+    """Kill MongoDB while somebody answers.
+
+    Returns:
+        1 if anything was wrong, else 0
+    """
+    from tests.faults.database_kills import kill_database
+
+    started = time.monotonic()
+    (folder / "killed").mkdir()
+    found = kill_database(kills, random.Random(seed), folder / "killed")
+    for problem in found.problems:
+        print(f"WRONG {problem}", flush=True)
+    print(
+        f"MongoDB killed {found.killed} times: {len(found.acknowledged)} answers acknowledged, {len(found.lost)} lost, "
+        f"{found.refused} refused in words, {len(found.problems)} other problems; seed {seed}, "
+        f"{time.monotonic() - started:.0f} s"
+    )
+    return int(bool(found.lost or found.problems) or found.killed < kills)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,16 @@ def _listed(folder: Path) -> list[tuple[Path, bool]]:
         return []
     root = folder.resolve()
     named = ((folder / line, line.endswith("/")) for line in dict.fromkeys(lines) if line)
-    return [row for row in named if ".." not in row[0].parts and row[0].parent.resolve().is_relative_to(root)]
+    return [row for row in named if _lies_below(root, row[0])]
+
+
+def _lies_below(root: Path, path: Path) -> bool:
+    """Whether a path on a list leads into its folder; one that no file can have does not."""
+    try:
+        path.is_dir()
+        return ".." not in path.parts and path.parent.resolve().is_relative_to(root)
+    except (OSError, ValueError):
+        return False
 
 
 def remove_written(folder: Path, keep: Collection[Path] = ()) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..fiftyone_plugin.dataset.fields.appearance import class_colors
+from ..fiftyone_plugin.dataset.journals.append_log import database_in_words
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.workflows.correcting import sitting as answering
 
@@ -81,13 +82,14 @@ def desk_at(place: Place, *, dataset: Any = None) -> Desk:
         the desk, as it was some seconds ago if no dataset is given
 
     Raises:
-        LabelQualityError: if no queries were planned for the field
+        LabelQualityError: if no queries were planned for the field, or the database does not answer
     """
     with _guard:
         desk = _desks.get(place) if dataset is None else _desks.pop(place, None)
     age = time.monotonic() - desk.since if desk else _STALE
     if desk is None or dataset is not None or age >= _STALE:
-        return _set_up(place, dataset)
+        with database_in_words():
+            return _set_up(place, dataset)
     if age >= _FRESH:
         with _guard:
             _desks[place] = Desk(desk.sitting, desk.fields, desk.colors, time.monotonic())

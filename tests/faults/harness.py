@@ -29,6 +29,7 @@ from fiftyone_plugin.dataset.journals.answers import answers_that_count, read_an
 from fiftyone_plugin.dataset.runs import run_records
 from fiftyone_plugin.models.foundation.random_checkpoints import save_random_sam
 from fiftyone_plugin.progress import silent
+from fiftyone_plugin.workflows.correcting.label_changes import find_label_changes
 
 CLASSES = {1: "road", 2: "car", 3: "tree", 255: "void"}
 _WRITES = {"insert", "update", "delete", "findAndModify", "create", "createIndexes", "drop", "dropIndexes"}
@@ -150,6 +151,29 @@ def _with_objects(scene: Scene) -> None:
     scene.dataset.set_values("found", [fo.Detections(detections=found[: i % 3]) for i in range(len(scene.dataset))])
 
 
+def _planned_and_answered(scene: Scene) -> None:
+    _plan(scene)
+    _answer(scene)
+
+
+def _cleaned(scene: Scene) -> None:
+    _with_specks(scene)
+    lq.clean_labels(scene.dataset, "ground_truth", progress=silent)
+
+
+def _with_scored_objects(scene: Scene) -> None:
+    _with_objects(scene)
+    lq.score_label_quality(scene.dataset, "found", probabilities="probabilities", **scene.options("score"))
+
+
+def _with_errata(scene: Scene) -> None:
+    """Repairs that somebody else made of the same labels."""
+    other = Scene(scene.dataset.clone(), scene.root / "other")
+    _planned_and_answered(other)
+    lq.make_errata(other.dataset, scene.root / "errata.json", "ground_truth")
+    other.close()
+
+
 _NETWORK = {"encoder": "tu-mobilenetv3_small_050", "weights": None, "crop_size": 32, "device": "cpu", "batch_size": 2,
             "model_options": {"encoder_depth": 3, "decoder_channels": [16, 16, 8]}}  # fmt: skip
 _HEADS = {"method": "frozen_features", "encoder": "test_efficientnet", "weights": None, "width": 8, "steps": 4,
@@ -175,6 +199,11 @@ def _embed(scene: Scene) -> Any:
 
 def _done(key: str) -> Callable[[Scene], bool]:
     return lambda scene: _scored(scene, key)
+
+
+def _round(scene: Scene) -> int:
+    run = run_records.find_run(scene.dataset, "ground_truth_correction")
+    return 0 if run is None else run.summary["round"]
 
 
 JOBS = {
@@ -208,6 +237,18 @@ JOBS = {
     "proposals": Job(lambda scene: lq.apply_proposals(scene.dataset, "label_quality"), _scored_and_reviewed),
     "finish edits": Job(lambda scene: lq.finish_hand_edits(scene.dataset, "ground_truth"),
                         lambda scene: (lq.begin_hand_edits(scene.dataset, "ground_truth"), _edit(scene))),
+    "begin edits": Job(lambda scene: lq.begin_hand_edits(scene.dataset, "ground_truth")),
+    "plan again": Job(_plan, _planned_and_answered, "", lambda scene: _round(scene) == 2),
+    "changes": Job(lambda scene: find_label_changes(scene.dataset), _planned_and_answered),
+    "undo clean": Job(
+        lambda scene: lq.undo_clean_labels(scene.dataset, "ground_truth", progress=silent), _cleaned),
+    "errata": Job(lambda scene: lq.apply_errata(scene.dataset, scene.root / "errata.json"), _with_errata),
+    "objects": Job(lambda scene: lq.objects_to_masks(scene.dataset, "found", **scene.options("objects")), _with_objects,
+                   "found_masks", _done("found_masks")),
+    "mark objects": Job(lambda scene: lq.mark_objects(scene.dataset), _with_scored_objects),
+    "delete correction": Job(
+        lambda scene: lq.delete_label_quality_run(scene.dataset, "ground_truth_correction"), _planned_and_answered, "",
+        lambda scene: "ground_truth_correction" not in scene.dataset.list_runs()),
     "delete": Job(lambda scene: lq.delete_label_quality_run(scene.dataset, "label_quality"), _score, "",
                   lambda scene: "label_quality" not in scene.dataset.list_runs()),
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import fiftyone as fo
@@ -145,6 +146,31 @@ def test_deleting_a_run_leaves_what_a_clone_names(scene):
     assert not (scene.root / "score" / "map").exists()
 
 
+def test_deleting_a_run_leaves_what_is_named_otherwise(scene):
+    """By a copy of its field, as the image of another dataset, or as originals that a forged marker calls its own."""
+    _score(scene)
+    record = run_records.find_run(scene.dataset, "label_quality")
+    maps = [Path(path) for path in scene.dataset.values("label_quality_map.map_path")]
+    issues = [Path(path) for path in scene.dataset.values("label_quality_issues.mask_path")]
+    scene.dataset.clone_sample_field("label_quality_map", "mine")
+    other = fo.Dataset()
+    other.add_samples([fo.Sample(str(path)) for path in issues], progress=False)
+    for name in ("images", "masks"):
+        (scene.root / name / "files.txt").write_text("0.png\n1.png\n")
+        (scene.root / name / "run.json").write_bytes((scene.root / "score" / "run.json").read_bytes())
+    folders = [str(scene.root / name) for name in ("images", "masks")]
+    run_records.register_run(scene.dataset, replace(record, folders=folders))
+    try:
+        lq.delete_label_quality_run(scene.dataset, "label_quality")
+        assert all(path.is_file() for path in (*maps, *issues))
+        assert [len(list((scene.root / name).glob("*.png"))) for name in ("images", "masks")] == [4, 4]
+    finally:
+        other.delete()
+    lq.check_labels(scene.dataset, FIELD, progress=silent)
+    assert all(path.is_file() for path in maps)
+    assert not any(path.exists() for path in issues)
+
+
 def test_a_lost_record_is_adopted_with_its_answers(scene):
     _plan(scene)
     _answer(scene)
@@ -170,6 +196,22 @@ def test_unfinished_edits_stay_and_finished_ones_are_taken_once(scene, monkeypat
         patch.setattr(outside_answers._Offer, "save", lambda *_: None)
         assert lq.finish_hand_edits(scene.dataset, FIELD).num_answers > 0
     assert lq.finish_hand_edits(scene.dataset, FIELD).num_answers == 0
+
+
+@pytest.mark.parametrize("names", [{1: "street", 2: "automobile", 3: "wood"}, {1: "car", 2: "road", 3: "tree"}])
+def test_edits_of_a_class_that_gets_another_name_are_finished(scene, names):
+    lq.begin_hand_edits(scene.dataset, FIELD)
+    given = [np.array(Image.open(path)) for path in scene.dataset.values(f"{FIELD}.mask_path")]
+    _edit(scene)  # each car is a tree
+    scene.dataset.mask_targets = {**scene.dataset.mask_targets, FIELD: {**names, 255: "void"}}
+    scene.dataset.save()
+    assert lq.finish_hand_edits(scene.dataset, FIELD).num_answers == 4
+    for path, label in zip(corrected(scene.dataset), given, strict=True):
+        np.testing.assert_array_equal(np.array(Image.open(path)), np.where(label == 2, 3, label))
+    assert lq.finish_hand_edits(scene.dataset, FIELD).num_answers == 0
+    lq.begin_hand_edits(scene.dataset, FIELD)
+    labels = set(scene.dataset.values(f"{FIELD}_objects.detections.label", unwind=True))
+    assert labels == {names[1], names[3]}
 
 
 def test_a_class_that_gets_another_name_is_known_again(scene):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, Final
 from uuid import uuid4
@@ -44,16 +44,33 @@ def append(dataset: Any, store: str, records: Iterable[Mapping[str, Any]], numbe
     Raises:
         LabelQualityError: if the database cannot keep them
     """
+    with database_in_words():
+        _follow(dataset, store)
+        return _append(dataset, store, records, number) if number else []
+
+
+@contextmanager
+def database_in_words() -> Iterator[None]:
+    """Say in words that the database does not answer, as to a person who has just said something.
+
+    Raises:
+        LabelQualityError: instead of what the database's driver raises
+
+    Example:
+        >>> from pymongo.errors import AutoReconnect
+        >>> with database_in_words():
+        ...     raise AutoReconnect("connection closed")
+        Traceback (most recent call last):
+        fiftyone_plugin.errors.LabelQualityError: The database did not do what was asked (connection closed); see that
+        it runs and has free disk space, then do it again
+    """
     from pymongo.errors import PyMongoError
 
-    _follow(dataset, store)
-    if not number:
-        return []
     try:
-        return _append(dataset, store, records, number)
+        yield
     except PyMongoError as error:
         raise LabelQualityError(
-            f"The database did not keep what was said ({error}); see that it runs and has free disk space, then say it "
+            f"The database did not do what was asked ({error}); see that it runs and has free disk space, then do it "
             "again"
         ) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -304,7 +304,7 @@ def _objects(run: CorrectionRun, classes: ClassMap, sample_id: str, values: np.n
         value = int(values[rows, columns][mask][0])
         box = [columns.start / width, rows.start / height, mask.shape[1] / width, mask.shape[0] / height]
         made.append(fo.Detection(label=name_of[value], bounding_box=box, mask_path=str(file)))
-    return _Offer(values, np.isin(parts, order)), made
+    return _Offer(values, np.isin(parts, order), {name: value for value, name in name_of.items()}), made
 
 
 def _objects_folder(run: CorrectionRun, sample_id: str) -> Path:
@@ -318,15 +318,19 @@ class _Offer:
     Attributes:
         values: (H, W) mask values
         offered: (H, W) bool, where there is an object
+        named: class to mask value when they were cut; classes may have got other names since
     """
 
     values: np.ndarray
     offered: np.ndarray
+    named: Mapping[str, int] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Keep it until the edits are finished."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_arrays(folder / "offer.npz", {"values": self.values, "offered": self.offered})
+        names, values = np.array(list(self.named), str), np.array(list(self.named.values()), np.int64)
+        arrays = {"values": self.values, "offered": self.offered, "names": names, "named": values}
+        write_arrays(folder / "offer.npz", arrays)
 
     @classmethod
     def of(cls, run: CorrectionRun, sample_id: str, now: np.ndarray, own: bool) -> _Offer:
@@ -340,8 +344,9 @@ class _Offer:
         path = _objects_folder(run, sample_id) / "offer.npz"
         if not is_whole(path):
             return None
-        arrays = read_arrays(path)
-        return cls(arrays["values"], arrays["offered"])
+        arrays = {"names": np.array([], str), "named": np.array([], np.int64), **read_arrays(path)}
+        named = dict(zip(arrays["names"].tolist(), arrays["named"].tolist(), strict=True))
+        return cls(arrays["values"], arrays["offered"], named)
 
 
 def finish_hand_edits(
@@ -391,7 +396,8 @@ def finish_hand_edits(
             taken = {answer.query_id for answer in known}
             changes = [change for change in changes if change.query_id not in taken]
             answer_log.add_answers(dataset, changes)
-            _Offer(drawn, offer.offered | (drawn != offer.values)).save(_objects_folder(run, sample_id))
+            renewed = _Offer(drawn, offer.offered | (drawn != offer.values), offer.named)
+            renewed.save(_objects_folder(run, sample_id))
             rows += changes
         progress(done, len(ids), "comparing")
     return _report(samples, run, rows, 0, progress)
@@ -449,7 +455,7 @@ def _edit_name(sample_id: str, values: np.ndarray, changed: np.ndarray, value: i
 
 def _drawn(offer: _Offer, classes: ClassMap, detections: Sequence[Any]) -> np.ndarray:
     """The label that objects make: small ones over large ones, 0 where there was an object and is none."""
-    value_of: Mapping[str, int | None] = dict(zip(classes.names, classes.values, strict=True))
+    value_of: dict[str, int | None] = dict(zip(classes.names, classes.values, strict=True)) | dict(offer.named)
     values = offer.values
     drawn = values.copy()
     if 0 in classes.values:

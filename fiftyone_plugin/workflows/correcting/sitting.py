@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from ...dataset.fields.regions import utc_now
 from ...dataset.fields.values import number_between, object_ids, text_or_none
 from ...dataset.journals import answers
 from ...dataset.journals.answers import Answer
+from ...dataset.journals.append_log import database_in_words
 from ...dataset.runs import files
 from ...dataset.runs.seen_labels import LABELS_PLANNED
 from ...errors import LabelQualityError
@@ -144,6 +146,8 @@ class Sitting:
         self._stamp: tuple[int, ...] | None = None
         self._aside: set[str] = set()
         self._settled: set[str] = set()
+        self._halfway: str | None = None
+        self._interrupted = False
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="next-question")
         self._ahead.submit(warm_up)
         self._guard = threading.RLock()
@@ -160,7 +164,7 @@ class Sitting:
 
     def follow(self, run: CorrectionRun, reviewer: str | None, checkpoint: str | None) -> None:
         """Take up what may have changed since: the dataset as it is now, a new plan, the person, the checkpoint."""
-        with self._guard:
+        with self._turn():
             replanned = run.record.summary.get("round") != self._run.record.summary.get("round")
             self._run, self._reviewer, self._checkpoint = run, reviewer, checkpoint
             if replanned:
@@ -172,7 +176,7 @@ class Sitting:
 
     def close(self) -> None:
         """Give back what was not answered, and finish writing."""
-        with self._guard:
+        with self._turn():
             if self._open is not None and not self._run.dataset.deleted:
                 self._release(self._open)
             self._open = self._shown = None
@@ -188,12 +192,38 @@ class Sitting:
         """
         return self._scribe.flush()
 
+    @contextmanager
+    def _turn(self) -> Iterator[bool]:
+        """One thing at a time; where the database does not answer, that is said in words, and the next one goes on.
+
+        Yields whether another question is shown now than when the database went away.
+        """
+        with self._guard, database_in_words():
+            shown = self._shown
+            if self._interrupted and not self.closed:
+                self._recover()
+            self._interrupted = False
+            try:
+                yield shown is not self._shown
+            except Exception:
+                self._interrupted = True
+                raise
+
+    def _recover(self) -> None:
+        """Go on after the database was away: perhaps between an answer, which it may have, and what follows from it."""
+        if self._halfway is not None:
+            reconcile(self._run, self._halfway)
+            self._own = _history(self._run, self._id, self._sample_id)
+            self._halfway = self._place = self._queue = None
+        if self._shown is None:
+            self._show_open()
+
     # --- what is shown -------------------------------------------------------------------------------------
 
     @property
     def question(self) -> Question | None:
         """The question on the screen; None if there is nothing left to ask."""
-        with self._guard:
+        with self._turn():
             return self._question()
 
     def _question(self) -> Question | None:
@@ -238,8 +268,9 @@ class Sitting:
 
     def progress(self) -> SittingProgress:
         """How far it is: this sitting's counts, and what is left in all."""
-        waiting = queries.count_queries(self._run.dataset, self._run.fields.queries, self._sample_id)
-        return progress_of(self._run, self._own, self._of_everyone(), waiting)
+        with database_in_words():
+            waiting = queries.count_queries(self._run.dataset, self._run.fields.queries, self._sample_id)
+            return progress_of(self._run, self._own, self._of_everyone(), waiting)
 
     def _of_everyone(self) -> list[Answer]:
         """What everybody answered, as of a few seconds ago, and what was answered here."""
@@ -288,18 +319,20 @@ class Sitting:
         Returns:
             whether there was one
         """
-        with self._guard:
+        with self._turn():
             self.message = ""
             last = self._newest()
             if last is None:
                 self.message = "There is nothing to take back."
                 return False
-            self._own.remove(last)
+            self._halfway = last.sample_id
             answers.add_answers(self._run.dataset, [replace(last, status="pending", time=utc_now())])
+            self._own.remove(last)
             name = self._run.fields.queries
             queries.set_query_status(
                 self._run.dataset, name, last.sample_id, last.query_id, "pending", claimed_by=self._id
             )
+            self._halfway = None
             self._scribe.write(last.sample_id)
             if self._open is not None and self._open.query_id != last.query_id:
                 self._release(self._open)
@@ -312,13 +345,13 @@ class Sitting:
 
     def back(self) -> None:
         """Look at the question before; answering it again replaces its answer."""
-        with self._guard:
+        with self._turn():
             place = len(self._own) if self._place is None else self._place
             any(self._look_at(earlier) for earlier in reversed(range(place)))
 
     def forward(self) -> None:
         """Look at the question after; behind the last one waits the open question."""
-        with self._guard:
+        with self._turn():
             if self._place is None:
                 return
             if not any(self._look_at(later) for later in range(self._place + 1, len(self._own))):
@@ -333,7 +366,7 @@ class Sitting:
             y: row of it
             positive: whether the pixel belongs to the region
         """
-        with self._guard:
+        with self._turn():
             shown = self._shown
             if shown is None:
                 return
@@ -349,7 +382,7 @@ class Sitting:
 
     def hold(self) -> None:
         """Keep the question that is shown: its person is still there."""
-        with self._guard:
+        with self._turn():
             self._hold()
 
     def _hold(self) -> None:
@@ -359,7 +392,7 @@ class Sitting:
 
     def unrefine(self) -> None:
         """Forget the last refining click."""
-        with self._guard:
+        with self._turn():
             if self._shown is not None and self._shown.points:
                 self._shown.points = self._shown.points[:-1]
                 self._grow(self._shown)
@@ -373,7 +406,7 @@ class Sitting:
         Raises:
             LabelQualityError: if it has another size or no pixel
         """
-        with self._guard:
+        with self._turn():
             shown = self._shown
             if shown is None:
                 return
@@ -389,9 +422,11 @@ class Sitting:
     # --- inside --------------------------------------------------------------------------------------------
 
     def _answer(self, status: str, class_name: str | None, seconds: float | None) -> None:
-        with self._guard:
-            self.message = ""
+        with self._turn() as is_another:
+            self.message = "The database was away for a moment; this is the next question." if is_another else ""
             shown = self._shown
+            if is_another:
+                return
             if shown is None:
                 self.message = "There is no question to answer."
                 return
@@ -403,24 +438,32 @@ class Sitting:
             answer = self._answer_about(shown, status, class_name, seconds)
             name = self._run.fields.queries
             # First the record: were the status first, a crash between would lose the answer.
+            self._halfway = answer.sample_id
             (answer,) = answers.add_answers(self._run.dataset, [answer])
+            self._remember(answer)
             queries.set_query_status(
                 self._run.dataset, name, answer.sample_id, answer.query_id, answer.status,
                 answer=answer.answer, reviewer=answer.reviewer, seconds=answer.seconds, at=answer.time,
             )  # fmt: skip
+            self._halfway = None
             self._scribe.write(answer.sample_id)
             trouble = files.trouble_with(self._run.folder, int(np.prod(answer.shape))) or self._scribe.trouble()
             if self._place is not None:
-                self._own[self._place] = answer
                 self.forward()
             else:
-                self._own.append(answer)
                 self._next()
             if trouble:
                 self.message = (
                     f"Your answer is kept, but the corrected label cannot be written: {trouble}. Mend that, then run "
                     "'Apply corrections', which writes what is missing."
                 )
+
+    def _remember(self, answer: Answer) -> None:
+        """Keep an answer in mind that is in the database now, whatever else of it fails."""
+        if self._place is not None:
+            self._own[self._place] = answer
+        else:  # it may have been given before, and the status not been written
+            self._own = [*(one for one in self._own if one.query_id != answer.query_id), answer]
 
     def _is_ours(self, shown: _Shown) -> bool:
         """Whether the answer can be taken: nobody else gave one, and the label is the one that was planned with."""

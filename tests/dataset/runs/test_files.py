@@ -58,7 +58,10 @@ def test_exactly_what_a_run_wrote_is_deleted(tmp_path):
     assert not files.remove_run_files(folder, "me")
 
 
-@pytest.mark.parametrize("entry", ["../originals/1.png", "{}/originals/1.png", "link/1.png", "../originals/", "link/"])
+@pytest.mark.parametrize(
+    "entry",
+    ["../originals/1.png", "{}/originals/1.png", "link/1.png", "../originals/", "link/", "x" * 5_000, "\0", "\0/1.png"],
+)
 def test_a_forged_list_or_marker_deletes_nothing_of_others(tmp_path, entry):
     original = tmp_path / "originals" / "1.png"
     files.write_bytes(original, b"x")
