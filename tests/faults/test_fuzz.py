@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from contextlib import suppress
 
 import numpy as np
@@ -17,8 +18,9 @@ from fiftyone_plugin.dataset.door.masks import MaskReading, read_mask_file
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.models import load_segmenter
 from fiftyone_plugin.models.files.checkpoints import read_state_dict
-from fiftyone_plugin.models.files.images import image_size, read_image
+from fiftyone_plugin.models.files.images import image_size, read_image, read_mask
 from fiftyone_plugin.models.segmenters.probability_files import ProbabilityFiles, num_channels
+from fiftyone_plugin.models.segmenters.stored_array import open_array
 from fiftyone_plugin.workflows.checking.small_images import read_header, small_grey
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -61,6 +63,23 @@ def test_images_and_masks(tmp_path, ending, places, cut):
         with suppress(OSError, LabelQualityError):
             found = call()
             assert not isinstance(found, np.ndarray) or found.size > 0
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link to itself"])
+@pytest.mark.timeout(60)
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, kind):
+    for ending in ("png", "npy", "npz"):
+        path = tmp_path / f"a.{ending}"
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            path.symlink_to("/dev/zero" if kind == "device" else path)
+        readers = (read_image, image_size, read_mask, read_mask_file, read_header, open_array)
+        for read in readers if ending == "png" else (read_mask, open_array):
+            with pytest.raises((OSError, LabelQualityError)):
+                read(path)
 
 
 def arrays(ending: str) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import LabelQualityError
 from .deep_images import deep_values, eight_bits, is_deep
-from .opening import open_image, require_size
+from .opening import open_image, require_file, require_size
 
 _EXIF_ORIENTATION = 0x0112
 
@@ -94,6 +94,7 @@ def read_mask(path: str | Path) -> np.ndarray:
         array([[0, 2]], dtype=uint8)
     """
     if Path(path).suffix.lower() == ".npy":
+        require_file(path)
         mask = np.load(path, allow_pickle=False)
     else:
         with open_image(path) as image:

@@ -58,6 +58,24 @@ def require_pixels(path: str | Path, size: tuple[int, int]) -> None:
         )
 
 
+def require_file(path: str | Path) -> None:
+    """Check that a path leads to a file and nothing else: reading a pipe or a device may never end.
+
+    Args:
+        path: of the file
+
+    Raises:
+        OSError: there is something else; where there is nothing, whoever opens it says so
+
+    Example:
+        >>> require_file("/dev/null")
+        Traceback (most recent call last):
+        OSError: Expected a file, but /dev/null is a folder, a pipe or a device
+    """
+    if Path(path).exists() and not Path(path).is_file():
+        raise OSError(f"Expected a file, but {path} is a folder, a pipe or a device")
+
+
 @contextmanager
 def open_image(path: str | Path) -> Iterator[Image.Image]:
     """Open an image of any size, to look at its head or to read it; the one place where PIL's limit is handled.
@@ -76,6 +94,7 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
     """
     from PIL import Image, UnidentifiedImageError
 
+    require_file(path)
     try:
         with _LIMIT:
             before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import LabelQualityError
+from ..files.opening import require_file
 
 SUFFIXES = (".npy", ".npz", ".zarr")
 """Ends of the names of files that can hold probabilities, in the order in which they are looked for."""
@@ -71,6 +72,8 @@ def open_array(path: str | Path) -> StoredArray:
     if path.suffix not in openers:
         raise LabelQualityError(f"Expected a .npy, .npz or .zarr file, but got {path}.")
     try:
+        if path.suffix != ".zarr":
+            require_file(path)
         stored = openers[path.suffix](path)
     except LabelQualityError:
         raise

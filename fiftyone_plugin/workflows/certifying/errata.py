@@ -23,6 +23,7 @@ from ...dataset.journals import answers as answer_log
 from ...dataset.journals.answers import ERRATA, Answer
 from ...dataset.runs import files
 from ...errors import LabelQualityError
+from ...models.files.opening import require_file
 from ...progress import Progress, silent
 from ..correcting.corrected_labels import CorrectionReport, apply_corrections, corrected_mask, derive
 from ..correcting.correction_run import CorrectionRun, open_correction
@@ -342,6 +343,7 @@ def _image_digest(path: str) -> str:
 
 
 def _blocks(path: str) -> Iterator[bytes]:
+    require_file(path)
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):
             yield block
