@@ -11,6 +11,7 @@ from fiftyone import ViewField
 from ..fiftyone_plugin.dataset.door.slices import every_slice
 from ..fiftyone_plugin.dataset.fields.regions import STATUSES
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
+from ..fiftyone_plugin.dataset.fields.values import object_ids
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.workflows.reviewing import review
 from . import forms
@@ -45,7 +46,7 @@ def target_of(ctx: Any, key: str) -> Target:
     field = ScoreFields(key).regions
     named = ctx.params.get("label_ids")
     if named is not None:
-        ids = [named] if isinstance(named, str) else list(named)
+        ids = object_ids("label_ids", named)
         return Target(ctx.dataset, ids, len(ids), "the given regions")
     labels = [str(label["label_id"]) for label in ctx.selected_labels or [] if label.get("field") == field]
     if labels:
@@ -124,6 +125,7 @@ class ReviewOperator(Entry):
     def execute(self, ctx: Any) -> dict[str, Any]:
         """Review them."""
         key = ctx.params.get("key") or forms.regions_key(ctx)
+        review.scoring_run(ctx.dataset, key)
         target = target_of(ctx, key)
         if target.whole and not ctx.params.get("confirm"):
             raise LabelQualityError(f"Expected `confirm=True` to review {target.text}: {target.number:,}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from fiftyone_plugin.dataset.runs import run_records
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
 from fiftyone_plugin.workflows.reviewing.overview import run_overview
-from tests.faults.harness import CLASSES, _answer, _edit, _plan, _score, state_of
+from tests.faults.harness import CLASSES, JOBS, _answer, _edit, _plan, _score, state_of
 
 FIELD = "ground_truth"
 
@@ -279,6 +281,23 @@ def test_a_name_of_a_dataset_leads_nowhere(scene):
     assert not Path(report.output_dir).exists()
 
 
+@pytest.mark.parametrize("name", ["superpixels", "plan", "begin edits", "inject"])
+def test_a_disk_that_fills_up_in_the_middle_is_said(scene, monkeypatch, name):
+    left = iter(range(6))
+
+    def full(file):
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device", "x.png")
+
+    JOBS[name].before(scene)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(LabelQualityError, match="No space left"):
+            JOBS[name].work(scene)
+    JOBS[name].work(scene)
+    assert all(run.finished for run in run_records.list_runs(scene.dataset, unfinished=True))
+
+
 def test_a_full_disk_is_said_at_once_and_keeps_the_answer(scene, monkeypatch):
     from fiftyone_plugin.dataset.runs import files
 
@@ -289,6 +308,8 @@ def test_a_full_disk_is_said_at_once_and_keeps_the_answer(scene, monkeypatch):
     assert "kept" in sitting.message
     assert "read-only" in sitting.message
     assert len(read_answers(scene.dataset, FIELD)) == 1
+    assert sitting.undo()
+    assert "read-only" in sitting.message
     sitting.flush()
     with pytest.raises(LabelQualityError, match="read-only"):
         lq.delete_label_quality_run(scene.dataset, f"{FIELD}_correction")

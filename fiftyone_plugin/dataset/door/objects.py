@@ -47,7 +47,7 @@ def object_list(samples: Any, name: str) -> str | None:
     Returns:
         such as "instances.detections"; the field itself if it holds one object; None if it holds no objects
     """
-    field = samples.get_field(name)
+    field = samples.get_field(name) if isinstance(name, str) else None
     kind = getattr(getattr(field, "document_type", None), "__name__", "")
     return f"{name}.{_LISTS[kind]}".rstrip(".") if kind in _LISTS else None
 

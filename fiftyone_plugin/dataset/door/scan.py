@@ -91,6 +91,8 @@ def require_label_field(samples: Any, label_field: str) -> Any:
     """
     import fiftyone as fo
 
+    if not isinstance(label_field, str):
+        raise LabelQualityError(f"Expected `label_field` to be the name of a field, but got {label_field!r:.60}")
     samples = images_of(samples)
     choices = segmentation_fields(samples)
     if label_field not in choices and changed_elsewhere(samples._root_dataset):

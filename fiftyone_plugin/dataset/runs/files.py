@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -9,8 +10,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from PIL import Image
 
 from ...errors import LabelQualityError
 from ...written_files import MARKER, note, remove_written, settle, sweep, write_file, written_folders
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
+"""What the system says of a disk that takes nothing more."""
 
 
 def default_output_dir(dataset: Any, key: str) -> Path:
@@ -121,6 +125,31 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise LabelQualityError(
             f"Could not write {path} ({error.strerror or error}); free disk space or pass another `output_dir`, "
             "then run again: finished images are kept"
+        ) from error
+
+
+@contextmanager
+def disk_in_words() -> Iterator[None]:
+    """Say in words that the disk is full or read-only, whatever was about to be written.
+
+    Raises:
+        LabelQualityError: instead of what the system raises
+
+    Example:
+        >>> with disk_in_words():
+        ...     raise OSError(errno.ENOSPC, "No space left on device", "masks/1.png")
+        Traceback (most recent call last):
+        fiftyone_plugin.errors.LabelQualityError: Could not write masks/1.png (No space left on device); free disk space
+        or make its folder writable, then do it again: what was finished is kept
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise LabelQualityError(
+            f"Could not write {error.filename or 'a file'} ({error.strerror}); free disk space or make its folder "
+            "writable, then do it again: what was finished is kept"
         ) from error
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...progress import Progress
 from .claims import Claim, claim
-from .files import RunFolder, claim_folder
+from .files import RunFolder, claim_folder, disk_in_words
 from .run_records import (
     RunRecord,
     dataset_id,
@@ -127,7 +127,7 @@ def write_run(
         LabelQualityError: if somebody else is writing it, or the key is not free
     """
     key = planned.key
-    with claim(dataset, key) as held:
+    with claim(dataset, key) as held, disk_in_words():
         dataset._doc.reload("runs")  # what others have written since it was loaded
         follow_renames(dataset)
         remove_left_files()

@@ -63,7 +63,7 @@ def model_family(path: str | Path, refuse: Refusal) -> str:
         fiftyone_plugin.errors.LabelQualityError: ...
     """
     try:
-        return str(transformers_package(str(path)).AutoConfig.from_pretrained(path).model_type)
+        return str(transformers_package(str(path)).AutoConfig.from_pretrained(path, trust_remote_code=False).model_type)
     except LabelQualityError:
         raise
     except Exception as error:

@@ -140,7 +140,7 @@ def load_mask_network(path: str | Path) -> TransformersMaskNetwork:
         else:
             module = load_whole(transformers.AutoModelForMaskGeneration, path, refuse)
         try:
-            processor = transformers.AutoImageProcessor.from_pretrained(path)
+            processor = transformers.AutoImageProcessor.from_pretrained(path, trust_remote_code=False)
         except Exception as error:
             raise refuse(f"its image processor is missing or damaged: {one_line(error)}") from error
     network = TransformersMaskNetwork(module, processor)

@@ -133,7 +133,7 @@ def _load(transformers: Any, name: str) -> torch.nn.Module:
     first: Exception | None = None
     for kind in kinds:
         try:
-            return getattr(transformers, kind).from_pretrained(name)
+            return getattr(transformers, kind).from_pretrained(name, trust_remote_code=False)
         except Exception as error:
             first = first or error
     raise LabelQualityError(
@@ -150,7 +150,7 @@ def _processor(name: str, local: bool = False) -> Any:
         return None
     for kind in ("AutoProcessor", "AutoImageProcessor"):
         with contextlib.suppress(Exception):
-            return getattr(transformers, kind).from_pretrained(name, local_files_only=local)
+            return getattr(transformers, kind).from_pretrained(name, local_files_only=local, trust_remote_code=False)
     return None
 
 

@@ -124,7 +124,7 @@ def undo_clean_labels(
 
 
 def _codes(codes: str | Sequence[str]) -> tuple[str, ...]:
-    wanted = (codes,) if isinstance(codes, str) else tuple(codes)
+    wanted = (codes,) if isinstance(codes, str) or not isinstance(codes, Sequence) else tuple(codes)
     unknown = [code for code in wanted if code not in check_up.CLEANED]
     if unknown or not wanted:
         raise LabelQualityError(f"Expected `codes` among {list(check_up.CLEANED)}, but got {unknown or 'none'}")

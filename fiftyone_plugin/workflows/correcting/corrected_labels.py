@@ -260,6 +260,7 @@ class Scribe:
         self._pool.shutdown(wait=False)
 
 
+@files.disk_in_words()
 def apply_corrections(
     samples: Any,
     label_field: str = "ground_truth",
@@ -438,6 +439,7 @@ def require_empty_folder(folder: str | Path) -> Path:
     return folder
 
 
+@files.disk_in_words()
 def export_corrected_labels(
     samples: Any,
     folder: str | Path,

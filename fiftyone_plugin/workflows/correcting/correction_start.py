@@ -26,6 +26,7 @@ _VOID = 255
 """What negative values become in a PNG."""
 
 
+@files.disk_in_words()
 def begin_correction(
     samples: Any,
     label_field: str = "ground_truth",

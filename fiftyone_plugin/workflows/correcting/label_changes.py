@@ -61,6 +61,7 @@ class BothLabels:
     classes: tuple[str, ...]
 
 
+@files.disk_in_words()
 def find_label_changes(samples: Any, label_field: str = "ground_truth") -> list[LabelChange]:
     """Compare the corrected labels with the given ones, and mark the pixels that differ.
 

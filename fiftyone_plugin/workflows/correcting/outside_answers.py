@@ -213,6 +213,7 @@ def _report(
 # --- edits by hand --------------------------------------------------------------------------------------------
 
 
+@files.disk_in_words()
 def begin_hand_edits(
     samples: Any, label_field: str = "ground_truth", *, ignore_index: Any = "auto", progress: Progress = silent
 ) -> str:
@@ -264,7 +265,7 @@ def begin_hand_edits(
         warnings.warn(
             f"The objects of {edited:,} images were edited and not finished; they stay as they are. Run "
             "`finish_hand_edits` to take the edits over, or delete the objects to begin again",
-            stacklevel=2,
+            stacklevel=3,
         )
     return name
 
@@ -349,6 +350,7 @@ class _Offer:
         return cls(arrays["values"], arrays["offered"], named)
 
 
+@files.disk_in_words()
 def finish_hand_edits(
     samples: Any,
     label_field: str = "ground_truth",

@@ -177,7 +177,7 @@ def plan_correction_queries(
     inputs = SourceInputs(label_field, model, probabilities, predictions, plan.batch_size, model_options)
     (progress or silent)(0, 1, "opening the model")
     source = inputs.open(samples)
-    with claim(dataset, names.run) as held:
+    with claim(dataset, names.run) as held, files.disk_in_words():
         if progress is not None:
             return _run(samples, plan, inputs, source, engine, held.watched(progress))
         with terminal_bar("checking labels") as bar:

@@ -341,6 +341,7 @@ class Sitting:
             self._place = None
             self._open = queries.claim(self._run.dataset, name, last.sample_id, last.query_id, self._id)
             self._show_open()
+            self.message = self._trouble(last) or self.message
             return True
 
     def back(self) -> None:
@@ -447,16 +448,22 @@ class Sitting:
             )  # fmt: skip
             self._halfway = None
             self._scribe.write(answer.sample_id)
-            trouble = files.trouble_with(self._run.folder, int(np.prod(answer.shape))) or self._scribe.trouble()
+            trouble = self._trouble(answer)
             if self._place is not None:
                 self.forward()
             else:
                 self._next()
-            if trouble:
-                self.message = (
-                    f"Your answer is kept, but the corrected label cannot be written: {trouble}. Mend that, then run "
-                    "'Apply corrections', which writes what is missing."
-                )
+            self.message = trouble or self.message
+
+    def _trouble(self, answer: Answer) -> str:
+        """What keeps the corrected label from being written; empty if nothing."""
+        trouble = files.trouble_with(self._run.folder, int(np.prod(answer.shape))) or self._scribe.trouble()
+        if not trouble:
+            return ""
+        return (
+            f"Your answer is kept, but the corrected label cannot be written: {trouble}. Mend that, then run 'Apply "
+            "corrections', which writes what is missing."
+        )
 
     def _remember(self, answer: Answer) -> None:
         """Keep an answer in mind that is in the database now, whatever else of it fails."""

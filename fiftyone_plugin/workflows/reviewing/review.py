@@ -418,7 +418,7 @@ def _among(name: str, values: str | Sequence[str] | None, choices: Sequence[str]
     """Check values against what there is; None stays None."""
     if values is None:
         return None
-    wanted = [values] if isinstance(values, str) else list(values)
+    wanted = [values] if isinstance(values, str) or not isinstance(values, Sequence) else list(values)
     unknown = [value for value in wanted if value not in choices]
     if unknown:
         raise LabelQualityError(f"Expected `{name}` among {list(choices)}, but got {unknown}")
