@@ -29,7 +29,6 @@ from fiftyone_plugin.dataset.journals.answers import answers_that_count, read_an
 from fiftyone_plugin.dataset.runs import run_records
 from fiftyone_plugin.models.foundation.random_checkpoints import save_random_sam
 from fiftyone_plugin.progress import silent
-from fiftyone_plugin.workflows.correcting.label_changes import find_label_changes
 
 CLASSES = {1: "road", 2: "car", 3: "tree", 255: "void"}
 _WRITES = {"insert", "update", "delete", "findAndModify", "create", "createIndexes", "drop", "dropIndexes"}
@@ -119,7 +118,7 @@ def _plan(scene: Scene) -> Any:
 def _answer(scene: Scene, number: int = 6) -> None:
     sitting = lq.open_sitting(scene.dataset, "ground_truth", sitting_id="somebody")
     for _ in range(number - len(answers_that_count(read_answers(scene.dataset, "ground_truth")))):
-        sitting.correct(sitting.question.alternatives[0])
+        sitting.correct(sitting.question.alternatives[0], seconds=2)  # plans count with the time that answers take
     sitting.flush()
     sitting.close()
     lq.apply_corrections(scene.dataset, "ground_truth", progress=silent)
@@ -146,9 +145,12 @@ def _with_specks(scene: Scene) -> None:
 
 def _with_objects(scene: Scene) -> None:
     boxes = [("car", [0.1, 0.5, 0.4, 0.3]), ("tree", [0.0, 0.0, 1.0, 0.3])]
-    found = [fo.Detection(label=label, bounding_box=box, mask=np.ones((3, 5), bool)) for label, box in boxes]
     scene.dataset.add_sample_field("found", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
-    scene.dataset.set_values("found", [fo.Detections(detections=found[: i % 3]) for i in range(len(scene.dataset))])
+    for i, sample in enumerate(scene.dataset.iter_samples(autosave=True)):
+        found = [
+            fo.Detection(label=label, bounding_box=box, mask=np.ones((3, 5), bool)) for label, box in boxes[: i % 3]
+        ]
+        sample["found"] = fo.Detections(detections=found)
 
 
 def _planned_and_answered(scene: Scene) -> None:
@@ -159,11 +161,6 @@ def _planned_and_answered(scene: Scene) -> None:
 def _cleaned(scene: Scene) -> None:
     _with_specks(scene)
     lq.clean_labels(scene.dataset, "ground_truth", progress=silent)
-
-
-def _with_scored_objects(scene: Scene) -> None:
-    _with_objects(scene)
-    lq.score_label_quality(scene.dataset, "found", probabilities="probabilities", **scene.options("score"))
 
 
 def _with_errata(scene: Scene) -> None:
@@ -201,11 +198,6 @@ def _done(key: str) -> Callable[[Scene], bool]:
     return lambda scene: _scored(scene, key)
 
 
-def _round(scene: Scene) -> int:
-    run = run_records.find_run(scene.dataset, "ground_truth_correction")
-    return 0 if run is None else run.summary["round"]
-
-
 JOBS = {
     "train": Job(lambda scene: _train(scene, epochs=1, **_NETWORK), key="cross_validation",
                  done=_done("cross_validation")),
@@ -238,14 +230,11 @@ JOBS = {
     "finish edits": Job(lambda scene: lq.finish_hand_edits(scene.dataset, "ground_truth"),
                         lambda scene: (lq.begin_hand_edits(scene.dataset, "ground_truth"), _edit(scene))),
     "begin edits": Job(lambda scene: lq.begin_hand_edits(scene.dataset, "ground_truth")),
-    "plan again": Job(_plan, _planned_and_answered, "", lambda scene: _round(scene) == 2),
-    "changes": Job(lambda scene: find_label_changes(scene.dataset), _planned_and_answered),
     "undo clean": Job(
         lambda scene: lq.undo_clean_labels(scene.dataset, "ground_truth", progress=silent), _cleaned),
     "errata": Job(lambda scene: lq.apply_errata(scene.dataset, scene.root / "errata.json"), _with_errata),
     "objects": Job(lambda scene: lq.objects_to_masks(scene.dataset, "found", **scene.options("objects")), _with_objects,
                    "found_masks", _done("found_masks")),
-    "mark objects": Job(lambda scene: lq.mark_objects(scene.dataset), _with_scored_objects),
     "delete correction": Job(
         lambda scene: lq.delete_label_quality_run(scene.dataset, "ground_truth_correction"), _planned_and_answered, "",
         lambda scene: "ground_truth_correction" not in scene.dataset.list_runs()),
@@ -316,6 +305,9 @@ def differences(found: Any, wanted: Any, where: str = "") -> list[str]:
     if isinstance(found, dict) and isinstance(wanted, dict):
         keys = sorted(set(found) | set(wanted))
         return [text for key in keys for text in differences(found.get(key), wanted.get(key), f"{where}/{key}")]
+    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        pairs = enumerate(zip(found, wanted, strict=True))
+        return [text for place, pair in pairs for text in differences(*pair, f"{where}/{place}")]
     return [] if found == wanted else [f"{where}: {str(found)[:120]} instead of {str(wanted)[:120]}"]
 
 

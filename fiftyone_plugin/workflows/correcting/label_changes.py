@@ -17,6 +17,7 @@ from ...dataset.journals import answers
 from ...dataset.runs import files, run_records
 from ...dataset.runs.shared_files import named_elsewhere
 from ...errors import LabelQualityError
+from ...written_files import sweep
 from .correction_run import CorrectionRun, open_correction
 from .question_views import ImageShelf, cut
 
@@ -220,6 +221,7 @@ def _write(run: CorrectionRun, paths: dict[str, str]) -> None:
         dataset, _view_name(run), every_slice(dataset).exists(name), "Images whose corrected label differs"
     )
     folder, named = run.folder / FOLDER, set(paths.values())
+    sweep(folder)
     stale = [path for path in folder.glob("*.png") if str(path) not in named]
     kept = named_elsewhere(dataset, [name], folder) if stale else set()
     for path in stale:
