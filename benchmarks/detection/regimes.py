@@ -38,6 +38,13 @@ RIGHT_KIND = {"drop_object": "missing", "add_object": "spurious", "wrong_class":
 SCORE_BINS = (0.0, 0.1, 0.5, 1.0)
 SIZE_BINS = (50, 200, 1000, 1 << 31)
 GUESSING = 0.6  # AUROC of the images up to which a model cannot judge these errors
+ASKED = {
+    "dropped": "forgotten",
+    "added": "invented",
+    "flipped": "objects of a wrong class",
+    "border": "borders",
+    "small": "up to",
+}  # what a warning says of the errors of a regime
 TABLES = {
     "images": ("AUPRC", "best single", "best AUPRC", "AUROC", "rehearsed AUROC", "tau", "tau of confidence"),
     "regions": ("AP", "AP, fixed score", "AP by object", "recall 50-", "recall 200-", "recall 1000-", "right kind"),
@@ -46,7 +53,7 @@ TABLES = {
         "expected of missing", "of spurious", "expected of spurious", "of wrong_class", "expected of wrong_class",
         "of boundary", "expected of boundary",
     ),
-    "wrong share": ("true", "estimated", "lowest", "highest", "covered", "warned", "guessing"),
+    "wrong share": ("true", "estimated", "lowest", "highest", "covered", "warned", "named", "guessing"),
 }  # fmt: skip
 
 
@@ -81,7 +88,7 @@ def measure(model: str, options: argparse.Namespace, rows: dict) -> None:
 
 def add(rows: dict, key: str, found: Sequence[cases.Case], path: Path | None) -> None:
     """One row of figures, saved at once."""
-    rows[key] = figures(found)
+    rows[key] = figures(found, key.split("/")[1])
     if path:
         path.write_text(json.dumps(rows, indent=1))
 
@@ -94,13 +101,13 @@ def judged(found: Sequence[cases.Case]) -> quality.Judge:
     return evidence.judge()
 
 
-def figures(found: Sequence[cases.Case]) -> dict[str, float | str]:
+def figures(found: Sequence[cases.Case], regime: str) -> dict[str, float | str]:
     """One row."""
     judge = judged(found)
     return {
         **image_figures(found, judge),
         **region_figures(found, judge),
-        **share_figures(found, judge),
+        **share_figures(found, judge, regime),
     }
 
 
@@ -175,8 +182,8 @@ def region_figures(found: Sequence[cases.Case], judge: quality.Judge) -> dict[st
     return row
 
 
-def share_figures(found: Sequence[cases.Case], judge: quality.Judge) -> dict[str, float | str]:
-    """Whether the estimate of wrong pixels holds, and whether a warning is due."""
+def share_figures(found: Sequence[cases.Case], judge: quality.Judge, regime: str) -> dict[str, float | str]:
+    """Whether the estimate of wrong pixels holds, and whether a warning is due and names the errors that there are."""
     low, high = judge.wrong_share_range
     true = sum(case.wrong_pixels for case in found) / sum(case.record.num_valid for case in found)
     row: dict[str, float | str] = {
@@ -188,6 +195,8 @@ def share_figures(found: Sequence[cases.Case], judge: quality.Judge) -> dict[str
     if wrong.any() and not wrong.all():
         combined = np.array([score for _, score in sorted(judge.image_scores().items())])
         row["guessing"] = float(roc_auc_score(wrong, -combined) <= GUESSING)
+        if regime in ASKED:
+            row["named"] = float(ASKED[regime] in (judge.warning or ""))
     return row
 
 
@@ -204,12 +213,10 @@ def print_tables(rows: dict, part: str) -> None:
             for regime, found in regimes.items():
                 table.add_row(regime, *(cell([row[name] for row in found if name in row]) for name in columns))
             console.print(table)
-    counted = [row for row in rows.values() if "guessing" in row]
-    for warned in (1.0, 0.0):
-        guessed = [row["guessing"] for row in counted if row["warned"] == warned]
-        console.print(
-            f"{'warned' if warned else 'not warned'}: {len(guessed)} runs, {sum(guessed):.0f} of them guessing"
-        )
+    for told in ("warned", "named"):
+        for value in (1.0, 0.0):
+            guessed = [row["guessing"] for row in rows.values() if "guessing" in row and row.get(told) == value]
+            console.print(f"{'' if value else 'not '}{told}: {len(guessed)} runs, {sum(guessed):.0f} of them guessing")
     console.print(f"wrong share within its range: {sum(r['covered'] for r in rows.values()):.0f} of {len(rows)} runs")
 
 

@@ -94,6 +94,7 @@ class Rehearsal:
         softmin: of the altered label
         pixels: how many are wrong
         classes: what most of them are, and what they are called
+        kind: one of `REHEARSED_KINDS`
     """
 
     rows: RegionRows
@@ -101,6 +102,7 @@ class Rehearsal:
     softmin: float
     pixels: int
     classes: tuple[int, int]
+    kind: str
 
 
 def rehearsals_of(index: int, num_images: int) -> int:
@@ -228,6 +230,7 @@ def rehearse_in_scene(
                 softmin(confidence, temperature),
                 int(at.size),
                 (_most(original[error.changed]), _most(error.mask[error.changed])),
+                str(kind),
             )
         )
     return altered
@@ -285,6 +288,7 @@ def save_rehearsals(rehearsals: Sequence[Rehearsal], path: str | Path) -> Path:
             "softmins": np.array([one.softmin for one in rehearsals], np.float64),
             "pixels": np.array([one.pixels for one in rehearsals], np.int64),
             "classes": np.array([one.classes for one in rehearsals], np.int64).reshape(-1, 2),
+            "kinds": np.array([REHEARSED_KINDS.index(one.kind) for one in rehearsals], np.int64),
             "features": np.concatenate([empty, *(one.rows.features for one in rehearsals)]),
             "given": _joined(one.rows.given for one in rehearsals),
             "suggested": _joined(one.rows.suggested for one in rehearsals),
@@ -312,9 +316,12 @@ def load_rehearsals(path: str | Path) -> list[Rehearsal]:
             raise ValueError(f"{arrays['features'].shape[1]} features instead of {len(FEATURE_NAMES)}")
         ends = np.cumsum(arrays["lengths"])[:-1]
         columns = (np.split(arrays[name], ends) for name in ("features", "given", "suggested", "hits"))
-        about = (arrays[name].tolist() for name in ("softmins", "pixels", "classes"))
+        about = (arrays[name].tolist() for name in ("softmins", "pixels", "classes", "kinds"))
         rows = zip(*columns, *about, strict=True) if len(arrays["lengths"]) else ()
-        return [Rehearsal(RegionRows(f, g, s), h, low, size, (a, b)) for f, g, s, h, low, size, (a, b) in rows]
+        return [
+            Rehearsal(RegionRows(f, g, s), h, low, size, (a, b), REHEARSED_KINDS[kind])
+            for f, g, s, h, low, size, (a, b), kind in rows
+        ]
     except (KeyError, IndexError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise LabelQualityError(
             f"Expected rehearsed labels in {path}, but the file is damaged or of another version ({error}); delete it "

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from fiftyone_plugin import quality
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.quality.judging.judge import Found, Rehearsed
+from fiftyone_plugin.quality.judging.judge import Found, Rehearsed, _found
 from fiftyone_plugin.quality.judging.rehearsed_labels import MOST_PER_IMAGE, REHEARSED_KINDS
 from fiftyone_plugin.quality.known_errors import inject_error
 
@@ -138,21 +138,31 @@ def test_rehearsed_errors_tell_what_can_be_found():
     assert rehearsed.small.num_labels + rehearsed.large.num_labels == rehearsed.num_labels
     assert rehearsed.large.auroc > rehearsed.small.auroc > 0.7
     assert set(rehearsed.by_class) == {0, 1, 2, 3}
+    assert "borders drawn aside" in rehearsed.by_kind
+    assert 0 < rehearsed.everything.error < 0.1
+
+
+@pytest.mark.parametrize(("owners", "error"), [("ab", 0.125**0.5 / 2), ("aa", 0.0)])
+def test_the_error_of_an_auroc_is_that_of_a_mean_over_images(owners, error):
+    found = _found(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0]), np.array(list(owners)))
+    assert (found.num_labels, found.auroc) == (2, 0.75)
+    assert found.error == pytest.approx(error)
 
 
 @pytest.mark.parametrize(
     ("small", "large", "of_class", "words", "blind"),
     [
-        (0.5, 0.9, 0.9, "cannot see small errors", []),
+        (0.62, 0.9, 0.9, "hardly finds errors of up to 90 pixels (31%): so many", []),
         (0.5, 0.51, 0.5, "too weak to judge single objects", []),
-        (0.8, 0.9, 0.5, None, [2]),
+        (0.8, 0.9, 0.5, "hardly finds borders drawn aside (25%): so many", [2]),
+        (0.8, 0.9, 0.9, None, []),
     ],
 )
-def test_what_a_model_can_judge_is_asked_by_size_and_class(small, large, of_class, words, blind):
-    whole = (small + large) / 2
-    some = [Found(40, value, value / 2) for value in (small, large, of_class)]
+def test_what_a_model_can_judge_is_asked_by_size_class_and_kind(small, large, of_class, words, blind):
+    whole, *some = (Found(40, value, value / 2, 0.03) for value in ((small + large) / 2, small, large, of_class))
     judge = quality.judge_labels(*dataset()).judge
-    vars(judge)["rehearsed"] = Rehearsed(80, 40, whole, whole / 2, 90, some[0], some[1], {1: some[1], 2: some[2]})
+    by_class, by_kind = {1: some[1], 2: some[2]}, {"invented objects": some[1], "borders drawn aside": some[2]}
+    vars(judge)["rehearsed"] = Rehearsed(80, 40, whole, 90, some[0], some[1], by_class, by_kind)
     assert judge.blind_classes == blind
     assert judge.warning is None if words is None else words in judge.warning
 
@@ -206,7 +216,9 @@ def test_rehearsals_survive_their_file_and_damage_is_named(tmp_path):
         for one, other in zip(some, read, strict=True):
             np.testing.assert_array_equal(one.rows.features, other.rows.features)
             np.testing.assert_array_equal(one.hits, other.hits)
-            assert (one.softmin, one.pixels, one.classes) == (other.softmin, other.pixels, other.classes)
+            assert (one.softmin, one.pixels, one.classes, one.kind) == (
+                other.softmin, other.pixels, other.classes, other.kind,
+            )  # fmt: skip
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(LabelQualityError, match=r"rehearsed labels.*delete it"):
         quality.load_rehearsals(path)
