@@ -66,8 +66,11 @@ class RepairCause(Job):
             text = "Run 'Label quality: find causes of label errors' first."
             forms.blocked(inputs, "no_causes", "No cause is known", text)
             return
-        texts = {one.name: one.text for one in found}
-        forms.choice_input(inputs, "cause", list(texts), next(iter(texts)), label="Cause", texts=texts)
+        view = types.RadioGroup()  # sentences, which a list would cut off
+        for one in found:
+            view.add_choice(one.name, label=one.text)
+        names = [one.name for one in found]
+        inputs.enum("cause", names, required=False, default=names[0], label="Cause", view=view)
         forms.choice_input(inputs, "action", list(_ACTIONS), "repair", label="What to do", texts=_ACTIONS)
         edited_input(ctx, inputs)
 

@@ -293,6 +293,8 @@ def test_when_nothing_is_left_it_says_what_to_do_and_shows_what_changed(person, 
     page.get_by_role("button", name="Execute").first.click()
     page.get_by_role("button", name="Done").click()
     expect(screen.panel).to_be_visible()  # a job closes no panel
+    page.locator("[data-cy=panel-tab-samples]").click()
+    expect(page.locator("[data-cy=entry-counts]")).to_contain_text("1 sample")  # nor does it leave the view
     both = person.open_panel(dataset, "label_changes", "[data-cy=label-changes]:not([data-picture=''])")
     expect(both).to_contain_text("1 of 1")
     person.screenshot("changes-1-slider")

@@ -83,7 +83,7 @@ class CorrectionReport:
         lines = [
             f"**{self.num_repaired:,} pixels in {self.num_changed:,} of {self.num_images:,} images have another class "
             f"now** in `{queries.CorrectionFields(self.label_field).corrected}`",
-            f"- questions: {counts}",
+            *([f"- questions: {counts}"] if any(self.by_status.values()) else []),
         ]
         for (given, became), pixels in sorted(self.changes.items(), key=lambda row: -row[1])[:10]:
             lines.append(f"- {given} -> {became}: {pixels:,} pixels")
