@@ -83,11 +83,12 @@ def first_label_field(ctx: Any) -> str | None:
 
 
 def _label_fields(ctx: Any, objects: bool) -> list[str]:
-    masks = _own_last(ctx, segmentation_fields(ctx.dataset))
-    if not objects:
-        return masks
-    own = {name for run in run_records.list_runs(ctx.dataset, unfinished=True) for name in run.fields}
-    return masks + [name for name in object_fields(ctx.dataset) if name not in own]
+    found = _own_last(ctx, segmentation_fields(ctx.dataset))
+    if objects:
+        own = {name for run in run_records.list_runs(ctx.dataset, unfinished=True) for name in run.fields}
+        found += [name for name in object_fields(ctx.dataset) if name not in own]
+    scored = [run.label_field for run in run_records.list_runs(ctx.dataset, run_records.SCORING)]
+    return sorted(found, key=lambda name: name not in scored[-1:])  # what was scored last is meant most often
 
 
 def _own_last(ctx: Any, names: list[str]) -> list[str]:

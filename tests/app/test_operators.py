@@ -426,6 +426,11 @@ def test_accept_reject_and_undo_from_python(scored):
     assert operator("reject_label_issues")(scored, label_ids=ids, undo=True)["by_status"] == {"pending": total}
 
 
+def test_forms_begin_with_the_field_that_was_scored_last(scored):
+    scored.add_sample_field("a_truth", fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
+    assert form("plan_correction_queries", scored)["label_field"].type.values == ["ground_truth", "a_truth"]
+
+
 def test_rescoring_by_operator(scored):
     patches = operator("show_label_issues")(scored)
     operator("accept_label_issues")(patches.limit(1))
