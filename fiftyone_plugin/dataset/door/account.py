@@ -143,14 +143,18 @@ def class_table(rows: Sequence[ClassRow | Mapping[str, str]]) -> list[str]:
         >>> rows = [ClassRow("1", "car", "7 car", "equal names"), ClassRow("2", "bus", "3 coach", "names of one thing")]
         >>> class_table(rows)[3:]
         ['| 2 | bus | 3 coach | names of one thing |', '', 'The other class name is equal in labels and predictions.']
-        >>> class_table([{"value": "1", "name": "car", "channel": "", "found": ""}])[1:]
+        >>> class_table([{"value": "1", "name": "car", "channel": "0", "found": MATCHED_BY["trained"]}])[1:]
         ['| mask value | class |', '|---|---|', '| 1 | car |']
     """
     found = [row if isinstance(row, ClassRow) else ClassRow(**row) for row in rows]
     if not found:
         return []
     judged, free = [row for row in found if row.value], [row for row in found if not row.value]
-    told = [row for row in judged if row.found != MATCHED_BY["name"]]
+    told = [
+        replace(row, channel="", found="") if row.found == MATCHED_BY["trained"] else row
+        for row in judged
+        if row.found != MATCHED_BY["name"]
+    ]
     others = ", ".join(row.channel or row.name for row in free[:ROWS_SHOWN])
     lines = [*_table(told), *_equal_names(len(judged) - len(told), alone=not told)]
     return [*lines, *(["", f"Channels without a class in the labels: {others}"] if others else [])]
