@@ -280,7 +280,7 @@ def test_when_nothing_is_left_it_says_what_to_do_and_shows_what_changed(person, 
     screen = Screen(page, dataset)
     screen.press("1")
     page.keyboard.press("s")
-    expect(screen.panel).to_contain_text("all questions are answered")
+    expect(screen.panel).to_contain_text("all questions are answered", timeout=30_000)
     for step in ("What changed", "Apply", "Export", "Train", "Ask more"):
         expect(screen.panel.get_by_role("button", name=step, exact=True)).to_be_visible()
     person.screenshot("correction-7-nothing-left")
