@@ -349,12 +349,13 @@ class LabelQualityPanel(foo.Panel):
         """What to know and to do first."""
         action = cards.action
         some = found.regions is not None and found.regions.total > 0
+        reviewing = some and _shows_regions(ctx, overview.regions_field(found.key))
         steps = [action("refresh", "Refresh")]
         if some:
             reviewed = found.regions.review.accepted + found.regions.review.rejected  # type: ignore[union-attr]
             waiting = found.regions.status["pending"]  # type: ignore[union-attr]
             steps = [
-                action("review_worst", "Review the worst regions", primary=True, disabled=not waiting),
+                action("review_worst", "Review the worst regions", primary=not reviewing, disabled=not waiting),
                 action("show_issues", "Choose regions"),
                 action("rescore", "Learn from my reviews", disabled=not reviewed),
                 *steps,
@@ -369,8 +370,7 @@ class LabelQualityPanel(foo.Panel):
             shown.append(
                 cards.card("warnings", "Before you believe it", lines=warnings, actions=steps, wide=True, warns=True)
             )
-        field = overview.regions_field(found.key)
-        if some and _shows_regions(ctx, field):
+        if reviewing:
             shown.insert(0, self._review_card(ctx))
         if some:
             report = report_of(ctx.dataset, found.key)
