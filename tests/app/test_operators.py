@@ -426,9 +426,15 @@ def test_accept_reject_and_undo_from_python(scored):
     assert operator("reject_label_issues")(scored, label_ids=ids, undo=True)["by_status"] == {"pending": total}
 
 
-def test_forms_begin_with_the_field_that_was_scored_last(scored):
-    scored.add_sample_field("a_truth", fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
-    assert form("plan_correction_queries", scored)["label_field"].type.values == ["ground_truth", "a_truth"]
+def test_forms_begin_with_the_field_that_was_scored_last(dataset, tmp_path):
+    dataset.set_values("second", dataset.values("ground_truth"))
+    dataset.mask_targets = {**dataset.mask_targets, "second": dataset.mask_targets["ground_truth"]}
+    dataset.save()
+    assert form("plan_correction_queries", dataset)["label_field"].type.values[0] == "ground_truth"
+    operator("score_label_quality")(
+        dataset, "second", probabilities="probabilities", output_dir=str(tmp_path / "run"), key="of_second"
+    )
+    assert form("plan_correction_queries", dataset)["label_field"].type.values[0] == "second"
 
 
 def test_rescoring_by_operator(scored):
