@@ -29,6 +29,7 @@ from fiftyone_plugin.dataset.journals.answers import answers_that_count, read_an
 from fiftyone_plugin.dataset.runs import run_records
 from fiftyone_plugin.models.foundation.random_checkpoints import save_random_sam
 from fiftyone_plugin.progress import silent
+from fiftyone_plugin.workflows.correcting.label_changes import find_label_changes
 
 CLASSES = {1: "road", 2: "car", 3: "tree", 255: "void"}
 _WRITES = {"insert", "update", "delete", "findAndModify", "create", "createIndexes", "drop", "dropIndexes"}
@@ -163,6 +164,11 @@ def _cleaned(scene: Scene) -> None:
     lq.clean_labels(scene.dataset, "ground_truth", progress=silent)
 
 
+def _with_scored_objects(scene: Scene) -> None:
+    _with_objects(scene)
+    lq.score_label_quality(scene.dataset, "found", probabilities="probabilities", **scene.options("score"))
+
+
 def _with_errata(scene: Scene) -> None:
     """Repairs that somebody else made of the same labels."""
     other = Scene(scene.dataset.clone(), scene.root / "other")
@@ -198,6 +204,11 @@ def _done(key: str) -> Callable[[Scene], bool]:
     return lambda scene: _scored(scene, key)
 
 
+def _round(scene: Scene) -> int:
+    run = run_records.find_run(scene.dataset, "ground_truth_correction")
+    return 0 if run is None else run.summary["round"]
+
+
 JOBS = {
     "train": Job(lambda scene: _train(scene, epochs=1, **_NETWORK), key="cross_validation",
                  done=_done("cross_validation")),
@@ -230,11 +241,14 @@ JOBS = {
     "finish edits": Job(lambda scene: lq.finish_hand_edits(scene.dataset, "ground_truth"),
                         lambda scene: (lq.begin_hand_edits(scene.dataset, "ground_truth"), _edit(scene))),
     "begin edits": Job(lambda scene: lq.begin_hand_edits(scene.dataset, "ground_truth")),
+    "plan again": Job(_plan, _planned_and_answered, "", lambda scene: _round(scene) == 2),
+    "changes": Job(lambda scene: find_label_changes(scene.dataset), _planned_and_answered),
     "undo clean": Job(
         lambda scene: lq.undo_clean_labels(scene.dataset, "ground_truth", progress=silent), _cleaned),
     "errata": Job(lambda scene: lq.apply_errata(scene.dataset, scene.root / "errata.json"), _with_errata),
     "objects": Job(lambda scene: lq.objects_to_masks(scene.dataset, "found", **scene.options("objects")), _with_objects,
                    "found_masks", _done("found_masks")),
+    "mark objects": Job(lambda scene: lq.mark_objects(scene.dataset), _with_scored_objects),
     "delete correction": Job(
         lambda scene: lq.delete_label_quality_run(scene.dataset, "ground_truth_correction"), _planned_and_answered, "",
         lambda scene: "ground_truth_correction" not in scene.dataset.list_runs()),
