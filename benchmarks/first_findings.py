@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--dataset", choices=("voc", "camvid"), default="voc")
     parser.add_argument("--images", type=int, help="the first so many; all if omitted")
     parser.add_argument("--kinds", nargs="+", default=LOCAL, help="of errors put into CamVid's masks")
-    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--folds", type=int, help="other than those that the job chooses")
     parser.add_argument("--steps", type=int, default=300, help="of each head")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -74,11 +74,12 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     del samples, sample  # FiftyOne reads every sample that a program still holds again after each write
     dataset.mask_targets = {"ground_truth": {**dict(enumerate(collection.class_names)), 255: "void"}}
     dataset.save()
+    folds = {"folds": options.folds} if options.folds else {}
     stages = Stages()
     processor = sum(os.times()[:2])
     find_label_errors(
         dataset, "ground_truth", group_field="group_of" if options.dataset == "camvid" else None,
-        training={"seed": options.seed, "folds": options.folds, "steps": options.steps},
+        training={"seed": options.seed, "steps": options.steps, **folds},
         methods=tuple(quality.RANKING_TITLES), score=quality.COMBINED, progress=stages,
     )  # fmt: skip
     seconds = stages.end()

@@ -19,7 +19,8 @@ from ..training.cross_validated import TrainingReport, train_cross_validated
 from ..training.methods import FROZEN_FEATURES
 
 DEFAULT_KEY = "label_quality"
-_FOLDS = 3
+_FEW, _FOLDS_OF_FEW, _FOLDS_OF_MANY = 200, 3, 2
+"""Half of many images teach as much as two thirds (300 of VOC: the same AUPRC) in two thirds of the time."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,9 @@ def find_label_errors(
     base = Path(output_dir).expanduser() if output_dir else None
     trained = None
     if model is None:
+        folds = _FOLDS_OF_FEW if len(samples) < _FEW else _FOLDS_OF_MANY
         options = {
-            "method": FROZEN_FEATURES, "key": f"{key}_model", "folds": _FOLDS, "group_field": group_field,
+            "method": FROZEN_FEATURES, "key": f"{key}_model", "folds": folds, "group_field": group_field,
             "overwrite": True, "output_dir": str(base / "model") if base else None,
             "ignore_index": ignore_index, **(training or {}),
         }  # fmt: skip
