@@ -33,11 +33,19 @@ class BeginHandEdits(Job):
         if field in _in_hand(ctx.dataset):
             text = f"Objects of '{field}' were written before. Press 'Finish hand edits' first to keep what was edited."
             forms.confirm_input(ctx, inputs, "Write the objects anew", text)
+        text = "Masks in the database, as FiftyOne's `annotate` sends them to CVAT. Off: for the Annotate tab."
+        inputs.bool("for_tool", default=False, label="For an annotation tool", description=text)
         inputs.view_target(ctx, action_description="Edit")
 
     def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
         """Call the workflow."""
-        field = outside_answers.begin_hand_edits(samples, progress=progress, **given(params, "label_field"))
+        chosen = given(params, "label_field", "for_tool")
+        field = outside_answers.begin_hand_edits(samples, progress=progress, **chosen)
+        if chosen.get("for_tool"):
+            return (
+                f"**Send the masks of `{field}` with `annotate`, fetch them with `load_annotations`**; then press "
+                "'Finish hand edits' beside the grid."
+            )
         return (
             f"**Open an image, choose Annotate, and edit the masks of `{field}`**; then press 'Finish hand edits' "
             "beside the grid. Objects lie over each other by size, small ones on top."

@@ -39,7 +39,11 @@ def instance_mask(detection: Any, shape: tuple[int, int]) -> np.ndarray | None:
     x, y, width, height = detection.bounding_box
     top, left = round(y * shape[0]), round(x * shape[1])
     bottom, right = max(round((y + height) * shape[0]), top + 1), max(round((x + width) * shape[1]), left + 1)
-    part = resize_nearest(np.asarray(mask) > 0, (bottom - top, right - left))
+    part = np.asarray(mask) > 0
+    longer = part.shape[0] - (bottom - top), part.shape[1] - (right - left)
+    if not set(longer) <= {0, 1}:  # boxes that FiftyOne reads from CVAT are a pixel shorter than their masks
+        part = resize_nearest(part, (bottom - top, right - left))
+    bottom, right = top + part.shape[0], left + part.shape[1]
     above, beside = max(-top, 0), max(-left, 0)
     inside = whole[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     inside |= part[above : above + inside.shape[0], beside : beside + inside.shape[1]]

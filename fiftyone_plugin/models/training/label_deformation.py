@@ -56,10 +56,12 @@ class LabelDeformation(v2.Transform):
             return {"source": None}
         classes = np.asarray(mask.as_subclass(torch.Tensor)).reshape(-1, *mask.shape[-2:])[0]
         scale = math.sqrt(classes.size) / PUBLISHED_SIDE
-        strength = scale * STRENGTHS[int(draws[1] * len(STRENGTHS))]
+        strength = STRENGTHS[int(draws[1] * len(STRENGTHS))]
         smoothness = scale * SMOOTHNESSES[int(draws[2] * len(SMOOTHNESSES))]
         noise = (2 * torch.rand(2, *classes.shape, dtype=torch.float64) - 1).numpy()
-        return {"source": sources(classes, strength * noise, smoothness, scale**2 * SPARED_AREA, strength / 2)}
+        # What smoothing leaves of noise is inverse to its reach, so the noise shrinks by the square of the scale.
+        moved = scale**2 * strength * noise
+        return {"source": sources(classes, moved, smoothness, scale**2 * SPARED_AREA, scale * strength / 2)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Bend a mask; leave an image."""

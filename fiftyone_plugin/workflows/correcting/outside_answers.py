@@ -215,7 +215,12 @@ def _report(
 
 @files.disk_in_words()
 def begin_hand_edits(
-    samples: Any, label_field: str = "ground_truth", *, ignore_index: Any = "auto", progress: Progress = silent
+    samples: Any,
+    label_field: str = "ground_truth",
+    *,
+    ignore_index: Any = "auto",
+    for_tool: bool = False,
+    progress: Progress = silent,
 ) -> str:
     """Write the objects of the corrected labels as Detections with masks, which the App's Annotate tab can edit.
 
@@ -227,6 +232,7 @@ def begin_hand_edits(
         samples: the `fiftyone` dataset or a view of it: the samples to edit
         label_field: the field that is corrected
         ignore_index: as in `score_label_quality`; used if the correction was not begun yet
+        for_tool: keep the masks in the database and not in files; FiftyOne's `annotate` sends only such to CVAT
         progress: told how many images are done
 
     Returns:
@@ -255,7 +261,7 @@ def begin_hand_edits(
             edited += 1
         elif path is not None:
             values = classes.mask_values(read_mask_file(path, run.reading))
-            offer, objects = _objects(run, classes, sample_id, values)
+            offer, objects = _objects(run, classes, sample_id, values, in_database=for_tool)
             # First the objects: after a crash between, what was answered since the old offer is taken for an edit,
             # which changes nothing; the other way round old objects would undo it.
             dataset.set_values(name, {sample_id: fo.Detections(detections=objects)}, key_field="id")
@@ -281,7 +287,9 @@ def _is_edited(run: CorrectionRun, classes: ClassMap, sample_id: str, objects: A
         return True
 
 
-def _objects(run: CorrectionRun, classes: ClassMap, sample_id: str, values: np.ndarray) -> tuple[_Offer, list[Any]]:
+def _objects(
+    run: CorrectionRun, classes: ClassMap, sample_id: str, values: np.ndarray, *, in_database: bool
+) -> tuple[_Offer, list[Any]]:
     """One Detection per connected part of a class, largest first, and what they are cut from."""
     import fiftyone as fo
     from scipy.ndimage import find_objects
@@ -300,11 +308,15 @@ def _objects(run: CorrectionRun, classes: ClassMap, sample_id: str, values: np.n
     for part in order:
         rows, columns = boxes[part - 1]
         mask = parts[rows, columns] == part
-        file = folder / f"{state}-{part}.png"  # never over a file that an object of the dataset names
-        files.write_png(file, draw_mask(mask))
+        if in_database:
+            where = {"mask": mask}
+        else:
+            file = folder / f"{state}-{part}.png"  # never over a file that an object of the dataset names
+            files.write_png(file, draw_mask(mask))
+            where = {"mask_path": str(file)}
         value = int(values[rows, columns][mask][0])
         box = [columns.start / width, rows.start / height, mask.shape[1] / width, mask.shape[0] / height]
-        made.append(fo.Detection(label=name_of[value], bounding_box=box, mask_path=str(file)))
+        made.append(fo.Detection(label=name_of[value], bounding_box=box, **where))
     return _Offer(values, np.isin(parts, order), {name: value for value, name in name_of.items()}), made
 
 
