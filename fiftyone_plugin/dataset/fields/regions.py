@@ -438,7 +438,7 @@ def _has_own_view(dataset: Any, name: str) -> bool:
 def make_patches(dataset: Any, name: str) -> Any:
     """Copy all regions as patches, for a saved view, worst first."""
     patches = every_slice(dataset).to_patches(name)
-    for attribute in ("score", "label", "status"):
+    for attribute in ("score", "label", "status", "given"):
         patches._dataset.create_index(f"{name}.{attribute}")
     return patches.sort_by(f"{name}.score", reverse=True)
 

@@ -199,14 +199,14 @@ def test_grey_files_are_seen_like_their_three_equal_channels(finished, tmp_path)
 def test_a_small_memory_gets_smaller_batches_and_then_words():
     encoder = load_encoder_network("test_efficientnet", None, CPU)
     encoder._limit.limit = 4
-    run, most = encoder.network.forward, 2
+    run, most = encoder._quick.forward, 2
 
     def forward(stack):
         if len(stack) > most:
             raise RuntimeError("CUDA out of memory")
         return run(stack)
 
-    encoder.network.forward = forward
+    encoder._quick.forward = forward
     assert len(encoder.features([EXAMPLES[0].image] * 5)) == 5
     most = 0
     with pytest.raises(LabelQualityError, match="too small for test_efficientnet and a single image of 40 x 52"):
