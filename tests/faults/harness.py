@@ -22,6 +22,7 @@ from typing import Any
 
 import fiftyone as fo
 import numpy as np
+import torch
 from PIL import Image
 
 import fiftyone_plugin as lq
@@ -336,6 +337,7 @@ def in_child(work: Callable[[], Any]) -> tuple[int, Any]:
         try:
             os.close(reading)
             signal.setitimer(signal.ITIMER_PROF, 0)
+            torch.set_num_threads(1)  # a fork has no other threads of OpenMP, and would wait for them for ever
             text = json.dumps({"result": work()})
         except BaseException as error:
             text = json.dumps({"error": "".join(traceback.format_exception_only(error)), "trace":
