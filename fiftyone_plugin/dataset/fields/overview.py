@@ -364,11 +364,7 @@ def changed(dataset: Any, before: str, after: str, *, better: bool) -> Any:
     from fiftyone import ViewField
 
     gain = ViewField(after) - ViewField(before)
-    kept = (
-        every_slice(dataset)
-        .match({before: _KNOWN, after: _KNOWN})
-        .match(gain > 0 if better else gain < 0)
-    )
+    kept = every_slice(dataset).match({before: _KNOWN, after: _KNOWN}).match(gain > 0 if better else gain < 0)
     return kept.sort_by(gain, reverse=better)
 
 
