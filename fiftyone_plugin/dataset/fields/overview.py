@@ -17,7 +17,8 @@ ACCEPTED, REJECTED, PENDING = "accepted", "rejected", "pending"
 _STATUSES = (PENDING, ACCEPTED, REJECTED)
 
 _KNOWN = {"$gte": float("-inf")}
-"""Any number. MongoDB answers this from an index alone, where `$ne: None` makes it read every document."""
+"""Any number. MongoDB answers this from an index alone, where `$ne: None` makes it read every document. Not for views,
+which are kept as JSON, that has no infinity."""
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -364,7 +365,11 @@ def changed(dataset: Any, before: str, after: str, *, better: bool) -> Any:
     from fiftyone import ViewField
 
     gain = ViewField(after) - ViewField(before)
-    kept = every_slice(dataset).match({before: _KNOWN, after: _KNOWN}).match(gain > 0 if better else gain < 0)
+    kept = (
+        every_slice(dataset)
+        .match({before: {"$ne": None}, after: {"$ne": None}})
+        .match(gain > 0 if better else gain < 0)
+    )
     return kept.sort_by(gain, reverse=better)
 
 
