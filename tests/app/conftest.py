@@ -131,9 +131,13 @@ class Person:
                 self.page.get_by_role("button", name="Cancel").first.click()
                 self.page.locator("[data-cy=operators-prompt-modal]").wait_for(state="detached")
         execute.click()
+        self.finish(said, f"report-{label}")
+
+    def finish(self, said: str, picture: str) -> None:
+        """Wait for a job's report and press Done; the dialog of its progress has a button of that name, too."""
         report = self.page.get_by_role("dialog").filter(has_text=said)
         report.wait_for(timeout=240_000)
-        self.screenshot(f"report-{label}")
+        self.screenshot(picture)
         report.get_by_role("button", name="Done").click()
         report.wait_for(state="detached")
 
