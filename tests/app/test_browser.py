@@ -61,9 +61,7 @@ def test_score_from_the_app_and_review(person, page, scenes):
     execute = page.get_by_role("button", name="Execute").first
     expect(execute).to_be_enabled()
     execute.click()
-    page.get_by_text("12 images scored").wait_for()
-    person.screenshot("3-report")
-    page.get_by_role("button", name="Done").click()
+    person.finish("12 images scored", "3-report")
     page.wait_for_selector("canvas[canvas-loaded=true]")
     person.screenshot("4-worst-first")
     scenes.reload()
@@ -113,7 +111,12 @@ def evaluations_before_and_after_are_in_fiftyones_own_panel(person, page, scenes
     panel = person.open_panel(scenes, "model_evaluation_panel_builtin", "text=before")
     expect(panel).to_contain_text("after")
     person.screenshot("9-evaluations")
-    panel.get_by_text("after", exact=True).first.click()
-    expect(panel).to_contain_text("Accuracy")
+    for others in (2, 1, 0):  # while the list is still laid out, a click on it is lost
+        panel.get_by_text("after", exact=True).first.click()
+        try:
+            expect(panel).to_contain_text("Accuracy", timeout=30_000)
+            break
+        except AssertionError:
+            assert others
     expect(panel).not_to_contain_text("rror")
     person.screenshot("10-evaluation")
