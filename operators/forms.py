@@ -189,17 +189,9 @@ def file_output() -> types.Property:
 
 def group_field_input(ctx: Any, inputs: types.Object) -> None:
     """Ask which images belong together."""
-    view = types.AutocompleteView()
-    for name in ctx.dataset.get_field_schema(flat=False):
-        if name not in ("id", "filepath", "metadata"):
-            view.add_choice(name, label=name)
-    inputs.str(
-        "group_field",
-        required=False,
-        label="Keep together",
-        description="Images with equal values of this field (video, patient) stay in one fold.",
-        view=view,
-    )
+    names = [name for name in ctx.dataset.get_field_schema(flat=False) if name not in ("id", "filepath", "metadata")]
+    text = "Images with equal values of this field (video, patient) stay in one fold."
+    suggestion_input(inputs, "group_field", names, required=False, label="Keep together", description=text)
 
 
 def regions_key(ctx: Any) -> str:

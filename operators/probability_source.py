@@ -127,15 +127,13 @@ def _source_details(ctx: Any, source: str, trained: list[str], inputs: types.Obj
             view.add_choice(name, label=name)
         inputs.enum("predictions", names, required=True, label="Mask field", view=view)
     elif source == "probabilities":
-        fields = types.AutocompleteView(allow_user_input=True)
-        for name in string_fields(ctx.dataset):
-            fields.add_choice(name, label=name)
-        inputs.str(
+        forms.suggestion_input(
+            inputs,
             "probabilities",
+            string_fields(ctx.dataset),
             required=True,
             label="Field or folder",
             description="A string field with each sample's file, or a folder of files named like the images.",
-            view=fields,
         )
     else:
         asked = forms.suggestion_input(
