@@ -20,8 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from detection import measures, predictions
-from detection.cases import LOCAL, WRONG_SHARE
+from detection import cases, measures, predictions
 from PIL import Image
 
 from demo.isolation import isolated_environment
@@ -33,7 +32,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--dataset", choices=("voc", "camvid"), default="voc")
     parser.add_argument("--images", type=int, help="the first so many; all if omitted")
-    parser.add_argument("--kinds", nargs="+", default=LOCAL, help="of errors put into CamVid's masks")
+    parser.add_argument("--kinds", nargs="+", default=cases.LOCAL, help="of errors put into CamVid's masks")
     parser.add_argument("--folds", type=int, help="other than those that the job chooses")
     parser.add_argument("--steps", type=int, default=300, help="of each head")
     parser.add_argument("--seed", type=int, default=0)
@@ -60,7 +59,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     read = predictions.voc if options.dataset == "voc" else predictions.camvid
     collection = read(options.data)
     pictures = collection.pictures[: options.images]
-    labels, wrong = labels_of(collection, pictures, options)
+    labels, wrong = cases.labels_in_question(replace(collection, pictures=pictures), options.kinds, options.seed)
     (folder / "labels").mkdir()
     samples = []
     for picture, label in zip(pictures, labels, strict=True):
@@ -99,22 +98,6 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         "stages": {name: round(value, 1) for name, value in seconds.items()},
         "measures": {name: measures.image_measures(wrong, values) for name, values in scores.items()},
     }
-
-
-def labels_of(
-    collection: predictions.Collection, pictures: tuple[predictions.Picture, ...], options: argparse.Namespace
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """The labels in question, and which of them are wrong."""
-    if options.dataset == "voc":
-        labels = [picture.machine_label for picture in pictures]
-        shares = [
-            ((label != picture.true) & (picture.true != predictions.VOID)).sum()
-            / (picture.true != predictions.VOID).sum()
-            for label, picture in zip(labels, pictures, strict=True)
-        ]
-        return labels, np.array(shares) > WRONG_SHARE
-    drawn = predictions.corrupted(replace(collection, pictures=pictures), options.kinds, options.seed)
-    return [label.astype(np.uint8) for label, _, _ in drawn], np.array([kind is not None for *_, kind in drawn])
 
 
 class Stages:

@@ -1,10 +1,11 @@
 """What a GPU computes: that it is what the CPU computes, and how fast.
 
-    python benchmarks/gpu.py [--seconds 420] [--json FILE] [--only NAME ...] [--cpu-dry-run]
+    python benchmarks/gpu.py [--seconds 420] [--json FILE] [--only NAME ...] [--data FOLDER] [--cpu-dry-run]
 
 Needs a CUDA device, PyTorch and this folder; neither FiftyOne nor any download. Every check stands alone: one that
 fails is reported with its traceback and the others go on; what the time does not suffice for is reported as not run.
-The last lines are JSON and a table for RESULTS.md. `--cpu-dry-run` runs the same code in small sizes on a CPU.
+The last lines are JSON and a table for RESULTS.md. `--data` has the real images and weights of the other benchmarks, or
+some of them, for the checks whose names begin with "real". `--cpu-dry-run` runs the same code in small sizes on a CPU.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -49,6 +50,7 @@ class Setting:
     device: torch.device
     small: bool
     folder: Path
+    data: Path | None = None
 
     def size(self, full: Any, small: Any) -> Any:
         """Choose between the size that is reported and that of a dry run."""
@@ -735,11 +737,127 @@ def pipeline(setting: Setting, report: Report) -> None:
         report.note(f"{name}, ms per image", round(seconds / count * 1e3, 2))
 
 
+def real_datasets(setting: Setting, report: Report) -> Iterator[tuple[Any, list[np.ndarray], np.ndarray]]:
+    """The collections that are in the folder, with the labels in question and which of them are wrong."""
+    from detection import cases, predictions
+
+    for name, read in (("voc", predictions.voc), ("camvid", predictions.camvid)):
+        if setting.data is None or not any(setting.data.glob(f"{name}*")):
+            report.note(name, "not run: no data")
+            continue
+        collection = read(setting.data)
+        some = replace(collection, pictures=collection.pictures[:: setting.size(1, 40)][: setting.size(None, 8)])
+        yield some, *cases.labels_in_question(some, cases.LOCAL, 0)
+
+
+def real_second_opinions(setting: Setting, report: Report) -> None:
+    """Models across folds from ImageNet's EfficientNet-Lite2: the seconds they take, and how well errors are found.
+
+    VOC: Grounded-SAM labels; CamVid: a local error in a fifth of the masks. Both models train on labels with errors.
+    """
+    from fiftyone_plugin import models
+
+    encoder = "tf_efficientnet_lite2"
+    for collection, labels, wrong in real_datasets(setting, report):
+        pairs = list(zip(collection.pictures, labels, strict=True))
+        examples = [Example(one.name, one.image, label, one.group) for one, label in pairs]
+        given = {"num_classes": len(collection.class_names), "folds": 2, "device": setting.device, "resume": False}
+        tuned = {"arch": "fpn", "encoder": f"tu-{encoder}", "weights": "imagenet", "batch_size": setting.size(16, 2)}
+        heads = models.FrozenFeatureOptions(encoder=encoder, steps=setting.size(300, 2))
+        runs: dict[str, Callable[[Path], Any]] = {
+            "frozen features": lambda folder, examples=examples, given=given, heads=heads: (
+                models.cross_validate_frozen_features(examples, folder, options=heads, **given)
+            ),
+            "fine-tuned": lambda folder, examples=examples, given=given, tuned=tuned: models.cross_validate(
+                examples, folder, epochs=setting.size(30, 1), **tuned, **given
+            ),
+        }
+        probs = []
+        for name, run in runs.items():
+            folder, began = setting.folder / f"{collection.name} {name}", time.perf_counter()
+            done = run(folder)
+            report.note(f"{collection.name}, {name}: seconds to train", round(time.perf_counter() - began, 1))
+            report.note(f"{collection.name}, {name}: mean IoU against the labels", round(done.mean_iou, 3))
+            began = time.perf_counter()
+            segmenter = load_segmenter(folder, device=setting.device)
+            probs.append([one.astype(np.float16) for one in predictions_of(segmenter, collection.pictures)])
+            report.note(f"{collection.name}, {name}: seconds to predict", round(time.perf_counter() - began, 1))
+            report.note(f"{collection.name}, {name}: AUPRC", errors_found(probs[-1], labels, wrong))
+        mean = [(one.astype(np.float32) + two) / 2 for one, two in zip(*probs, strict=True)]
+        report.note(f"{collection.name}, mean of both: AUPRC", errors_found(mean, labels, wrong))
+
+
+def predictions_of(segmenter: Any, pictures: tuple[Any, ...]) -> list[np.ndarray]:
+    """Probabilities of each image, by the model that has not seen it where there are several."""
+    found = {}
+    for item, probs in segmenter.stream([ImageItem(one.name, path=one.image, group=one.group) for one in pictures]):
+        if isinstance(probs, Exception):
+            raise RuntimeError(item.name) from probs
+        found[item.name] = probs.cpu().numpy()
+    return [found[one.name] for one in pictures]
+
+
+def errors_found(probs: list[np.ndarray], labels: list[np.ndarray], wrong: np.ndarray) -> dict[str, float]:
+    """AUPRC of wrong images by the combined score and the best others, judged on all cores."""
+    from detection import measures
+
+    def judge_one(numbered: tuple[int, np.ndarray]) -> tuple[Any, Any, Any]:
+        index, given = numbered
+        values = probs[index].astype(np.float32)
+        values /= values.sum(0)
+        record = quality.image_record(given, values, methods=quality.METHODS)
+        scene = quality.Scene.of(given, record.maps)
+        seeded = {"count": quality.rehearsals_of(index, len(labels)), "seed": (0, index)}
+        regions = quality.regions_of_scene(scene, image_index=index)
+        return record.without_maps(), regions, quality.rehearse_in_scene(scene, given, values, **seeded)
+
+    evidence = quality.Evidence(len(probs[0]))
+    totals, records = quality.Totals(len(probs[0]), quality.METHODS), []
+    for (index, _), (record, regions, rehearsals) in read_ahead(judge_one, enumerate(labels), 32, 16):
+        evidence.add(f"{index:09d}", record, regions, rehearsals)
+        totals.add(record)
+        records.append(record)
+    cut = quality.confident_learning_cut(records, totals)
+    rows = [quality.record_scores(record, totals, cut) for record in records]
+    scores = {name: np.array([row[name] for row in rows]) for name in quality.METHODS}
+    scores["combined"] = np.array([score for _, score in sorted(evidence.judge().image_scores().items())])
+    found = {name: round(measures.image_measures(wrong, values)["AUPRC"], 3) for name, values in scores.items()}
+    return dict(sorted(found.items(), key=lambda pair: -pair[1])[:4]) | {"combined": found["combined"]}
+
+
+def real_outside_model(setting: Setting, report: Report) -> None:
+    """A trained segmenter of VOC on photographs: the GPU's scores and flags against the CPU's."""
+    from detection.predictions import outside_network, voc
+
+    if setting.data is None or not (setting.data / "weights" / "deeplabv3_mobilenet_v2_voc.pth").exists():
+        report.note("voc", "not run: no weights")
+        return
+    pictures = voc(setting.data).pictures[: setting.size(60, 3)]
+    labels = [one.machine_label for one in pictures]
+    network = outside_network(setting.data / "weights")
+    options = {"input_size": (513, 513), "num_classes": 21}
+
+    def predicted(device: torch.device | str, amp: bool) -> list[np.ndarray]:
+        return predictions_of(load_segmenter(network, device=device, amp=amp, **options), pictures)
+
+    expected = predicted("cpu", False)
+    with single_precision():
+        same = predicted(setting.device, False)
+    compare_scores(labels, expected, same, "single precision", report, must=1e-4)
+    flags = quality.label_issues(labels, expected)
+    for name, other in (("single precision", same), ("half precision", predicted(setting.device, True))):
+        found = quality.label_issues(labels, other)
+        differing = int(sum(np.not_equal(a, b).sum() for a, b in zip(flags, found, strict=True)))
+        report.note(f"flags that differ, {name}", f"{differing} of {int(sum(flag.sum() for flag in flags))}")
+        report.note(f"largest difference of a probability, {name}", largest_gap(expected, other))
+
+
 CHECKS: dict[str, Callable[[Setting, Report], None]] = {
     check.__name__: check
     for check in (
         bandwidth, device_maps, flags_and_scores, maps_speed, autocast, overflow, out_of_memory, segment_anything,
         fine_tuning, training_step, frozen_features, transformers_models, detector, noise_robust, pipeline,
+        real_second_opinions, real_outside_model,
     )
 }  # fmt: skip
 
@@ -789,6 +907,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=420, help="no check begins after so many")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     parser.add_argument("--only", nargs="+", choices=sorted(CHECKS), help="these checks")
+    parser.add_argument("--data", type=Path, help="folder of real images and weights")
     parser.add_argument("--cpu-dry-run", action="store_true", help="small sizes on a CPU, to try the script itself")
     options = parser.parse_args()
     if not options.cpu_dry_run and not torch.cuda.is_available():
@@ -796,7 +915,7 @@ def main() -> None:
     began, results = time.monotonic(), {}
     with tempfile.TemporaryDirectory() as folder:
         device = torch.device("cpu" if options.cpu_dry_run else "cuda:0")
-        setting = Setting(device, options.cpu_dry_run, Path(folder))
+        setting = Setting(device, options.cpu_dry_run, Path(folder), options.data)
         print(machine(device), flush=True)
         for name in options.only or CHECKS:
             late = time.monotonic() - began > options.seconds

@@ -127,6 +127,23 @@ def _part(collection: predictions.Collection, part: str) -> list[predictions.Pic
     return [p for p in collection.pictures if p.group in reported and p.name not in earlier]
 
 
+def labels_in_question(
+    collection: predictions.Collection, kinds: str | list[str], seed: int
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """The machine's labels where there are some, otherwise true ones with errors, and which labels are wrong."""
+    pictures = collection.pictures
+    if pictures[0].machine_label is None:
+        drawn = predictions.corrupted(collection, kinds, seed)
+        return [label.astype(np.uint8) for label, _, _ in drawn], np.array([kind is not None for *_, kind in drawn])
+    labels = [picture.machine_label for picture in pictures]
+    known = [picture.true != predictions.VOID for picture in pictures]
+    shares = [
+        ((label != picture.true) & where).sum() / where.sum()
+        for label, picture, where in zip(labels, pictures, known, strict=True)
+    ]
+    return labels, np.array(shares) > WRONG_SHARE
+
+
 def clean_cases(made: Source) -> list[Case]:
     """The true labels."""
     return [measured(made, picture.true, place, None) for place, picture in enumerate(made.pictures)]

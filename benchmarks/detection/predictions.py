@@ -205,15 +205,20 @@ def trained_predictions(
     return Predictions(folder / "maps", json.loads(done.read_text())["mean_iou"])
 
 
+def outside_network(weights: Path) -> torch.nn.Module:
+    """The trained VOC segmenter."""
+    sys.path.insert(0, str(weights))
+    network = importlib.import_module("deeplabv3_mobilenet_v2").DeepLabV3MNv2()
+    network.load_state_dict(torch.load(weights / "deeplabv3_mobilenet_v2_voc.pth", map_location="cpu"))
+    return network
+
+
 def outside_predictions(collection: Collection, weights: Path, folder: Path) -> Predictions:
     """Keep the predictions of the trained VOC segmenter, a strong model that never saw the machine's labels.
 
     It was trained on VOC's ground truth, perhaps of these very images: it stands for a good model from elsewhere.
     """
-    sys.path.insert(0, str(weights))
-    network = importlib.import_module("deeplabv3_mobilenet_v2").DeepLabV3MNv2()
-    network.load_state_dict(torch.load(weights / "deeplabv3_mobilenet_v2_voc.pth", map_location="cpu"))
-    segmenter = load_segmenter(network, input_size=(513, 513), num_classes=len(collection.class_names))
+    segmenter = load_segmenter(outside_network(weights), input_size=(513, 513), num_classes=len(collection.class_names))
     (folder / "maps").mkdir(parents=True, exist_ok=True)
     missing = [picture for picture in collection.pictures if not (folder / "maps" / f"{picture.name}.npy").exists()]
     left = replace(collection, pictures=tuple(missing))

@@ -2,7 +2,7 @@
 
 Each logit is read once, and what a class leaves is added in the order of the classes, by the same additions,
 multiplications and divisions, each rounded by itself: fusing a multiplication with an addition, as GPUs do, would round
-differently, and flags near the cut would depend on the machine. Triton comes with PyTorch for CUDA; `device_maps` does
+differently (except where the product is exact), and flags near the cut would depend on the machine. Triton comes with PyTorch for CUDA; `device_maps` does
 without this module where it cannot be imported.
 """
 
@@ -25,14 +25,14 @@ twice, the second time mostly from the cache."""
 
 @triton.jit
 def exponential(x):
-    """`kernels.exp_float32`, step by step."""
-    rounded = tl.where(x > -87.0, x, -87.0) * 1.4426950408889634 + 12582912.0
+    """`kernels.exp_float32`, step by step; what lies below -87 is computed as well, and dropped at the end."""
+    rounded = x * 1.4426950408889634 + 12582912.0
     n = rounded - 12582912.0
-    r = (x - n * 0.693359375) - n * -2.12194440054690583e-4
+    r = tl.fma(n, -0.693359375, x) - n * -2.12194440054690583e-4  # 7 bits times 9: exact, so fusing rounds alike
     p = 0.041666666666666664 + r * (0.008333333333333333 + r * (0.001388888888888889 + r * 0.0001984126984126984))
     p = 1.0 + r * (1.0 + r * (0.5 + r * (0.16666666666666666 + r * p)))
     power = (rounded.to(tl.int32, bitcast=True) << 23) + 0x3F800000
-    return tl.where(x < -87.0, 0.0, p) * power.to(tl.float32, bitcast=True)
+    return tl.where(x < -87.0, 0.0, p * power.to(tl.float32, bitcast=True))
 
 
 @triton.jit
@@ -62,44 +62,50 @@ def write_maps(
 
 
 @triton.jit
-def take_class(
-    x,
-    k,
-    top,
-    given,
-    total,
-    picked,
-    first,
-    second,
-    third,
-):
-    """Take one class into the running sum, the given class' exponential and the first classes near the largest.
+def take_class(x, k, top, given, total, picked, near):
+    """Take one class into the running sum, the given class' exponential and the first class near the largest."""
+    e = exponential(x - top)
+    picked = tl.where(given == k, e, picked)
+    near = tl.where((near < 0) & (e >= 0.9999998807907104), k, near)
+    return total + e, picked, near
+
+
+@triton.jit
+def first_of_ties(rows, pixel, inside, class_stride, pixel_stride, top, total, NUM_CLASSES: tl.constexpr):
+    """Return the first class that has the largest probability, where several are near it.
 
     The largest exponential is 1. Classes share the largest probability where dividing by the sum gives the same
     number: that may hold for 1 - 2^-24 and 1 - 2^-23, the two numbers below 1, and for none smaller.
     """
-    e = exponential(x - top)
-    picked = tl.where(given == k, e, picked)
-    first = tl.where((first < 0) & (e >= 1.0), k, first)
-    second = tl.where((second < 0) & (e >= 0.99999994), k, second)
-    third = tl.where((third < 0) & (e >= 0.9999998807907104), k, third)
-    return total + e, picked, first, second, third
+    none = tl.full(top.shape, -1, tl.int32)
+    first, second, third = none, none, none
+    at = rows + pixel * pixel_stride
+    for k in range(NUM_CLASSES):
+        e = exponential(tl.load(at, mask=inside, other=0.0).to(tl.float32) - top)
+        first = tl.where((first < 0) & (e >= 1.0), k, first)
+        second = tl.where((second < 0) & (e >= 0.99999994), k, second)
+        third = tl.where((third < 0) & (e >= 0.9999998807907104), k, third)
+        at += class_stride
+    largest = tl.div_rn(1.0, total)
+    found = tl.where(tl.div_rn(0.99999994, total) == largest, second, first)
+    found = tl.where(tl.div_rn(0.9999998807907104, total) == largest, third, found)
+    return tl.where(found < 0, 0, found)  # NaN
 
 
 @triton.jit
 def write_softmax(
-    pixel, inside, given, outside, total, picked, first, second, third,
-    confidence, best, predicted, faults,
+    rows, pixel, inside, class_stride, pixel_stride, given, outside, top, arg, total, picked, near,
+    confidence, best, predicted, faults, NUM_CLASSES: tl.constexpr,
 ) -> None:  # fmt: skip
-    """Divide by the sum and write the maps of one block."""
-    top = tl.div_rn(1.0, total)
-    arg = tl.where(tl.div_rn(0.99999994, total) == top, second, first)
-    arg = tl.where(tl.div_rn(0.9999998807907104, total) == top, third, arg)
-    arg = tl.where(arg < 0, 0, arg)  # NaN
+    """Divide by the sum and write the maps of one block; `arg` is right where no other class is near the largest."""
+    if tl.max((near != arg).to(tl.int32)) > 0:
+        arg = first_of_ties(rows, pixel, inside, class_stride, pixel_stride, top, total, NUM_CLASSES)
+    best_probability, given_probability = tl.div_rn(1.0, total), tl.div_rn(picked, total)
     finite = total < float("inf")
     write_maps(
-        pixel, inside, tl.div_rn(picked, total), top, arg, given, outside, finite, confidence, best, predicted, faults
-    )
+        pixel, inside, given_probability, best_probability, arg, given, outside, finite,
+        confidence, best, predicted, faults,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -116,20 +122,17 @@ def logits_kernel(
     for _ in tl.static_range(NUM_CLASSES):
         kept = kept + (tl.load(at, mask=inside, other=0.0).to(tl.float32),)  # noqa: RUF005 (Triton has no unpacking)
         at += class_stride
-    top = kept[0]
+    top, arg = kept[0], tl.zeros([BLOCK], tl.int32)
     for k in tl.static_range(1, NUM_CLASSES):
-        top = tl.where(kept[k] > top, kept[k], top)
-    total, picked = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
-    first, second, third = (
-        tl.full([BLOCK], -1, tl.int32),
-        tl.full([BLOCK], -1, tl.int32),
-        tl.full([BLOCK], -1, tl.int32),
-    )
+        larger = kept[k] > top
+        top, arg = tl.where(larger, kept[k], top), tl.where(larger, k, arg)
+    total, picked, near = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32), tl.full([BLOCK], -1, tl.int32)
     for k in tl.static_range(NUM_CLASSES):
-        total, picked, first, second, third = take_class(kept[k], k, top, given, total, picked, first, second, third)
+        total, picked, near = take_class(kept[k], k, top, given, total, picked, near)
     write_softmax(
-        pixel, inside, given, outside, total, picked, first, second, third, confidence, best, predicted, faults
-    )
+        rows, pixel, inside, class_stride, pixel_stride, given, outside, top, arg, total, picked, near,
+        confidence, best, predicted, faults, NUM_CLASSES,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -143,24 +146,22 @@ def many_logits_kernel(
     given, outside = read_labels(labels, pixel, inside, ignore, NUM_CLASSES)
     at = rows + pixel * pixel_stride
     top = tl.load(at, mask=inside, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    for _ in range(1, NUM_CLASSES):
+    arg = tl.zeros([BLOCK], tl.int32)
+    for k in range(1, NUM_CLASSES):
         at += class_stride
         x = tl.load(at, mask=inside, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        top = tl.where(x > top, x, top)
-    total, picked = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
-    first, second, third = (
-        tl.full([BLOCK], -1, tl.int32),
-        tl.full([BLOCK], -1, tl.int32),
-        tl.full([BLOCK], -1, tl.int32),
-    )
+        larger = x > top
+        top, arg = tl.where(larger, x, top), tl.where(larger, k, arg)
+    total, picked, near = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32), tl.full([BLOCK], -1, tl.int32)
     at = rows + pixel * pixel_stride
     for k in range(NUM_CLASSES):
         x = tl.load(at, mask=inside, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total, picked, first, second, third = take_class(x, k, top, given, total, picked, first, second, third)
+        total, picked, near = take_class(x, k, top, given, total, picked, near)
         at += class_stride
     write_softmax(
-        pixel, inside, given, outside, total, picked, first, second, third, confidence, best, predicted, faults
-    )
+        rows, pixel, inside, class_stride, pixel_stride, given, outside, top, arg, total, picked, near,
+        confidence, best, predicted, faults, NUM_CLASSES,
+    )  # fmt: skip
 
 
 @triton.jit
