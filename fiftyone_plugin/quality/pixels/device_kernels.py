@@ -2,8 +2,8 @@
 
 Each logit is read once, and what a class leaves is added in the order of the classes, by the same additions,
 multiplications and divisions, each rounded by itself: fusing a multiplication with an addition, as GPUs do, would round
-differently (except where the product is exact), and flags near the cut would depend on the machine. Triton comes with PyTorch for CUDA; `device_maps` does
-without this module where it cannot be imported.
+differently (except where the product is exact), and flags near the cut would depend on the machine. Triton comes with
+PyTorch for CUDA; `device_maps` does without this module where it cannot be imported.
 """
 
 # mypy: disable-error-code="no-untyped-def, assignment, misc"
