@@ -8,6 +8,7 @@ The dataset has no image files; its documents are written straight into a MongoD
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import tempfile
@@ -151,16 +152,17 @@ def _register(dataset: Any, key: str, num_images: int) -> None:
 def measure(dataset: Any, repeats: int) -> list[tuple[str, float, float]]:
     """Seconds by aggregation and for the whole page, as (name, first call, median)."""
     from fiftyone_plugin.dataset.fields import overview as numbers
+    from fiftyone_plugin.dataset.fields.region_columns import region_columns
     from fiftyone_plugin.workflows.reviewing import overview
 
-    regions = f"{KEY}_regions"
+    regions, turn = f"{KEY}_regions", itertools.count()
     jobs: dict[str, Callable[[], Any]] = {
         "version (cache key)": lambda: numbers.version_of(dataset),
         "score histogram": lambda: numbers.score_histogram(dataset, KEY),
         "worst images": lambda: numbers.worst_images(dataset, KEY, 8),
-        "regions by kind, classes, status": lambda: numbers.region_table(dataset, regions),
-        "reviewed regions": lambda: numbers.reviews(dataset, regions),
-        "pending regions, as arrays": lambda: numbers.pending_arrays(dataset, regions, KINDS),
+        "all regions, read anew": lambda: region_columns(dataset, regions, (str(next(turn)),), CLASSES),
+        "all regions, nothing changed": lambda: region_columns(dataset, regions, ("same",), CLASSES),
+        "regions by kind, classes, status": lambda: region_columns(dataset, regions, ("same",), CLASSES).table(),
         "score change between runs": lambda: numbers.score_change(dataset, KEY, OTHER),
         "overview of a run": lambda: overview.run_overview(dataset, KEY),
         "comparison of two runs": lambda: overview.compare_runs(dataset, KEY, OTHER),

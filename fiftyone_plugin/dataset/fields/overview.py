@@ -1,27 +1,20 @@
-"""Numbers about a scoring run, counted by MongoDB; what travels is as small as what is shown."""
+"""Numbers about a scoring run, from indexes and short lists; no document is read that need not be."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..door.slices import every_slice
-
-ACCEPTED, REJECTED, PENDING = "accepted", "rejected", "pending"
-_STATUSES = (PENDING, ACCEPTED, REJECTED)
+from .region_columns import ACCEPTED, REJECTED
 
 _KNOWN = {"$gte": float("-inf")}
 """Any number. MongoDB answers this from an index alone, where `$ne: None` makes it read every document. Not for views,
 which are kept as JSON, that has no infinity."""
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -44,39 +37,6 @@ class Histogram:
     def total(self) -> int:
         """Images with a score."""
         return sum(self.counts)
-
-
-@dataclass(frozen=True)
-class RegionCount:
-    """Regions that have kind, classes and status in common."""
-
-    kind: str
-    given: str
-    suggested: str
-    status: str
-    count: int
-    area: int
-
-
-@dataclass(frozen=True, eq=False)
-class RegionArrays:
-    """Regions as columns.
-
-    Attributes:
-        scores: (R,) in [0, 1], before any review
-        shown: (R,) in [0, 1], as they are now
-        areas: (R,) pixels
-        kinds: (R,) position of the kind in the list that was asked for
-        images: (R,) number of the image, from 0, in the order of `image_ids`
-        image_ids: sample ids
-    """
-
-    scores: FloatArray
-    shown: FloatArray
-    areas: FloatArray
-    kinds: IntArray
-    images: IntArray
-    image_ids: list[Any]
 
 
 @dataclass(frozen=True)
@@ -138,20 +98,16 @@ def score_histogram(
     num_bins = num_bins or int(np.clip(2 * _samples(dataset).estimated_document_count() ** 0.5, 10, 40))
     width = (high - low) / num_bins
     edges = [low + width * index for index in range(num_bins)] + [high]
-    groups = {"count": {"$sum": 1}, "sum": {"$sum": f"${field}"}}
-    pipeline = [
-        {"$match": {field: _KNOWN}},
-        {"$project": {"_id": 0, field: 1}},  # with the index, no document is read
-        # Compared with the very edges that `between` compares with; the upper end has no bin of its own.
-        {"$bucket": {"groupBy": f"${field}", "boundaries": edges, "default": "end", "output": groups}},
-    ]
-    counts, total = [0] * num_bins, 0.0
-    place = {edge: number for number, edge in enumerate(edges)} | {"end": num_bins - 1}
-    for row in _samples(dataset).aggregate(pipeline, hint=_index_of(dataset, field)):
-        counts[place[row["_id"]]] += row["count"]
-        total += row["sum"]
-    number = sum(counts)
-    return Histogram(edges, counts, _median(dataset, field, number), total / number if number else None)
+    samples, index = _samples(dataset), _index_of(dataset, field)
+    found = samples.find({field: _KNOWN}, {"_id": 0, field: 1})  # with the index, no document is read
+    values = np.array([row[field] for row in (found.hint(index) if index else found)], np.float64)
+    # Compared with the very edges that `between` compares with; the upper end has no bin of its own.
+    places = np.minimum(np.searchsorted(edges, values, "right") - 1, num_bins - 1)
+    counts = np.bincount(places, minlength=num_bins).tolist()
+    known = len(values) > 0
+    return Histogram(
+        edges, counts, float(np.median(values)) if known else None, float(values.mean()) if known else None
+    )
 
 
 def score_range(dataset: Any, field: str) -> tuple[float, float]:
@@ -176,14 +132,6 @@ def round_span(low: float, high: float) -> tuple[float, float]:
     return round(float(start), 6), round(float(end if end > start else start + unit), 6)
 
 
-def _median(dataset: Any, field: str, number: int) -> float | None:
-    if not number:
-        return None
-    middle = _samples(dataset).find({field: _KNOWN}, {"_id": 0, field: 1}).sort(field, 1)
-    values = [row[field] for row in middle.skip((number - 1) // 2).limit(2 - number % 2)]
-    return float(np.mean(values))
-
-
 def _index_of(dataset: Any, field: str) -> str | None:
     found = _samples(dataset).index_information()
     return next((name for name, entry in found.items() if entry["key"] == [(field, 1)]), None)
@@ -206,45 +154,13 @@ def worst_images(dataset: Any, field: str, count: int, media_field: str = "filep
     return [WorstImage(str(row["_id"]), row.get(media_field) or row["filepath"], row[field]) for row in rows]
 
 
-def region_table(dataset: Any, regions: str) -> list[RegionCount]:
-    """Count regions and their pixels by kind, classes and status, in one pass.
-
-    Args:
-        dataset: the `fiftyone.Dataset`
-        regions: its Detections field
-
-    Returns:
-        one row for each combination that occurs, most regions first
-    """
-    columns = ("label", "given", "suggested", "status")
-    key = {name: f"${regions}.detections.{name}" for name in columns}
-    path = f"{regions}.detections"
-    pipeline = [
-        {"$match": {f"{path}.0": {"$exists": True}}},
-        {"$project": {"_id": 0, **{f"{path}.{name}": 1 for name in (*columns, "area")}}},
-        {"$unwind": f"${path}"},
-        {"$group": {"_id": key, "count": {"$sum": 1}, "area": {"$sum": f"${path}.area"}}},
-        {"$sort": {"count": -1, "_id": 1}},
-    ]
-    return [
-        RegionCount(
-            str(row["_id"].get("label") or ""),
-            str(row["_id"].get("given") or ""),
-            str(row["_id"].get("suggested") or ""),
-            str(row["_id"].get("status") or PENDING),
-            row["count"],
-            int(row["area"] or 0),
-        )
-        for row in _samples(dataset).aggregate(pipeline)
-    ]
-
-
-def reviews(dataset: Any, regions: str) -> list[Review]:
+def reviews(dataset: Any, regions: str, image_ids: Sequence[Any]) -> list[Review]:
     """The decisions about regions, oldest first.
 
     Args:
         dataset: the `fiftyone.Dataset`
         regions: its Detections field
+        image_ids: of the samples that have any
 
     Returns:
         one entry per region that was accepted or rejected
@@ -253,7 +169,7 @@ def reviews(dataset: Any, regions: str) -> list[Review]:
     decided = {f"{path}.status": {"$in": [ACCEPTED, REJECTED]}}
     columns = ("score", "first_score", "area", "label", "status", "reviewed_at", "unseen")
     pipeline = [
-        {"$match": decided},
+        {"$match": {"_id": {"$in": list(image_ids)}}},
         {"$project": {f"{path}.{name}": 1 for name in columns}},
         {"$unwind": f"${path}"},
         {"$match": decided},
@@ -273,45 +189,6 @@ def reviews(dataset: Any, regions: str) -> list[Review]:
         )
         for row in rows
     ]
-
-
-def pending_arrays(dataset: Any, regions: str, kinds: Sequence[str]) -> RegionArrays:
-    """Score, size and kind of every region that nobody has decided on.
-
-    MongoDB picks them and sends three short lists per image; nothing is done region by region here.
-
-    Args:
-        dataset: the `fiftyone.Dataset`
-        regions: its Detections field
-        kinds: known kinds; a region of another kind counts as the last
-
-    Returns:
-        the columns
-    """
-    path = f"${regions}.detections"
-    pending = {"$filter": {"input": path, "as": "r", "cond": {"$not": [{"$in": ["$$r.status", [ACCEPTED, REJECTED]]}]}}}
-    columns = ("score", "first_score", "area", "label", "status")
-    before = {"$map": {"input": "$r", "as": "r", "in": {"$ifNull": ["$$r.first_score", "$$r.score"]}}}
-    pipeline = [
-        {"$match": {f"{regions}.detections.0": {"$exists": True}}},
-        {"$project": {f"{regions}.detections.{name}": 1 for name in columns}},
-        {"$project": {"r": pending}},
-        {"$project": {"score": "$r.score", "before": before, "area": "$r.area", "kind": "$r.label"}},
-    ]
-    rows = list(_samples(dataset).aggregate(pipeline))
-    sizes = np.fromiter((len(row["score"]) for row in rows), np.int64, len(rows))
-    total = int(sizes.sum())
-    code = {kind: number for number, kind in enumerate(kinds)}
-    labels = chain.from_iterable(row["kind"] for row in rows)
-    last = len(kinds) - 1
-    return RegionArrays(
-        scores=np.fromiter(chain.from_iterable(row["before"] for row in rows), np.float64, total),
-        shown=np.fromiter(chain.from_iterable(row["score"] for row in rows), np.float64, total),
-        areas=np.fromiter(chain.from_iterable(row["area"] for row in rows), np.float64, total),
-        kinds=np.fromiter((code.get(label, last) for label in labels), np.int64, total),
-        images=np.repeat(np.arange(len(rows)), sizes),
-        image_ids=[row["_id"] for row in rows],
-    )
 
 
 def score_change(dataset: Any, before: str, after: str) -> Change:

@@ -366,7 +366,7 @@ def estimate_errors(
     rng = np.random.default_rng(seed)
     chances = curve._by_cell(cells)
     shown = pending.scores if pending.shown is None else pending.shown
-    first = np.argsort(-shown, kind="stable")[:_NEXT]
+    first = _highest(shown, _NEXT)
     wrong_area = _weighted_total(chances, cells, pending.areas, rng)
     wrong_images = _wrong_images(chances, cells, pending.images, np.asarray(accepted_images, np.int64), rng)
     return ErrorEstimate(
@@ -376,6 +376,15 @@ def estimate_errors(
         pixel_share=_interval((wrong_area + accepted_area) / max(labelled_pixels, 1), level, highest=1.0),
         image_share=_interval((wrong_images + num_accepted_images) / max(num_images, 1), level, highest=1.0),
     )
+
+
+def _highest(values: FloatArray, count: int) -> IntArray:
+    """Places of the highest values, in any order; of equal ones the first."""
+    if len(values) <= count:
+        return np.arange(len(values))
+    limit = np.partition(values, len(values) - count)[len(values) - count]
+    above = np.flatnonzero(values > limit)
+    return np.concatenate([above, np.flatnonzero(values == limit)[: count - len(above)]])
 
 
 def _count(chances: FloatArray, cells: IntArray, rng: np.random.Generator) -> FloatArray:

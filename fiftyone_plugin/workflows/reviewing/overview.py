@@ -13,7 +13,8 @@ import numpy as np
 from ...dataset.door.scan import mask_targets_of
 from ...dataset.door.slices import every_slice
 from ...dataset.fields import overview as numbers
-from ...dataset.fields import regions
+from ...dataset.fields import region_columns, regions
+from ...dataset.fields.region_columns import ACCEPTED, PENDING, REJECTED, RegionColumns
 from ...dataset.fields.schema import ScoreFields
 from ...dataset.runs import run_records
 from ...dataset.runs.class_names import follow_class_names
@@ -307,9 +308,7 @@ def worst_images(dataset: Any, key: str, count: int = NUM_WORST) -> Any:
     return regions.captioned(regions.only_likely(view, name, LIKELY), name)
 
 
-def regions_of(
-    dataset: Any, key: str, *, status: str | None = numbers.PENDING, least: float = 0.0, **wanted: str
-) -> Any:
+def regions_of(dataset: Any, key: str, *, status: str | None = PENDING, least: float = 0.0, **wanted: str) -> Any:
     """A patches view of regions, worst first, each called by what is to be decided: "sofa → background".
 
     Args:
@@ -416,7 +415,8 @@ def _remembered(dataset: Any, what: tuple[Any, ...], make: Callable[[], Result])
 
 def _run_overview(dataset: Any, record: run_records.RunRecord) -> RunOverview:
     summary = record.summary
-    table = _table(dataset, record.key)
+    columns = _columns_of(dataset, record)
+    table = columns.table() if columns else []
     method = str(summary.get("method") or record.key)
     return RunOverview(
         key=record.key,
@@ -427,9 +427,9 @@ def _run_overview(dataset: Any, record: run_records.RunRecord) -> RunOverview:
         flagged_share=float(summary.get("flagged_share") or 0.0),
         wrong_share=summary.get("wrong_share"),
         warnings=[str(warning) for warning in summary.get("warnings") or []],
-        classes=_classes(summary, table or []),
+        classes=_classes(summary, table),
         worst=_worst(dataset, record.key),
-        regions=None if table is None else _regions(dataset, regions_field(record.key), summary, table),
+        regions=None if columns is None else _regions(dataset, regions_field(record.key), summary, columns, table),
     )
 
 
@@ -447,14 +447,14 @@ def _worst(dataset: Any, field: str) -> list[numbers.WorstImage]:
     return numbers.worst_images(dataset, field, NUM_WORST, dataset.app_config.grid_media_field or "filepath")
 
 
-def _classes(summary: dict[str, Any], table: Sequence[numbers.RegionCount]) -> list[ClassQuality]:
+def _classes(summary: dict[str, Any], table: Sequence[region_columns.RegionCount]) -> list[ClassQuality]:
     scores, pixels = summary.get("class_scores") or {}, summary.get("class_pixels") or {}
     area: Counter[str] = Counter()
     pending: Counter[str] = Counter()
     for row in table:
-        if row.status != numbers.REJECTED:
+        if row.status != REJECTED:
             area[row.given] += row.area
-        if row.status == numbers.PENDING:
+        if row.status == PENDING:
             pending[row.given] += row.count
     found = [
         ClassQuality(name, scores.get(name), _share(area[name], pixels.get(name)), pending[name])
@@ -468,25 +468,31 @@ def _share(area: int, pixels: int | None) -> float | None:
     return min(area / pixels, 1.0) if pixels else None
 
 
-def _regions(dataset: Any, field: str, summary: dict[str, Any], table: Sequence[numbers.RegionCount]) -> RegionOverview:
-    status = Counter({name: 0 for name in (numbers.PENDING, numbers.ACCEPTED, numbers.REJECTED)})
+def _regions(
+    dataset: Any,
+    field: str,
+    summary: dict[str, Any],
+    columns: RegionColumns,
+    table: Sequence[region_columns.RegionCount],
+) -> RegionOverview:
+    waiting = columns.pending(KINDS)
+    status = Counter({name: 0 for name in (PENDING, ACCEPTED, REJECTED)})
     kinds: Counter[tuple[str, str]] = Counter()
     for row in table:
         status[row.status] += row.count
         kinds[row.kind, row.status] += row.count
     names = [*KINDS, *sorted({kind for kind, _ in kinds} - set(KINDS))]
-    waiting = numbers.pending_arrays(dataset, field, KINDS)
-    order = (numbers.PENDING, numbers.ACCEPTED, numbers.REJECTED)
+    order = (PENDING, ACCEPTED, REJECTED)
     return RegionOverview(
         status=dict(status),
         kinds=[(name, *(kinds[name, state] for state in order)) for name in names],  # type: ignore[misc]
-        pairs=_pairs([row for row in table if row.status == numbers.PENDING]),
-        review=_review(dataset, field, summary, waiting),
+        pairs=_pairs([row for row in table if row.status == PENDING]),
+        review=_review(numbers.reviews(dataset, field, columns.decided_images()), summary, waiting),
         likely=int((waiting.shown >= LIKELY).sum()),
     )
 
 
-def _pairs(table: Sequence[numbers.RegionCount]) -> PairMatrix:
+def _pairs(table: Sequence[region_columns.RegionCount]) -> PairMatrix:
     totals: Counter[str] = Counter()
     for row in table:
         totals.update({row.given: row.count})
@@ -508,8 +514,9 @@ def _pairs(table: Sequence[numbers.RegionCount]) -> PairMatrix:
     return PairMatrix(given, suggested, counts.tolist(), areas.tolist(), left_out, len(totals) - len(shown))
 
 
-def _review(dataset: Any, field: str, summary: dict[str, Any], pending: numbers.RegionArrays) -> ReviewOverview:
-    every = numbers.reviews(dataset, field)
+def _review(
+    every: Sequence[numbers.Review], summary: dict[str, Any], pending: region_columns.RegionArrays
+) -> ReviewOverview:
     decided = [review for review in every if not review.unseen]
     pixels = sum((summary.get("class_pixels") or {}).values())
     accepted = [review for review in every if review.accepted]
@@ -571,7 +578,7 @@ def _compare(dataset: Any, before: run_records.RunRecord, after: run_records.Run
     first, second = keys if same else (ScoreFields(key).softmin for key in keys)
     ends = [numbers.score_range(dataset, name) for name in (first, second)]
     span = numbers.round_span(min(low for low, _ in ends), max(high for _, high in ends))
-    kinds = [_kinds_left(dataset, key) for key in keys]
+    kinds = [_kinds_left(dataset, run) for run in (before, after)]
     return Comparison(
         keys=keys,
         fields=(first, second),
@@ -583,18 +590,21 @@ def _compare(dataset: Any, before: run_records.RunRecord, after: run_records.Run
     )
 
 
-def _kinds_left(dataset: Any, key: str) -> Counter[str]:
+def _kinds_left(dataset: Any, run: run_records.RunRecord) -> Counter[str]:
     """Regions of a run by kind, those left out that a reviewer rejected."""
     found: Counter[str] = Counter()
-    for row in _table(dataset, key) or []:
-        if row.status != numbers.REJECTED:
+    columns = _columns_of(dataset, run)
+    for row in columns.table() if columns else []:
+        if row.status != REJECTED:
             found[row.kind] += row.count
     return found
 
 
-def _table(dataset: Any, key: str) -> list[numbers.RegionCount] | None:
-    """Regions of a run, counted; None where it has no such field."""
-    name = regions_field(key)
+def _columns_of(dataset: Any, run: run_records.RunRecord) -> RegionColumns | None:
+    """Regions of a run; None where it has no such field."""
+    name = regions_field(run.key)
     if not dataset.has_field(name):
         return None
-    return _remembered(dataset, ("table", key), lambda: numbers.region_table(dataset, name))
+    return region_columns.region_columns(
+        dataset, name, _state_of_run(dataset, run.key), run.summary.get("classes") or ()
+    )

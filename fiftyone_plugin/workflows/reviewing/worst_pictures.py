@@ -12,7 +12,8 @@ from PIL import Image
 from ...dataset.door.masks import pack_rgb, read_mask_file, resize_nearest
 from ...dataset.door.scan import mask_reader
 from ...dataset.door.slices import every_slice
-from ...dataset.fields.overview import REJECTED, WorstImage
+from ...dataset.fields.overview import WorstImage
+from ...dataset.fields.region_columns import REJECTED
 from ...dataset.fields.schema import ScoreFields
 from ...errors import LabelQualityError
 from ...models.files.images import read_image
