@@ -93,12 +93,12 @@ class RegionColumns:
         codes = np.ravel_multi_index((*self.named, self.status), sizes)
         found, place, counts = np.unique(codes, return_inverse=True, return_counts=True)
         areas = np.bincount(place, self.values[2], len(found))
-        *named, status = np.unravel_index(found, sizes)
+        kinds, given, suggested = self.words
         rows = [
-            RegionCount(
-                *(words[at] for words, at in zip(self.words, numbers, strict=True)), _STATUSES[state], n, int(area)
+            RegionCount(kinds[kind], given[one], suggested[other], _STATUSES[status], number, int(area))
+            for kind, one, other, status, number, area in zip(
+                *np.unravel_index(found, sizes), counts.tolist(), areas, strict=True
             )
-            for *numbers, state, n, area in zip(*named, status, counts.tolist(), areas, strict=True)
         ]
         return sorted(rows, key=lambda row: (-row.count, row.kind, row.given, row.suggested, row.status))
 

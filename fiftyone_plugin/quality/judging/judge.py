@@ -13,15 +13,17 @@ where it is strong they are the label's. So the dataset is asked, in three steps
 3. Three things speak against an image, and one of them is enough: the log odds of its softmin with the sign turned
    round, those of its worst region, and the logarithm of -ln(chance that none of its regions is an error). Each is
    measured from its median in units of its spread over the dataset, and the evidence is their smooth maximum. They look
-   for single errors, the last for many faint ones. Where that is no use, they give way to the mean confidence in the
-   label, which follows the area that is wrong: where a good part of the dataset is wrong, so that every image has
-   errors and the question is how large; and where the model expects to be wrong on a good part of the pixels, so that
-   it cannot see single errors. There the regions, too, keep the fixed score (`regions.SCORE_WEIGHTS`). A label that
-   agrees with the prediction much better when it is moved has that as further evidence.
+   for single errors, the last for many faint ones. Where that is no use, they give way to what follows the area that is
+   wrong, the mean of three that are measured likewise: the mean confidence in the label, the share of pixels that agree
+   with the prediction, and the strength of the strongest region. That is so where a good part of the dataset is wrong,
+   so that every image has errors and the question is how large; and where the model expects to be wrong on a good part
+   of the pixels, so that it cannot see single errors. There the regions, too, keep the fixed score
+   (`regions.SCORE_WEIGHTS`). A label that agrees with the prediction much better when it is moved has that as further
+   evidence.
 
 Regions are scored, and images judged, by a regression that has not seen errors in the same image. Which features,
 kinds and combinations to use was decided on the tuning images of CamVid and VOC in `benchmarks/detection`; from where
-on the confidence in the label takes over, and what a warning asks for, with reported images in view.
+on the wrong area takes over, and what a warning asks for, with reported images in view.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from ..regions.region_terms import FEATURE_NAMES
 from ..regions.region_verifier import CONTEXT_NAMES, RegionVerifier
 from ..regions.review_shift import ReviewShift
 from ..scores.image_scores import divide
+from ..scores.local_scores import HALF_STRENGTH
 from .rehearsed_labels import RegionRows, Rehearsal
 
 FloatArray = npt.NDArray[np.float64]
@@ -61,7 +64,7 @@ SOMEWHERE: Final = 0.6
 
 REHEARSED_STRENGTH: Final = 3.3
 NOISY: Final = (0.1, 0.2)
-"""Share of wrong labels: from the first on the confidence in the label counts, from the second on nothing else."""
+"""Share of wrong labels: from the first on the area that is wrong counts, from the second on nothing else."""
 
 UNSURE: Final = (0.15, 0.3)
 """Share of pixels on which the model expects to be wrong: from the first on single errors count less, from the second
@@ -100,7 +103,10 @@ most units. Nearly all good labels fit best where they are."""
 _FARTHEST: Final = 8.0
 _SUREST: Final = 1 - 1e-6
 _NO_ERROR: Final = 1e-3
+_SINGLE: Final = 3
+_COARSE: Final = 3
 _AREA: Final = FEATURE_NAMES.index("log_area")
+_STRENGTH: Final = FEATURE_NAMES.index("log_strength")
 
 
 @dataclass(frozen=True, eq=False)
@@ -604,8 +610,8 @@ class Judge:
 
     @cached_property
     def _columns(self) -> FloatArray:
-        rows = [self._measures(image, image.rows, image.softmin, image.confidence) for image in self.images]
-        return np.array(rows).reshape(-1, 4)
+        rows = [self._measures(image, image.rows, image.softmin) for image in self.images]
+        return np.array(rows).reshape(-1, _SINGLE + _COARSE)
 
     @cached_property
     def _scale(self) -> tuple[FloatArray, FloatArray]:
@@ -621,20 +627,26 @@ class Judge:
         moved = np.array([image.moved for image in images])
         steps = np.clip((columns - middle) / spread, -_FARTHEST, _FARTHEST)
         with np.errstate(invalid="ignore"):  # NaN where all is ignored
-            single = np.logaddexp.reduce(steps[:, :3], axis=1) - math.log(3)
-        combined: FloatArray = (1 - self.coarse) * (single + moved) + self.coarse * steps[:, 3]
+            single = np.logaddexp.reduce(steps[:, :_SINGLE], axis=1) - math.log(_SINGLE)
+        area = steps[:, _SINGLE:].mean(axis=1)
+        combined: FloatArray = (1 - self.coarse) * (single + moved) + self.coarse * area
         return combined
 
-    def _measures(
-        self, image: ImageEvidence, rows: RegionRows, softmin: float, confidence: float
-    ) -> tuple[float, float, float, float]:
-        """Softmin, chance of any error, worst region and confidence in the label, so that larger is worse."""
+    def _measures(self, image: ImageEvidence, rows: RegionRows, softmin: float) -> tuple[float, ...]:
+        """What speaks against an image, larger is worse: `_SINGLE` of single errors and `_COARSE` of the wrong area.
+
+        Softmin, chance of any error, worst region; confidence in the label, disagreeing pixels, strongest region.
+        """
         if np.isnan(softmin):
-            return np.nan, np.nan, np.nan, np.nan
+            return (np.nan,) * (_SINGLE + _COARSE)
         chances = self.scorer.scores(image.key, rows) if len(rows) else np.zeros(0)
         errors = -np.log1p(-np.minimum(chances, _SUREST)).sum()
         worst = _log_odds(float(chances.max(initial=0)))
-        return -_log_odds(softmin), float(np.log(errors + _NO_ERROR)), worst, -confidence
+        strongest = 10 ** rows.features[:, _STRENGTH].max() if len(rows) else 0.0
+        return (
+            *(-_log_odds(softmin), float(np.log(errors + _NO_ERROR)), worst),
+            *(-image.confidence, image.disagreeing / max(image.valid, 1), math.log1p(strongest / HALF_STRENGTH)),
+        )
 
     @cached_property
     def rehearsed(self) -> Rehearsed | None:
@@ -645,7 +657,7 @@ class Judge:
         asis = self._evidence[~np.isnan(self._evidence)]
         if not altered or len(asis) < FEWEST_IMAGES:
             return None
-        columns = np.array([self._measures(image, one.rows, one.softmin, image.confidence) for image, one in altered])
+        columns = np.array([self._measures(image, one.rows, one.softmin) for image, one in altered])
         worse = self._combined(columns, [image for image, _ in altered])
         owners = np.array([image.key for image, _ in altered])
         pixels = np.array([one.pixels for _, one in altered])
