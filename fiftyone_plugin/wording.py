@@ -54,6 +54,8 @@ def as_labels(text: str, labels: Mapping[str, str]) -> str:
     Example:
         >>> as_labels("pass `overwrite=True`, or weights=None", {"overwrite": "Replace", "weights": "Encoder weights"})
         "tick 'Replace', or 'Encoder weights': none"
+        >>> as_labels("set `class_mapping={1: 'road', 7: 'car'}`", {"class_mapping": "Classes"})
+        "set 'Classes' to 1: road, 7: car"
     """
 
     def reworded(found: re.Match[str]) -> str:
@@ -66,7 +68,7 @@ def as_labels(text: str, labels: Mapping[str, str]) -> str:
         if value in ("True", "False"):
             tick = "tick" if value == "True" else "untick"
             return f"{tick} '{label}'" if verb else f"'{label}' {tick}ed"
-        word = "none" if value == "None" else value.strip("'\"")
+        word = "none" if value == "None" else re.sub(r"['\"{}\[\]]", "", value)
         return f"set '{label}' to {word}" if verb else f"'{label}': {word}"
 
     return _MENTION.sub(reworded, text)

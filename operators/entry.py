@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
+from .words import reword
+
 PREFIX = "Label quality: "
 
 
@@ -56,7 +58,8 @@ class Entry(foo.Operator):
         return f"{PREFIX}{self.label[0].lower()}{self.label[1:]}"
 
     def form(self, inputs: types.Object) -> types.Property:
-        """The inputs under the operator's title."""
+        """The inputs under the operator's title, in the words of the App."""
+        reword(inputs)
         return types.Property(inputs, view=types.View(label=self.title))
 
     def output(self, ctx: Any, outputs: types.Object) -> types.Property:

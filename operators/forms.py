@@ -18,6 +18,7 @@ from ..fiftyone_plugin.models.foundation.checkpoint_names import SAM_ON_THE_HUB,
 from ..fiftyone_plugin.options import about, default_of
 from ..fiftyone_plugin.workflows.reviewing import review
 from ..fiftyone_plugin.workflows.scoring.class_preview import preview_labels
+from .words import labels_of
 
 
 def label_field_input(ctx: Any, inputs: types.Object, *, objects: bool = False) -> str | None:
@@ -141,10 +142,14 @@ def refuse_where(asked: types.Property, check: Callable[..., object], *args: Any
         asked.error_message = str(error)
 
 
+def whole_dataset(ctx: Any) -> str:
+    """What a form's question for the target view is answered with where all images are meant, also beside patches."""
+    return "BASE_VIEW" if ctx.view._is_generated else "DATASET"
+
+
 def labels(operator: Any, ctx: Any) -> dict[str, str]:
     """What an operator's form calls each argument."""
-    asked = operator.resolve_input(ctx).type.properties
-    return {name: one.view.label for name, one in asked.items() if getattr(one.view, "label", None)}
+    return labels_of(operator.resolve_input(ctx).type)
 
 
 def confirm_input(ctx: Any, inputs: types.Object, title: str, text: str) -> None:

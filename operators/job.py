@@ -15,6 +15,7 @@ from ..fiftyone_plugin.progress import Progress
 from . import forms
 from .entry import Entry
 from .progress import execute, run_with_progress, show_report
+from .words import in_the_app
 
 _SCHEDULING = (
     "Execute works as it is. Where Schedule says NOT AVAILABLE: start the App with "
@@ -95,14 +96,16 @@ class Job(Entry, ABC):
             title=self.label,
             labels=lambda: forms.labels(self, ctx),
         )
-        text = report if isinstance(report, str) else report.markdown()
+        text = in_the_app(report if isinstance(report, str) else report.markdown())
         if not ctx.delegated:
             if ctx.dataset.app_config.to_json() == looks:
                 yield ctx.ops.reload_dataset()
-            else:  # takes up new colours; the App closes its panels then, so that it is not done without need
+            else:  # takes up new colours, but the App closes its panels then
                 yield ctx.ops.open_dataset(ctx.dataset.name)
             if (view := self._shown_after(ctx, report)) is not None:
                 yield ctx.ops.set_view(view)
+            if ctx.dataset.app_config.to_json() != looks and ctx.spaces is not None:
+                yield ctx.ops.set_spaces(spaces=ctx.spaces)
             yield show_report(ctx, self.done, text)
         return {"report": text}
 

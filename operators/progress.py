@@ -18,7 +18,7 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin.dataset.runs.running_jobs import JobStopped, announce
 from ..fiftyone_plugin.plugin_folder import PLUGIN_NAME
 from ..fiftyone_plugin.progress import Progress, silent, terminal_bar
-from ..fiftyone_plugin.wording import as_labels
+from .words import spoken
 
 Result = TypeVar("Result")
 _SECONDS_BETWEEN_REPORTS = 0.25
@@ -186,7 +186,7 @@ def _show_progress(ctx: Any, job_id: str, title: str, share: float, label: str) 
 
 def _show_error(ctx: Any, error: BaseException, labels: Mapping[str, str]) -> Any:
     """A message that shows an error in the App, where one raised in the middle of a job would not be seen."""
-    outputs, text = types.Object(), as_labels(str(error), labels)
+    outputs, text = types.Object(), spoken(str(error), labels)
     if isinstance(error, JobStopped):
         outputs.view("stopped", types.Notice(label="Stopped", description=text))
     else:

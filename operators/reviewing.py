@@ -17,6 +17,7 @@ from ..fiftyone_plugin.workflows.reviewing import review
 from . import forms
 from .entry import Entry
 from .progress import execute
+from .words import spoken
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class ReviewOperator(Entry):
         noun = "region" if report.num_regions == 1 else "regions"
         ctx.ops.notify(f"{report.num_regions:,} {noun} {decision}; now {counts}", variant="success")
         for warning in report.warnings:
-            ctx.ops.notify(warning, variant="warning")
+            ctx.ops.notify(spoken(warning), variant="warning")
         return {"num_regions": report.num_regions, "by_status": report.by_status, "changed": report.changed}
 
     def resolve_output(self, ctx: Any) -> types.Property:

@@ -12,6 +12,7 @@ from ..fiftyone_plugin.dataset.fields.queries import CorrectionFields
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.workflows.correcting import label_changes
 from ..fiftyone_plugin.workflows.correcting.correction_run import planned_fields
+from ..operators.words import spoken
 from . import viewer
 from .numbers import count
 
@@ -130,7 +131,7 @@ class LabelChangesPanel(foo.Panel):
                 page.md(NO_CORRECTION, name="no_correction")
                 page.btn("plan", label="Plan correction queries", on_click=self.plan, variant="contained")
         except LabelQualityError as error:
-            page.view("broken", types.Warning(label="The labels cannot be compared", description=str(error)))
+            page.view("broken", types.Warning(label="The labels cannot be compared", description=spoken(str(error))))
         view = types.GridView(orientation="vertical", columns=1, width=100, gap=1, pad=2)
         return types.Property(page, view=view)
 

@@ -15,6 +15,8 @@ from ..fiftyone_plugin.dataset.fields.values import number_between
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.workflows.correcting import label_changes
 from ..fiftyone_plugin.workflows.correcting import sitting as answering
+from ..operators.forms import whole_dataset
+from ..operators.words import spoken
 from . import correction_texts as texts
 from . import viewer
 from .desks import Desk, Place, desk_at, lock_of, pictures_of, remember_pictures
@@ -134,7 +136,7 @@ class LabelCorrectionPanel(foo.Panel):
 
     def _open(self, ctx: Any, operator: str, label_field: str | None = None) -> None:
         """The form of a job on the whole dataset: the grid may just show what has changed."""
-        params = {"label_field": label_field or ctx.panel.get_state(FIELD), "view_target": "DATASET"}
+        params = {"label_field": label_field or ctx.panel.get_state(FIELD), "view_target": whole_dataset(ctx)}
         ctx.prompt(f"{self.plugin_name}/{operator}", params=params, on_success=self.on_load)
 
     def choose_other(self, ctx: Any) -> None:
@@ -186,7 +188,7 @@ class LabelCorrectionPanel(foo.Panel):
                 elif question is not None or action not in _ABOUT_A_QUESTION:
                     _ACTIONS[action](sitting, question, params)
         except LabelQualityError as error:
-            ctx.ops.notify(str(error), variant="error")
+            ctx.ops.notify(spoken(str(error)), variant="error")
 
     def _place(self, ctx: Any) -> Place:
         """The modal is a place of its own, where only the sample in it is asked about."""
@@ -208,7 +210,7 @@ class LabelCorrectionPanel(foo.Panel):
             else:
                 self._first_page(ctx, page)
         except LabelQualityError as error:
-            page.view("broken", types.Warning(label="The questions cannot be shown", description=str(error)))
+            page.view("broken", types.Warning(label="The questions cannot be shown", description=spoken(str(error))))
             self._plan_button(page)
         view = types.GridView(orientation="vertical", width=100, gap=1, pad=2, componentsProps=_ONE_COLUMN)
         return types.Property(page, view=view)

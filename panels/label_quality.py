@@ -15,6 +15,8 @@ from ..fiftyone_plugin.quality import LIKELY
 from ..fiftyone_plugin.workflows.certifying import bulk_acceptance
 from ..fiftyone_plugin.workflows.reviewing import overview, review
 from ..fiftyone_plugin.workflows.reviewing.worst_pictures import worst_pictures
+from ..operators.forms import whole_dataset
+from ..operators.words import spoken
 from . import cards, pictures, texts
 from .bulk_card import ALLOWED, bulk_card, report_of
 from .numbers import count
@@ -221,7 +223,7 @@ class LabelQualityPanel(foo.Panel):
 
     def apply(self, ctx: Any) -> None:
         """Give accepted regions their suggested class, in the corrected labels."""
-        self._prompt(ctx, "apply_label_proposals", key=ctx.panel.get_state(RUN), view_target="DATASET")
+        self._prompt(ctx, "apply_label_proposals", key=ctx.panel.get_state(RUN), view_target=whole_dataset(ctx))
 
     def _prompt(self, ctx: Any, operator: str, **params: Any) -> None:
         ctx.prompt(f"{self.plugin_name}/{operator}", params=params or None, on_success=self.on_load)
@@ -231,9 +233,9 @@ class LabelQualityPanel(foo.Panel):
         self._prompt(ctx, "stop_label_quality_job")
 
     def review_worst(self, ctx: Any) -> None:
-        """The pending regions that are likely wrong, worst first; all of them if none is."""
+        """The pending regions that are likely wrong, worst first; all of them if these are too few to tell much."""
         found = overview.run_overview(ctx.dataset, ctx.panel.get_state(RUN)).regions
-        self._show_regions(ctx, least=LIKELY if found and found.likely else 0.0)
+        self._show_regions(ctx, least=LIKELY if found and found.likely >= overview.ENOUGH_REVIEWS else 0.0)
 
     # --- reviewing -------------------------------------------------------------------------------------------
 
@@ -255,7 +257,7 @@ class LabelQualityPanel(foo.Panel):
     def _decide(self, ctx: Any, decision: str) -> None:
         field = overview.regions_field(ctx.panel.get_state(RUN))
         if not _shows_regions(ctx, field) or not ctx.selected:
-            ctx.ops.notify("Tick regions in the grid first", variant="info")
+            ctx.ops.notify("Tick regions under Samples first", variant="info")
             return
         ids = ctx.view.select(ctx.selected).values(f"{field}.id")
         last = {"dataset": ctx.dataset_name, "decision": decision, "ids": ids}
@@ -269,7 +271,7 @@ class LabelQualityPanel(foo.Panel):
                 reviewer=getattr(ctx.user, "name", None),
             )  # fmt: skip
         except LabelQualityError as error:
-            ctx.ops.notify(str(error), variant="error")
+            ctx.ops.notify(spoken(str(error)), variant="error")
             return
         ctx.ops.clear_selected_samples()
         ctx.ops.reload_dataset()
@@ -311,7 +313,7 @@ class LabelQualityPanel(foo.Panel):
         try:
             return job(ctx.dataset, **arguments)
         except LabelQualityError as error:
-            ctx.ops.notify(str(error), variant="error")
+            ctx.ops.notify(spoken(str(error)), variant="error")
             return None
 
     # --- layout ----------------------------------------------------------------------------------------------
@@ -364,7 +366,7 @@ class LabelQualityPanel(foo.Panel):
                 steps.insert(2, action("apply", "Apply label proposals"))
         shown = [cards.card("estimate", "How much is wrong", lines=texts.how_much(found), actions=steps, wide=True)]
         changed = overview.num_changed_labels(ctx.dataset, found.key)
-        warnings = [*map(texts.plain, found.warnings), *([texts.changed(changed)] if changed else [])]
+        warnings = [*map(spoken, found.warnings), *([texts.changed(changed)] if changed else [])]
         if warnings:
             steps = [action("show_changed", "Show these images")] if changed else []
             shown.append(

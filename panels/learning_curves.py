@@ -10,6 +10,7 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.workflows.training import learning_curves
 from ..fiftyone_plugin.workflows.training.noise_robust import NoiseRobustFields
+from ..operators.words import spoken
 from . import curve_charts
 
 RUN = "bar.run"  # where the App keeps the choice: by the place of the input on the page
@@ -96,7 +97,7 @@ class LearningCurvesPanel(foo.Panel):
         try:
             found = learning_curves.training_progress(ctx.dataset, run)
         except LabelQualityError as error:
-            page.view("broken", types.Warning(label="The curves cannot be read", description=str(error)))
+            page.view("broken", types.Warning(label="The curves cannot be read", description=spoken(str(error))))
             return
         page.md(curve_charts.summary(found), name="summary")
         page.plot("curves_plot", **curve_charts.learning_curves(found))

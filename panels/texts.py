@@ -121,16 +121,6 @@ def advice(review: ReviewOverview, pending: int) -> str:
     return text
 
 
-def plain(text: str) -> str:
-    """A report's Markdown on a card, where only ** means something.
-
-    Example:
-        >>> plain("See `check_labels` (class_without_pixels)")
-        'See check_labels (class_without_pixels)'
-    """
-    return text.replace("`", "")
-
-
 def running(job: RunningJob) -> str:
     """A job that is being done, and how far it is."""
     told = "it stops as soon as it can" if job.stopping else job.phase or "it begins"
@@ -162,7 +152,7 @@ def selected(number: int, last: tuple[str, int] | None) -> list[str]:
     lines = [
         f"**{count(number, 'region')} selected.** Is the label wrong there?"
         if number
-        else "Tick regions in the grid. Then: is the label wrong there?"
+        else "Tick regions under Samples. Then: is the label wrong there?"
     ]
     if last:
         lines.append(f"{last[0].capitalize()}: {count(last[1], 'region')}. Undo takes that back.")

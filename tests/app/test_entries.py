@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import doctest
+import inspect
+import re
 import sys
 from functools import cache
+from pathlib import Path
 from threading import Event
 
 import fiftyone as fo
@@ -13,6 +18,7 @@ import pytest
 from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionContext, Executor
 
+import fiftyone_plugin
 from fiftyone_plugin import dataset_status, open_sitting
 from fiftyone_plugin.plugin_folder import PLUGIN_NAME
 from fiftyone_plugin.workflows.correcting.outside_answers import begin_hand_edits
@@ -263,6 +269,64 @@ def test_errors_speak_the_words_of_the_form(make_dataset):
             context("score_label_quality", dataset, params)
         ))  # fmt: skip
     assert "Expected 'Key' to be letters" in str(messages[-1].body.params)
+
+
+def words_of_the_app():
+    module = type(foo.get_operator(f"{PLUGIN_NAME}/find_label_errors")).__module__
+    return sys.modules[f"{module.rpartition('.')[0]}.words"]
+
+
+def said_in(path):
+    """Texts of a module but docstrings, errors, and texts of options, which are labels' business."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    calls = [one for one in nodes if isinstance(one, ast.Call) and isinstance(one.func, ast.Name)]
+    left_out = [one for one in nodes if isinstance(one, (ast.Raise, ast.Expr))]
+    left_out += [one for one in calls if one.func.id == "option" or one.func.id.endswith("Error")]
+    hidden = {id(inner) for one in left_out for inner in ast.walk(one)}
+    whole = [one for one in nodes if isinstance(one, ast.JoinedStr)]
+    parts = hidden | {id(part) for one in whole for part in one.values}
+    said = ["".join(str(getattr(part, "value", "")) if isinstance(part, ast.Constant) else "0" for part in one.values)
+            for one in whole if id(one) not in hidden]  # fmt: skip
+    return said + [n.value for n in nodes if isinstance(n, ast.Constant) and id(n) not in parts and str is type(n.value)]
+
+
+def arguments():
+    """Names of arguments of jobs."""
+    jobs = [getattr(fiftyone_plugin, name) for name in fiftyone_plugin.__all__]
+    return {name for job in jobs if inspect.isfunction(job) for name in inspect.signature(job).parameters}
+
+
+@pytest.mark.parametrize(
+    "folder", ["workflows", "dataset", "quality/check_up", "models/frozen_features", "models/segmenters/class_names.py"]
+)
+def test_warnings_notes_and_reports_speak_the_words_of_the_app(folder):
+    words, known = words_of_the_app(), arguments() | {one.name for one in entries()}
+    assert {"class_mapping", "min_region_area", "clean_labels"} <= known
+    root = Path(fiftyone_plugin.__file__).parent / folder
+    found = [text for path in (root.rglob("*.py") if root.is_dir() else [root]) for text in said_in(path)]
+    spoken = {text: words.spoken(text) for text in found if "`" in text}
+    assert [text for text, said in spoken.items() if known & set(re.findall(r"'([a-z]\w*)(?:'|=)", said))] == []
+
+
+def test_forms_speak_their_own_words(make_scored):
+    scored, names = make_scored(), "|".join(one.name for one in entries())
+    for one in entries():
+        for more in (False, True):
+            asked = one.resolve_input(context(one.name, scored, {"more": more, "key": "no key"}))
+            for name, question in asked.type.properties.items() if asked else ():
+                said = [question.error_message, question.view.description if question.view else ""]
+                wrong = re.search(rf"`|\b({names})\b|\b\w+=(True|False|None|')", " ".join(filter(None, said)))
+                assert isinstance(question.view, types.MarkdownView) or not wrong, (one.name, name, wrong)
+
+
+def test_labels_of_elsewhere_are_labels_of_a_form(make_scored):
+    assert doctest.testmod(words_of_the_app()) == (0, 3)
+    scored, there = make_scored(), {}
+    for name in ("score_label_quality", "train_cross_validated", "check_labels", "find_label_errors"):
+        for key, asked in form(name, scored, {"more": True, "key": "label_quality"}).items():
+            there.setdefault(key, set()).add(asked.view.label)
+    for name, label in words_of_the_app().ELSEWHERE.items():
+        assert any(shown.startswith(label) for shown in there[name]), name
 
 
 def test_the_status_says_what_comes_next(make_dataset, make_scored):

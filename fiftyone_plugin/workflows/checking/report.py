@@ -103,7 +103,7 @@ class CheckReport:
         lines += ["", f"- passed: {', '.join(self.passed) or 'none'}"]
         lines += [f"- could not be checked: {code}, because {why}" for code, why in self.left_out.items()]
         if self.muted:
-            lines.append(f"- muted: {', '.join(self.muted)}; `mute=()` brings them back")
+            lines.append(f"- muted: {', '.join(self.muted)}; leave `mute` empty to bring them back")
         return "\n".join(lines)
 
 
