@@ -102,10 +102,10 @@ class Job(Entry, ABC):
                 yield ctx.ops.reload_dataset()
             else:  # takes up new colours, but the App closes its panels then
                 yield ctx.ops.open_dataset(ctx.dataset.name)
+                if ctx.spaces is not None:
+                    yield ctx.ops.set_spaces(spaces=ctx.spaces)
             if (view := self._shown_after(ctx, report)) is not None:
                 yield ctx.ops.set_view(view)
-            if ctx.dataset.app_config.to_json() != looks and ctx.spaces is not None:
-                yield ctx.ops.set_spaces(spaces=ctx.spaces)
             yield show_report(ctx, self.done, text)
         return {"report": text}
 

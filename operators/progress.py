@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -22,6 +22,7 @@ from .words import spoken
 
 Result = TypeVar("Result")
 _SECONDS_BETWEEN_REPORTS = 0.25
+_SECONDS_UNTIL_AGAIN = 5.0
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,7 @@ def run_with_progress(
 
     thread = Thread(target=work, daemon=True)
     thread.start()
-    while (event := events.get()) is not None:
-        share, label = event
+    for share, label in _reports(events):
         if ctx.delegated:
             ctx.set_progress(progress=share, label=label)
         else:
@@ -127,6 +127,20 @@ def run_with_progress(
     if ctx.delegated:
         ctx.set_progress(progress=1.0, label="done")
     return outcome["result"]
+
+
+def _reports(events: SimpleQueue[tuple[float, str] | None]) -> Generator[tuple[float, str], None, None]:
+    """What a job reports; the last report again after a while, since a person may have closed it, with its Stop."""
+    last = None
+    while True:
+        try:
+            event = events.get(timeout=_SECONDS_UNTIL_AGAIN if last else None)
+        except Empty:
+            event = last
+        if event is None:
+            return
+        last = event
+        yield event
 
 
 def _is_marked_failed(ctx: Any) -> bool:
@@ -180,7 +194,8 @@ def _show_progress(ctx: Any, job_id: str, title: str, share: float, label: str) 
     outputs.float("progress", view=types.ProgressView(label=label))
     stop = f"{PLUGIN_NAME}/stop_label_quality_job"
     outputs.btn("stop", "Stop", icon="stop", variant="outlined", on_click=stop, params={"job": job_id})
-    outputs.md("What is done is kept if you stop. To work on meanwhile, open the App in a second tab.", name="note")
+    note = "What is done is kept if you stop. To work on meanwhile, open the App in a second tab."
+    outputs.md(f"**{title}** is running. {note}", name="note")
     return ctx.ops.show_output(types.Property(outputs, view=types.View(label=title)).to_json(), {"progress": share})
 
 

@@ -107,7 +107,7 @@ class LabelCorrectionPanel(foo.Panel):
         ctx.prompt(f"{self.plugin_name}/plan_correction_queries", on_success=self.on_load)
 
     def show_changes(self, ctx: Any) -> None:
-        """The images whose label differs from the given one, with the pixels."""
+        """The images whose label differs from the given one, with the pixels, and both labels of each."""
         field = ctx.panel.get_state(FIELD)
         names = CorrectionFields(field)
         found = label_changes.find_label_changes(ctx.dataset, field)
@@ -118,9 +118,8 @@ class LabelCorrectionPanel(foo.Panel):
         ctx.ops.set_active_fields([names.changes, names.corrected])
         pixels = sum(change.pixels for change in found)
         what = f"{texts.count(pixels, 'pixel')} in {texts.count(len(found), 'image')}"
-        ctx.ops.notify(
-            f"Changed: {what}; shown under Samples, and both labels in 'Before and after'", variant="success"
-        )
+        ctx.ops.notify(f"Changed: {what}; also shown under Samples", variant="success")
+        ctx.ops.open_panel("label_changes", is_active=True)
 
     def apply(self, ctx: Any) -> None:
         """Open the form that brings the corrected labels up to date."""

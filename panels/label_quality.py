@@ -33,6 +33,7 @@ COMPONENT: Final = "LabelQualityCards"
 _MOST_UNDONE = 500  # ids that travel with every click
 _MOST_PICTURES = 4
 _MOST_BESIDE = 8  # columns of a matrix that stands beside another card
+_FEW_CLASSES = 6  # as many rows as the other charts are high
 
 _drawn: OrderedDict[tuple[Any, ...], tuple[list[Any], list[str]]] = OrderedDict()
 
@@ -416,11 +417,12 @@ class LabelQualityPanel(foo.Panel):
             chosen = cards.choice(FIELD, field, found.score_fields) if len(found.score_fields) > 1 else None
             body = cards.score_histogram(overview.score_histogram(ctx.dataset, field))
             shown.append(cards.card("scores", "Images by score", body, choice=chosen))
-        if regions is not None and regions.total:
-            shown.append(cards.card("kinds", "Regions by kind of error", cards.kinds(regions)))
         if found.classes:
             body, note = cards.class_quality(found.classes, colors), texts.classes_note(len(found.classes))
-            shown.append(cards.card("classes", "Classes, least trusted first", body, lines=note))
+            tall = len(found.classes) > _FEW_CLASSES or None
+            shown.append(cards.card("classes", "Classes, least trusted first", body, lines=note, tall=tall))
+        if regions is not None and regions.total:
+            shown.append(cards.card("kinds", "Regions by kind of error", cards.kinds(regions)))
         if regions is not None and regions.pairs.given:
             measure = ctx.panel.get_state(MEASURE)
             body = cards.pair_matrix(regions.pairs, measure, colors)

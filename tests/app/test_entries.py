@@ -225,6 +225,17 @@ def test_a_job_is_stopped_by_its_button_and_goes_on_afterwards(make_dataset, tmp
     assert "6 images scored" in again[-1]
 
 
+def test_a_progress_dialog_that_was_closed_comes_back_with_its_stop(monkeypatch):
+    progress = sys.modules[words_of_the_app().__name__.replace(".words", ".progress")]
+    monkeypatch.setattr(progress, "_SECONDS_UNTIL_AGAIN", 0.01)
+    events = progress.SimpleQueue()
+    events.put((0.5, "half"))
+    reports = progress._reports(events)
+    assert [next(reports), next(reports)] == [(0.5, "half")] * 2
+    events.put(None)
+    assert set(reports) <= {(0.5, "half")}
+
+
 def test_ctrl_c_and_a_run_marked_as_failed_stop_a_job(make_dataset, stopping):
     dataset, ended = make_dataset(2), []
     operator = type(foo.get_operator(f"{PLUGIN_NAME}/stop_label_quality_job"))

@@ -170,7 +170,7 @@ def test_the_form_shows_how_classes_are_understood_before_the_job_starts(dataset
     assert "class_mapping" in properties
     properties = form("score_label_quality", dataset, chosen | {"class_mapping": "automobile: car"})
     assert "classes_refused" not in properties
-    assert "| 2 | car | 1 automobile | `class_mapping` says so |" in account(properties)
+    assert "| 2 | car | 1 automobile | 'Which channel is which class' says so |" in account(properties)
     assert "class_refused" not in form("plan_correction_queries", dataset, chosen | {"class_mapping": "2: car"})
 
 

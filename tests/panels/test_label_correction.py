@@ -327,7 +327,7 @@ def test_a_plan_that_is_gone_is_said(make_planned):
     dataset.delete_run("ground_truth_correction")
     assert run_records.find_run(dataset, "ground_truth_correction") is None
     screen.act("hello")
-    assert "plan_correction_queries" in screen.text()
+    assert "Label quality: plan correction queries" in screen.text()
     screen.send("on_load")
     assert "No questions yet" in screen.text()
 

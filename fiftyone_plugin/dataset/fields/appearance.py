@@ -79,7 +79,11 @@ def class_colors(dataset: Any, field: str, classes: Sequence[str]) -> dict[str, 
         for target in entry.get("maskTargetsColors") or []
         if target.get("intTarget") in named and _is_hex(target.get("color"))
     }
-    return {name: chosen.get(name, color) for name, color in zip(classes, distinct_colors(len(classes)), strict=True)}
+    names = list(dict.fromkeys([*named.values(), *classes]))  # in an order of its own, so that all panels agree
+    others = [name for name in names if name not in chosen]
+    spare = [color for color in distinct_colors(len(names)) if color not in chosen.values()]
+    colors = {**dict(zip(others, spare, strict=False)), **chosen}
+    return {name: colors[name] for name in classes}
 
 
 def _is_index(value: Any) -> bool:

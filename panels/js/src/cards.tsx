@@ -34,6 +34,7 @@ export function Cards({ schema: { view } }: { schema: { view: CardsView } }) {
           aria-label={card.title}
           style={{
             gridColumn: card.wide ? "1 / -1" : undefined,
+            gridRow: card.tall ? "span 2" : undefined,
             minWidth: 0,
             padding: "10px 14px 12px",
             border: `1px solid ${card.warns ? "var(--fo-palette-warning-main, #e69f00)" : LINE}`,

@@ -10,15 +10,21 @@ const MARGIN = 8;
 const LARGEST: Size = { width: 210, height: 160 }; // CSS pixels
 const SHARE = 0.28; // of the screen at most
 
-/** Where the inset is on the screen. */
-export function insetAt(image: Size, screen: Size): Rectangle {
+/** Where the inset is on the screen: below on the right, or on the left if it would hide what is to be seen. */
+export function insetAt(image: Size, screen: Size, free: Rectangle = [0, 0, 0, 0]): Rectangle {
   const scale = Math.min(
     Math.min(LARGEST.width, SHARE * screen.width) / image.width,
     Math.min(LARGEST.height, SHARE * screen.height) / image.height,
   );
   const [width, height] = [image.width * scale, image.height * scale];
-  return [screen.width - width - MARGIN, screen.height - height - MARGIN, width, height];
+  const top = screen.height - height - MARGIN;
+  const right: Rectangle = [screen.width - width - MARGIN, top, width, height];
+  const left: Rectangle = [MARGIN, top, width, height];
+  return meet(right, free) && !meet(left, free) ? left : right;
 }
+
+const meet = (one: Rectangle, other: Rectangle): boolean =>
+  one[0] < other[0] + other[2] && other[0] < one[0] + one[2] && one[1] < other[1] + other[3] && other[1] < one[1] + one[3];
 
 /** A box of the picture, which may be a part of the image, as a rectangle of the inset. */
 export function onInset(box: Box, picture: Size, part: Part, [left, top, width, height]: Rectangle): Rectangle {

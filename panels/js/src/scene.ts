@@ -177,10 +177,14 @@ export function makeScene(box: HTMLElement, canvas: HTMLCanvasElement, hooks: Ho
 
   /** Where the whole image is in small, unless all of it is seen anyway. */
   function inset() {
-    const { size, picture } = shown!;
-    const [top, left, bottom, right] = visible(now(), size, screen());
+    const { size, picture, view } = shown!;
+    const at = now();
+    const [top, left, bottom, right] = visible(at, size, screen());
     const all = top <= 0 && left <= 0 && bottom >= size.height && right >= size.width;
-    return all && !picture.overview ? undefined : insetAt(picture.overview ?? size, screen());
+    if (all && !picture.overview) return undefined;
+    const [above, before, below, after] = view.box.map((side) => side * at.scale) as [number, number, number, number];
+    const free = [before + at.left, above + at.top, after - before, below - above] as const;
+    return insetAt(picture.overview ?? size, screen(), [...free]);
   }
 
   function press(event: PointerEvent): void {

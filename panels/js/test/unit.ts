@@ -89,6 +89,12 @@ test("an object is seen whole with the region in it, unless it is much larger", 
   assert.deepEqual(withObject(mask(Array(400).fill(1)), region, [2, 0], [0, 2, 1, 3]), [0, 2, 1, 3]);
 });
 
+test("the inset does not hide the region that is asked about", () => {
+  const [left, top, width, height] = insetAt(image, screen);
+  assert.ok(insetAt(image, screen, [left + 5, top + 5, 20, 20])[0] < left);
+  assert.deepEqual(insetAt(image, screen, [0, top, screen.width, height]), [left, top, width, height]);
+});
+
 test("what is seen is marked in the inset, and a place of the inset is a place of the picture", () => {
   const place = insetAt(image, screen);
   assert.deepEqual(place, [582, 687, 210, 105]);
