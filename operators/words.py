@@ -23,7 +23,10 @@ ELSEWHERE = MappingProxyType(
         "model": "Model",
         "mute": "Leave out",
         "overwrite": "Replace the run",
-        **{name: about(ScoringOptions, name).label for name in ("max_regions_per_image", "min_region_area", "unmatched")},
+        **{
+            name: about(ScoringOptions, name).label
+            for name in ("max_regions_per_image", "min_region_area", "unmatched")
+        },
     }
 )
 """Arguments that texts name where another form asks for them, with the label that they have there."""

@@ -298,7 +298,9 @@ def said_in(path):
     parts = hidden | {id(part) for one in whole for part in one.values}
     said = ["".join(str(getattr(part, "value", "")) if isinstance(part, ast.Constant) else "0" for part in one.values)
             for one in whole if id(one) not in hidden]  # fmt: skip
-    return said + [n.value for n in nodes if isinstance(n, ast.Constant) and id(n) not in parts and str is type(n.value)]
+    return said + [
+        n.value for n in nodes if isinstance(n, ast.Constant) and id(n) not in parts and str is type(n.value)
+    ]
 
 
 def arguments():

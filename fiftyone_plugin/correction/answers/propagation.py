@@ -16,11 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize
+from scipy.special import betaincinv
 
 from ...errors import LabelQualityError
 from ..questions.made_anew import MadeAnew
 
-__all__ = ["Answer", "AnswerModel", "Proposal", "certain_proposals", "doubtful_answers", "propagate"]
+__all__ = ["Answer", "AnswerModel", "Proposal", "bears_out", "certain_proposals", "doubtful_answers", "propagate"]
 
 FloatArray = npt.NDArray[np.float64]
 _SMALLEST_PROBABILITY = 1e-4
@@ -225,6 +226,36 @@ def certain_proposals(
         rows = np.flatnonzero((top >= confidence) & (best != candidate.given)).tolist()
         found += [Proposal(image, row, int(best[row]), float(top[row])) for row in rows if (image, row) not in asked]
     return sorted(found, key=lambda proposal: -proposal.confidence)
+
+
+def bears_out(
+    answers: Sequence[Answer], posterior: Sequence[FloatArray], confidence: float, share: float = 0.9
+) -> bool:
+    """Whether answers bear out that what is certain without them is right: a few of them prove nothing.
+
+    Args:
+        answers: all so far
+        posterior: (n, K) per image, from `AnswerModel.posterior`, where no answer tells about itself
+        confidence: probability from which a class counts as certain
+        share: of the answered superpixels that would have been relabelled unasked, the share that must be right, with
+            95 % confidence (Clopper and Pearson 1934); 0.9 wants 29 of 29 or 45 of 46
+
+    Returns:
+        whether it is
+
+    Example:
+        >>> sure = [np.array([[0.01, 0.99]] * 29)]
+        >>> said = [Answer(0, row, given=0, answer=1) for row in range(29)]
+        >>> bears_out(said, sure, 0.95), bears_out(said[:28], sure, 0.95)
+        (True, False)
+    """
+    right = [
+        int(row.argmax()) == one.answer
+        for one in answers
+        for row in (posterior[one.image][one.row],)
+        if row.max() >= confidence and row.argmax() != one.given
+    ]
+    return any(right) and bool(betaincinv(sum(right), len(right) - sum(right) + 1, 0.05) >= share)
 
 
 def doubtful_answers(answers: Sequence[Answer], posterior: Sequence[FloatArray], least: float = 0.05) -> list[Answer]:

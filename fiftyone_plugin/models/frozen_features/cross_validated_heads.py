@@ -271,8 +271,8 @@ def _notes(data: TrainingData, record: FoldRecord, kept: Sequence[int]) -> tuple
     notes = []
     if len(kept) < len(data):
         notes.append(
-            f"Features of {len(kept)} of {len(data)} images fit into the room on disk that is kept for them (in Python: "
-            "disk_limit); the heads were trained on those."
+            f"Features of {len(kept)} of {len(data)} images fit into the room on disk that is kept for them "
+            "(in Python: disk_limit); the heads were trained on those."
         )
     fold_of_class: dict[int, set[int]] = {}
     for index, key in enumerate(data.keys):

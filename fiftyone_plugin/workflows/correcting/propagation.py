@@ -14,7 +14,7 @@ from uuid import uuid4
 import numpy as np
 
 from ...correction.answers.propagation import Answer as SuperpixelAnswer
-from ...correction.answers.propagation import AnswerModel, Proposal, certain_proposals
+from ...correction.answers.propagation import AnswerModel, Proposal, bears_out, certain_proposals
 from ...correction.answers.reliability import AnswerPanel, judge_answers
 from ...correction.questions.candidates import Candidates
 from ...correction.questions.made_anew import MadeAnew
@@ -149,7 +149,7 @@ def propagate_answers(
               if one.answer != before]  # fmt: skip
     people = dict(zip(names, panel.people, strict=True))
     beliefs = Beliefs(posterior, 0, _relabelled(found.candidates, turned), *_open(said, panel), people)
-    if not relabel:
+    if not (relabel and bears_out(answers, others, CONFIDENCE)):
         return beliefs
     proposals = certain_proposals(found.candidates, answers, posterior, CONFIDENCE)
     open_ones = [
