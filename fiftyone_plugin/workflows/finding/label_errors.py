@@ -22,6 +22,10 @@ DEFAULT_KEY = "label_quality"
 _FEW, _FOLDS_OF_FEW, _FOLDS_OF_MANY = 200, 3, 2
 """Half of many images teach as much as two thirds (300 of VOC: the same AUPRC) in two thirds of the time."""
 
+_NEXT = (
+    "**Next:** in the App, press + beside Samples and open the panel 'Label quality': the worst come first."
+)
+
 
 @dataclass(frozen=True)
 class FindingReport:
@@ -47,6 +51,7 @@ class FindingReport:
             parts.insert(0, self._quick_model(self.training, [text for text in notes if not text.endswith(told)]))
         if self.check is not None:
             parts.append(self.check.markdown())
+        parts.insert(0, _NEXT)
         return "\n\n".join(parts)
 
     @staticmethod

@@ -19,6 +19,7 @@ def test_without_a_model(make_dataset, tmp_path):
     assert len(dataset.load_saved_view("label_quality worst")) == 6
     assert {"label_quality", "label_quality_model", "label_check"} <= set(dataset.list_runs())
     assert "No model was given" in report.markdown()
+    assert report.markdown().startswith("**Next:**")
     with pytest.raises(LabelQualityError, match="label_quality"):
         find_label_errors(dataset, output_dir=str(tmp_path / "run"), training={"folds": 2, **TINY})
 
