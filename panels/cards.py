@@ -31,6 +31,10 @@ BETWEEN: Final = "\x1f"
 """Between the given and the suggested class of a click on the matrix."""
 
 
+FOCUS: Final = {"& .Mui-focusVisible": {"outline": "2px solid", "outlineOffset": "2px"}}
+"""Style of a page whose buttons are the App's, which shows hardly which of them has the keyboard."""
+
+
 def card(name: str, title: str, body: Mapping[str, Any] | None = None, **more: Any) -> Card:
     """A part of the page; what is None or empty is left out."""
     whole = {"name": name, "title": title, "body": body, **more}

@@ -14,6 +14,7 @@ from ..fiftyone_plugin.workflows.correcting import label_changes
 from ..fiftyone_plugin.workflows.correcting.correction_run import planned_fields
 from ..operators.words import spoken
 from . import viewer
+from .cards import FOCUS
 from .numbers import count
 
 # Where the App keeps what is chosen: by the places of the inputs on the page.
@@ -132,7 +133,9 @@ class LabelChangesPanel(foo.Panel):
                 page.btn("plan", label="Plan correction queries", on_click=self.plan, variant="contained")
         except LabelQualityError as error:
             page.view("broken", types.Warning(label="The labels cannot be compared", description=spoken(str(error))))
-        view = types.GridView(orientation="vertical", columns=1, width=100, gap=1, pad=2)
+        view = types.GridView(
+            orientation="vertical", columns=1, width=100, gap=1, pad=2, componentsProps={"grid": {"sx": FOCUS}}
+        )
         return types.Property(page, view=view)
 
     def _page(self, ctx: Any, page: types.Object, field: str) -> None:

@@ -19,6 +19,7 @@ from ..operators.forms import whole_dataset
 from ..operators.words import spoken
 from . import correction_texts as texts
 from . import viewer
+from .cards import FOCUS
 from .desks import Desk, Place, desk_at, lock_of, pictures_of, remember_pictures
 from .viewer import Look
 
@@ -46,7 +47,7 @@ _OVERLAY_NAMES = {"outline": "Outlines", "tint": "Colours", "off": "No label"}
 
 # Buttons of one width, as many in a row as there is room for; nothing makes the panel wider than it is.
 _ONE_WIDTH = {"grid": {"sx": {"gridTemplateColumns": "repeat(auto-fill, minmax(min(100%, 124px), 1fr))"}}}
-_ONE_COLUMN = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr)"}}}
+_ONE_COLUMN = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr)", **FOCUS}}}
 _ENDS = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr) auto", "alignItems": "center"}}}
 _PLAIN_ITEM = {"item": {"sx": {"width": "auto", "minWidth": "0"}}}
 _CLOSE = {"& h3, & p": {"m": 0}, "& h3": {"fontSize": "1.4rem"}}  # Markdown without the room around its parts

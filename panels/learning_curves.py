@@ -12,6 +12,7 @@ from ..fiftyone_plugin.workflows.training import learning_curves
 from ..fiftyone_plugin.workflows.training.noise_robust import NoiseRobustFields
 from ..operators.words import spoken
 from . import curve_charts
+from .cards import FOCUS
 
 RUN = "bar.run"  # where the App keeps the choice: by the place of the input on the page
 
@@ -81,7 +82,9 @@ class LearningCurvesPanel(foo.Panel):
         else:
             page.md(curve_charts.NO_RUN, name="no_run")
             page.btn("train", label="Train on noisy labels", on_click=self.train, variant="contained")
-        view = types.GridView(orientation="vertical", columns=1, width=100, gap=2, pad=2)
+        view = types.GridView(
+            orientation="vertical", columns=1, width=100, gap=2, pad=2, componentsProps={"grid": {"sx": FOCUS}}
+        )
         return types.Property(page, view=view)
 
     def _run(self, ctx: Any, page: types.Object, run: str) -> None:

@@ -22,9 +22,7 @@ DEFAULT_KEY = "label_quality"
 _FEW, _FOLDS_OF_FEW, _FOLDS_OF_MANY = 200, 3, 2
 """Half of many images teach as much as two thirds (300 of VOC: the same AUPRC) in two thirds of the time."""
 
-_NEXT = (
-    "**Next:** in the App, press + beside Samples and open the panel 'Label quality': the worst come first."
-)
+_NEXT = "**Next:** in the App, press + beside Samples and open the panel 'Label quality': the worst come first."
 
 
 @dataclass(frozen=True)
