@@ -285,6 +285,9 @@ def test_when_nothing_is_left_it_says_what_to_do_and_shows_what_changed(person, 
         expect(screen.panel.get_by_role("button", name=step, exact=True)).to_be_visible()
     person.screenshot("correction-7-nothing-left")
     screen.panel.get_by_role("button", name="What changed").click()
+    picture = "[data-cy=label-changes]:not([data-picture=''])"
+    both = page.locator("[data-cy=panel-content-label_changes]")
+    page.locator(picture).wait_for()
     page.locator("[data-cy=panel-tab-samples]").click()
     expect(page.locator("[data-cy=entry-counts]")).to_contain_text("1 sample", timeout=60_000)
     person.screenshot("changes-0-grid")
@@ -295,7 +298,8 @@ def test_when_nothing_is_left_it_says_what_to_do_and_shows_what_changed(person, 
     expect(screen.panel).to_be_visible()  # a job closes no panel
     page.locator("[data-cy=panel-tab-samples]").click()
     expect(page.locator("[data-cy=entry-counts]")).to_contain_text("1 sample")  # nor does it leave the view
-    both = person.open_panel(dataset, "label_changes", "[data-cy=label-changes]:not([data-picture=''])")
+    page.locator("[data-cy=panel-tab-label_changes]").click()
+    page.locator(picture).wait_for()
     expect(both).to_contain_text("1 of 1")
     person.screenshot("changes-1-slider")
     page.locator("[data-cy=label-changes]").focus()
