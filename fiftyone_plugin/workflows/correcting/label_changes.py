@@ -165,9 +165,11 @@ def _owning(run: CorrectionRun) -> CorrectionRun:
     field, view = run.fields.changes, _view_name(run)
     if field in run.record.fields and view in run.record.views:
         return run
-    if run.dataset.has_field(field):
+    if run.dataset.has_field(field) and field not in run.record.fields:
         raise LabelQualityError(f"Expected no field {field!r}, but there is one that is not ours; rename it first")
-    record = replace(run.record, fields=[*run.record.fields, field], views=[*run.record.views, view])
+    fields = list(dict.fromkeys([*run.record.fields, field]))
+    views = list(dict.fromkeys([*run.record.views, view]))
+    record = replace(run.record, fields=fields, views=views)
     run_records.register_run(run.dataset, record)
     return replace(run, record=record)
 

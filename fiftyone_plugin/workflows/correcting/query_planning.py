@@ -322,13 +322,14 @@ def _finish(run: CorrectionRun, plan: QueryPlan, source: ProbabilitySource, repo
     }
     history = [*summary.get("rounds", []), this]
     summary["labelled"] = found.labelled
-    record = run_records.RunRecord(
-        run.record.key, run_records.CORRECTION, plan.label_field,
-        {"source": source.description, "budget": plan.budget, "seed": plan.seed,
-         **{name: getattr(plan, name) for name in REMEMBERED}},
-        run.record.fields, output_dir=str(run.folder),
+    asked = {"source": source.description, "budget": plan.budget, "seed": plan.seed}
+    record = replace(
+        run.record,
+        parameters={**asked, **{name: getattr(plan, name) for name in REMEMBERED}},
+        output_dir=str(run.folder),
         summary=summary | {"rounds": history, "class_rows": report.class_rows, "report": report.markdown()},
-    )  # fmt: skip
+        finished=True,
+    )
     run_records.register_run(run.dataset, record)
 
 

@@ -28,6 +28,7 @@ from fiftyone_plugin.progress import silent
 from fiftyone_plugin.workflows.correcting import sitting as answering
 from fiftyone_plugin.workflows.correcting.corrected_labels import derive
 from fiftyone_plugin.workflows.correcting.correction_run import open_correction
+from fiftyone_plugin.workflows.correcting.label_changes import find_label_changes
 
 FIELD = "ground_truth"
 QUERIES = "ground_truth_queries.detections"
@@ -416,7 +417,10 @@ def test_the_next_round_does_not_ask_again(planned, sitting, tmp_path):
 
 def test_a_sitting_takes_up_a_new_plan(planned, sitting, tmp_path):
     sitting.correct("tree")
+    sitting.flush()
+    assert len(find_label_changes(planned)) == 1
     plan(planned, tmp_path / "run", budget=5, audits=0.0)
+    assert len(find_label_changes(planned)) == 1, "the run still owns what shows them"
     again = open_sitting(planned, FIELD, sitting_id="a")
     assert again.question.round == 2
     assert again.progress().pending == 5
