@@ -34,7 +34,7 @@ class DeleteLabelQualityRun(Entry):
             key: the run's key
 
         Returns:
-            what was deleted: `key`, `fields`, `views`
+            what was deleted: `key`, `fields`, `views`; and `left`: folders that could not be deleted, and why
         """
         return execute(
             self.uri, forms.context_of(sample_collection, key=key, confirm=True), description="deleting"
@@ -62,6 +62,7 @@ class DeleteLabelQualityRun(Entry):
         outputs.str("key", label="Deleted run")
         outputs.list("fields", types.String(), label="Its fields")
         outputs.list("views", types.String(), label="Its saved views")
+        outputs.list("left", types.String(), label="What could not be deleted")
         return types.Property(outputs, view=types.View(label="Deleted"))
 
     def execute(self, ctx: Any) -> dict[str, Any]:
@@ -73,7 +74,9 @@ class DeleteLabelQualityRun(Entry):
         ctx.ops.set_active_fields([name for name in ctx.active_fields if name not in record.fields])
         ctx.ops.reload_dataset()
         ctx.ops.notify(f"Deleted run '{record.key}' and its {len(record.fields)} fields", variant="success")
-        return {"key": record.key, "fields": record.fields, "views": record.views}
+        for sentence in record.left:
+            ctx.ops.notify(sentence, variant="warning")
+        return {"key": record.key, "fields": record.fields, "views": record.views, "left": record.left}
 
 
 def _what_goes(run: run_records.RunRecord) -> str:

@@ -46,7 +46,7 @@ class FindLabelErrors(Job):
         )
         if ctx.params.get("model"):
             forms.refuse_where(asked, require_model, ctx.dataset, str(ctx.params["model"]))
-        if ctx.params.get("key") or label_errors.DEFAULT_KEY in ctx.dataset.list_runs():
+        if ctx.params.get("key") or run_records.find_run(ctx.dataset, label_errors.DEFAULT_KEY):
             forms.key_input(
                 ctx,
                 inputs,

@@ -215,7 +215,7 @@ def _delete_run(options: argparse.Namespace) -> int:
     from ..workflows.housekeeping import delete_label_quality_run
 
     record = delete_label_quality_run(open_samples(options), options.key)
-    print(f"Deleted {record.key}: fields {', '.join(record.fields)}")
+    print("\n".join([f"Deleted {record.key}: fields {', '.join(record.fields)}", *record.left]))
     return 0
 
 

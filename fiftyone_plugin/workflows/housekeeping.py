@@ -20,15 +20,17 @@ def list_label_quality_runs(samples: Any) -> list[run_records.RunRecord]:
     return run_records.list_runs(samples._root_dataset, unfinished=True)
 
 
-def delete_label_quality_run(samples: Any, key: str) -> run_records.RunRecord:
+def delete_label_quality_run(samples: Any, key: str) -> run_records.DeletedRun:
     """Delete a run with every field, saved view and file that it wrote, and nothing else.
+
+    This also takes away what is left of a run that was deleted with FiftyOne's own `dataset.delete_run(key)`.
 
     Args:
         samples: the `fiftyone` dataset or a view of it
         key: the run's key
 
     Returns:
-        the record of what was deleted
+        what was deleted; `left` names folders that could not be deleted, and says why
 
     Raises:
         LabelQualityError: if there is no such run

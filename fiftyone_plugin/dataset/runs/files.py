@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import LabelQualityError
-from ...written_files import MARKER, note, remove_written, settle, sweep, write_file, written_folders
+from ...written_files import LIST, MARKER, note, remove_written, settle, sweep, write_file, written_folders
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
 """What the system says of a disk that takes nothing more."""
@@ -173,9 +173,10 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read a record, or None where there is none or it is damaged."""
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+    return content if isinstance(content, dict) else None
 
 
 def digest_of(parts: Iterable[str]) -> str:
@@ -228,6 +229,30 @@ def remove_run_files(folder: Path, owner: str, keep: Collection[Path] = ()) -> b
         return False
     remove_written(folder, keep)
     return True
+
+
+def why_it_stays(folder: Path, owner: str) -> str | None:
+    """Why a folder is still there after its run's files were deleted.
+
+    Args:
+        folder: of the run
+        owner: dataset id and key of the run
+
+    Returns:
+        a sentence that says what to do; None if the folder is gone, or is another run's by now
+    """
+    rest = [path for path in folder.rglob("*") if not path.is_dir()] if folder.is_dir() else []
+    marker = read_json(folder / MARKER)
+    if not rest or (marker is not None and marker.get("owner") not in (None, owner)):
+        return None
+    damaged = (folder / MARKER).exists() or (folder / LIST).exists()
+    why = (
+        f"its {MARKER} is gone or damaged, so that nothing was deleted there"
+        if damaged
+        else f"not on the run's list of files ({LIST}): yours, or the list was damaged"
+    )
+    count = "1 file" if len(rest) == 1 else f"{len(rest):,} files"
+    return f"{folder} stays with {count}: {why}. See whether you need them, then delete the folder by hand"
 
 
 def require_removable(folder: Path) -> None:
@@ -309,7 +334,9 @@ class RunFolder:
     def finish(self) -> None:
         """Note that the run is complete, and sweep up what interrupted calls have left half written."""
         settle(self.path)
-        write_json(self.path / MARKER, {**(read_json(self.path / MARKER) or {}), "finished": True})
+        marker = read_json(self.path / MARKER)
+        if marker is not None:  # one that was damaged meanwhile stays so, and deleting the run says it
+            write_json(self.path / MARKER, {**marker, "finished": True})
         for folder in {self.path, *written_folders(self.path)}:
             sweep(folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,7 +12,8 @@ from ...errors import LabelQualityError
 from ..door.slices import changed_elsewhere
 from ..fields.object_findings import forget_findings
 from .claims import claim
-from .files import remove_run_files, require_removable
+from .files import remove_run_files, require_removable, why_it_stays
+from .run_copies import copied_keys, copied_record, forget_copy, keep_copy
 from .shared_files import leave_files, named_elsewhere, remove_left_files
 
 SCORING = "segmentation_label_quality"
@@ -54,7 +56,7 @@ class RunRecord:
             `PSEUDO_LABELS`, `SAM_EMBEDDINGS`, `CHECK_UP`, `OBJECT_MASKS`
         label_field: the field that was looked at
         parameters: everything needed to run it again, and the versions that ran
-        fields: sample fields that the run wrote
+        fields: sample fields that the run wrote; of a finished run those that nobody has deleted since
         views: saved views that the run made
         output_dir: the folder of its files
         summary: what it found, in plain values
@@ -98,6 +100,10 @@ def require_free_key(dataset: Any, key: str, fields: list[str], *, overwrite: bo
     if existing is None and key in dataset.list_runs() and _run_document(dataset, key) is not None:
         _refuse_kind(dataset, key)
     if existing is not None:
+        if existing.key != key:
+            raise LabelQualityError(
+                f"Expected a free `key`, but {key!r} is what the run {existing.key!r} is called now; choose another key"
+            )
         if existing.method != method:
             _refuse_kind(dataset, key)
         if existing.finished and not overwrite:
@@ -110,7 +116,7 @@ def require_free_key(dataset: Any, key: str, fields: list[str], *, overwrite: bo
     if taken:
         raise LabelQualityError(
             f"Expected the fields {taken} to be free, but dataset {dataset.name!r} has them and no run "
-            f"{key!r} wrote them; choose another `key`"
+            f"{key!r} wrote them; choose another `key`, or delete the fields with `delete_sample_fields`"
         )
 
 
@@ -130,6 +136,7 @@ def register_run(dataset: Any, record: RunRecord, *, touch: bool = True) -> None
     """
     owner = dataset_id(dataset) if touch else record.dataset_id
     config = dataset.init_run(**{**asdict(record), "dataset_id": owner})
+    keep_copy(dataset, record.key, config.serialize())
     document = _run_document(dataset, record.key)
     if document is None:
         forget_run(dataset, record.key)  # a reference to nothing, which a killed deletion has left
@@ -145,18 +152,57 @@ def _run_document(dataset: Any, key: str) -> Any:
     """FiftyOne's document of a run; None if there is none, or only a reference to one that is gone."""
     from bson import DBRef
 
-    document = dataset._doc.runs.get(key) if isinstance(key, str) else None
+    document = dataset._doc.runs.get(name_of_run(dataset, key)) if isinstance(key, str) else None
     return None if isinstance(document, DBRef) else document
+
+
+def name_of_run(dataset: Any, key: str) -> str:
+    """What a run is called on the dataset: its key, or what FiftyOne's `rename_run` has made of it.
+
+    Its fields and files carry the key all the same. Both names find it.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        key: of the run
+
+    Returns:
+        the name; the key itself if there is no such run
+    """
+    runs = dataset._doc.runs
+    called = {name: _plain_config(document).get("key") for name, document in runs.items()}
+    if called.get(key) == key:
+        return key
+    return next((name for name, own in called.items() if own == key), key)
+
+
+def _plain_config(document: Any) -> dict[str, Any]:
+    """What FiftyOne keeps of a run of ours; nothing of others, and of references to what is gone."""
+    from bson import DBRef
+
+    config = {} if document is None or isinstance(document, DBRef) else dict(document.config or {})
+    return config if config.get("method") in _METHODS else {}
+
+
+def time_of_run(dataset: Any, key: str) -> datetime:
+    """When a run was registered, in UTC without a time zone.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        key: of a run that there is
+    """
+    return _run_document(dataset, key).timestamp
 
 
 def forget_run(dataset: Any, key: str) -> None:
     """Take a run off the dataset: first what names it, so that no name of nothing stays."""
-    if key in dataset._doc.runs:
+    name = name_of_run(dataset, key)
+    if name in dataset._doc.runs:
         document = _run_document(dataset, key)
-        del dataset._doc.runs[key]
+        del dataset._doc.runs[name]
         dataset._doc.save()
         if document is not None:
             document.delete()
+    forget_copy(dataset, key)
 
 
 def dataset_id(dataset: Any) -> str:
@@ -175,15 +221,33 @@ def find_run(dataset: Any, key: str, *, unfinished: bool = False) -> RunRecord |
     Returns:
         the record
     """
+    if not isinstance(key, str):
+        raise LabelQualityError(f"Expected `key` to be a text, but got {key!r}; for instance 'label_quality'")
     document = _run_document(dataset, key)
     if document is None and changed_elsewhere(dataset):
         document = _run_document(dataset, key)
-    config = {} if document is None else dict(document.config)
-    if config.get("method") not in _METHODS:
-        return None
+    if document is None and unfinished:
+        return _left_run(dataset, key)
+    record = _record(_plain_config(document))
+    if record is None or unfinished:
+        return record
+    there = [name for name in record.fields if dataset.has_field(name)]  # others were deleted by hand
+    return replace(record, fields=there) if record.finished else None
+
+
+def _record(config: Mapping[str, Any]) -> RunRecord | None:
     names = RunRecord.__dataclass_fields__
-    record = RunRecord(**{name: _plain(config[name]) for name in names if name in config})
-    return record if record.finished or unfinished else None
+    return RunRecord(**{name: _plain(config[name]) for name in names if name in config}) if config else None
+
+
+def _left_run(dataset: Any, key: str) -> RunRecord | None:
+    """What a run has left whose record was deleted by other means, as one that is not finished."""
+    record = _record(copied_record(dataset, key) or {})
+    if record is None:
+        return None
+    there = any(map(dataset.has_field, record.fields)) or any(map(dataset.has_saved_view, record.views))
+    there = there or any(folder.is_dir() for folder in own_folders(dataset, record))
+    return replace(record, finished=False) if there else None
 
 
 def _plain(value: Any) -> Any:
@@ -207,11 +271,24 @@ def list_runs(dataset: Any, method: str | None = None, *, unfinished: bool = Fal
         their records
     """
     changed_elsewhere(dataset)
-    records = (find_run(dataset, key, unfinished=unfinished) for key in dataset.list_runs())
-    return [r for r in records if r is not None and method in (None, r.method)]
+    keys = dict.fromkeys([*dataset.list_runs(), *(copied_keys(dataset) if unfinished else ())])
+    records = (find_run(dataset, key, unfinished=unfinished) for key in keys)
+    found = {r.key: r for r in records if r is not None and method in (None, r.method)}
+    return list(found.values())
 
 
-def remove_run(dataset: Any, key: str) -> RunRecord:
+@dataclass(frozen=True)
+class DeletedRun(RunRecord):
+    """What was deleted with a run.
+
+    Attributes:
+        left: what could not be deleted: each a sentence that names a folder, why it stays, and what to do
+    """
+
+    left: list[str] = field(default_factory=list)
+
+
+def remove_run(dataset: Any, key: str) -> DeletedRun:
     """Delete a run with every field, view and file that it wrote, and nothing else.
 
     A deletion that was interrupted is made again by the same call: what names the run goes last.
@@ -221,7 +298,7 @@ def remove_run(dataset: Any, key: str) -> RunRecord:
         key: the run's key
 
     Returns:
-        the record of what was deleted
+        what was deleted, and what could not be
 
     Raises:
         LabelQualityError: if there is no such run, it is being written just now, or its folder is read-only
@@ -232,14 +309,14 @@ def remove_run(dataset: Any, key: str) -> RunRecord:
         raise LabelQualityError(
             f"Expected `key` to be a run on dataset {dataset.name!r}, but got {key!r}; there are {keys or 'none'}"
         )
-    with claim(dataset, key):
+    with claim(dataset, record.key):
         for folder in own_folders(dataset, record):
             require_removable(folder)
         register_run(dataset, replace(record, finished=False), touch=False)
-        remove_results(dataset, record)
-        forget_run(dataset, key)
+        left = remove_results(dataset, record)
+        forget_run(dataset, record.key)
     remove_left_files()
-    return record
+    return DeletedRun(**vars(record), left=list(left.values()))
 
 
 def own_folders(dataset: Any, record: RunRecord) -> list[Path]:
@@ -249,13 +326,16 @@ def own_folders(dataset: Any, record: RunRecord) -> list[Path]:
     return [Path(folder) for folder in dict.fromkeys([record.output_dir, *record.folders]) if folder]
 
 
-def remove_results(dataset: Any, record: RunRecord, *, keep: Path | None = None) -> None:
+def remove_results(dataset: Any, record: RunRecord, *, keep: Path | None = None) -> dict[Path, str]:
     """Delete a run's views, fields and files, keeping its entry, and files that another dataset names.
 
     Args:
         dataset: the `fiftyone.Dataset`
         record: of the run
         keep: a folder whose files stay
+
+    Returns:
+        folders in which something is left that nobody else is known to need, and why, in words
     """
     folders = [folder for folder in own_folders(dataset, record) if folder != keep]
     shared = {folder: named_elsewhere(dataset, record.fields, folder) for folder in folders if folder.is_dir()}
@@ -273,9 +353,13 @@ def remove_results(dataset: Any, record: RunRecord, *, keep: Path | None = None)
         paths = {name for name in paths if "." not in name}  # those inside of objects are gone
         there = {"$or": [{name: {"$exists": True}} for name in paths]}
         samples.update_many(there, {"$unset": dict.fromkeys(paths, "")})
+    left, owner = {}, f"{dataset_id(dataset)}/{record.key}"
     for folder, files in shared.items():
-        if remove_run_files(folder, f"{dataset_id(dataset)}/{record.key}", files) and files:
+        if remove_run_files(folder, owner, files) and files:
             leave_files(folder)
+        elif reason := why_it_stays(folder, owner):
+            left[folder] = reason
+    return left
 
 
 def _remove_views(dataset: Any, names: list[str]) -> None:

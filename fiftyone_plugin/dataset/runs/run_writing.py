@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class RunWriting:
     claim: Claim
     _planned: RunRecord
     _replaced: bool = False
+    _left: list[str] = field(default_factory=list)
 
     @property
     def folder(self) -> RunFolder:
@@ -82,8 +83,9 @@ class RunWriting:
             folders=[str(folder) for folder in own_folders(self.dataset, before) if folder != own],
         )
         register_run(self.dataset, everything)
-        remove_results(self.dataset, replace(everything, dataset_id=dataset_id(self.dataset)), keep=own)
-        register_run(self.dataset, planned)
+        left = remove_results(self.dataset, replace(everything, dataset_id=dataset_id(self.dataset)), keep=own)
+        self._left = [str(folder) for folder in left]  # deleting the run names them
+        register_run(self.dataset, replace(planned, folders=self._left))
 
     def finish(self, record: RunRecord) -> None:
         """Note that all of it is written.
@@ -94,7 +96,7 @@ class RunWriting:
         self.claim.check()
         if self.files is not None:
             self.files.finish()
-        register_run(self.dataset, record)  # last: from now on nothing is done again
+        register_run(self.dataset, replace(record, folders=self._left))  # last: from now on nothing is done again
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from ..fields.queries import CorrectionFields
 from ..journals import answers, append_log, reviews
 from . import run_records
 from .files import MARKER, read_json, write_json
+from .run_copies import forget_copy
 
 LABELS_SEEN: Final = Path("records") / "labels.json"
 """In the folder of a run that scores or trains: digest and file stamp of the label of each sample."""
@@ -130,7 +131,8 @@ def _rename_correction(dataset: Any, record: run_records.RunRecord, new: str) ->
     if marker is not None:
         write_json(folder / MARKER, {**marker, "owner": f"{record.dataset_id}/{after.run}"})
     if after.run not in dataset.list_runs():
-        dataset.rename_run(before.run, after.run)
+        dataset.rename_run(run_records.name_of_run(dataset, before.run), after.run)
+    forget_copy(dataset, before.run)
     fields = [dict(pairs).get(name, name) for name in record.fields]
     renamed = replace(record, key=after.run, label_field=new, fields=fields)
     run_records.register_run(dataset, renamed, touch=False)

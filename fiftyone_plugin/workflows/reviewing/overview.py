@@ -251,7 +251,7 @@ def targets(dataset: Any, label_field: str) -> dict[int | str, str]:
 def scoring_runs(dataset: Any) -> list[run_records.RunRecord]:
     """The scoring runs of a dataset, latest last."""
     return sorted(
-        run_records.list_runs(dataset, run_records.SCORING), key=lambda run: dataset.get_run_info(run.key).timestamp
+        run_records.list_runs(dataset, run_records.SCORING), key=lambda run: run_records.time_of_run(dataset, run.key)
     )
 
 
@@ -302,6 +302,11 @@ def images_between(dataset: Any, field: str, bin_number: int) -> Any:
 
 def worst_images(dataset: Any, key: str, count: int = NUM_WORST) -> Any:
     """A view of the images of the lowest score, worst first, with the regions that are likely wrong."""
+    if not dataset.has_field(key):
+        raise LabelQualityError(
+            f"Expected the score of each image in the field {key!r}, but it was deleted; score again with "
+            "`overwrite=True`"
+        )
     view, name = numbers.lowest(dataset, key, count), regions_field(key)
     if not dataset.has_field(name):
         return view
@@ -398,7 +403,7 @@ def _scoring_run(dataset: Any, key: str) -> run_records.RunRecord:
 
 
 def _state_of_run(dataset: Any, key: str) -> tuple[str, ...]:
-    return run_records.dataset_id(dataset), key, str(dataset.get_run_info(key).timestamp)
+    return run_records.dataset_id(dataset), key, str(run_records.time_of_run(dataset, key))
 
 
 def _remembered(dataset: Any, what: tuple[Any, ...], make: Callable[[], Result]) -> Result:

@@ -398,8 +398,8 @@ def scoring_run(samples: Any, key: str, *, with_regions: bool = True) -> run_rec
         )
     if with_regions and not dataset.has_field(ScoreFields(key).regions):
         raise LabelQualityError(
-            f"Expected the run {key!r} to have regions, but it was made without; score again with "
-            "`write_regions=True` and `overwrite=True`"
+            f"Expected the run {key!r} to have regions, but it was made without, or their field was deleted; score "
+            "again with `write_regions=True` and `overwrite=True`"
         )
     return follow_class_names(dataset, record)
 
@@ -430,7 +430,11 @@ def _classes(dataset: Any, name: str, attribute: str, asked: Any) -> list[str]:
 
 
 def _with_regions(samples: Any, fields: ScoreFields) -> list[str]:
-    ids, counts = samples_behind(samples).values(["id", fields.num_regions])
+    from fiftyone import ViewField
+
+    counted = samples._root_dataset.has_field(fields.num_regions)
+    number = fields.num_regions if counted else ViewField(f"{fields.regions}.detections").length()
+    ids, counts = samples_behind(samples).values(["id", number])
     return [sample_id for sample_id, count in zip(ids, counts, strict=True) if count]
 
 

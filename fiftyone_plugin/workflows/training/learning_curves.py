@@ -81,7 +81,7 @@ def noise_robust_runs(samples: Any) -> list[run_records.RunRecord]:
     dataset = samples._dataset
     return sorted(
         run_records.list_runs(dataset, run_records.NOISE_ROBUST),
-        key=lambda run: dataset.get_run_info(run.key).timestamp,
+        key=lambda run: run_records.time_of_run(dataset, run.key),
     )
 
 
