@@ -52,5 +52,8 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         FileNotFoundError: if there is no such file.
         ValueError, EOFError, zipfile.BadZipFile: if it is damaged.
     """
-    with np.load(path, allow_pickle=False) as file:
+    file = np.load(path, allow_pickle=False)
+    if not isinstance(file, np.lib.npyio.NpzFile):  # in a `with`, Python 3.10 says so in another way
+        raise ValueError("one array, and not an archive of arrays")
+    with file:
         return {name: file[name] for name in file.files}
