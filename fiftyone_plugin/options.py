@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, TypeVar
+
+from .errors import LabelQualityError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Options = TypeVar("Options")
@@ -118,6 +121,9 @@ def split(options: type[Options], keywords: Mapping[str, Any]) -> tuple[Options,
     Returns:
         the options, and what is left
 
+    Raises:
+        LabelQualityError: an option that is a text is given something else
+
     Example:
         >>> @dataclass(frozen=True, kw_only=True)
         ... class Plan:
@@ -125,8 +131,13 @@ def split(options: type[Options], keywords: Mapping[str, Any]) -> tuple[Options,
         >>> split(Plan, {"budget": 3, "device": "cpu"})
         (Plan(budget=3), {'device': 'cpu'})
     """
-    names = {one.name for one in _declared(options)}
+    declared = {one.name: one for one in _declared(options)}
+    names = set(declared)
     own = {name: value for name, value in keywords.items() if name in names}
+    for name, value in own.items():
+        is_text = isinstance(value, str | os.PathLike) or (value is None and "None" in str(declared[name].type))
+        if declared[name].type in ("str", "str | None") and not is_text:
+            raise LabelQualityError(f"Expected `{name}` to be a text, but got {value!r:.60}")
     return options(**own), {name: value for name, value in keywords.items() if name not in names}
 
 

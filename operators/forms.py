@@ -118,7 +118,7 @@ def key_input(ctx: Any, inputs: types.Object, default: str, prefix_of: str, meth
         description=f"Name of the run and prefix of its fields: {prefix_of}",
     )
     key = ctx.params.get("key") or default
-    existing = run_records.find_run(ctx.dataset, key, unfinished=True)
+    existing = run_records.find_run(ctx.dataset, key, unfinished=True) if isinstance(key, str) else None
     refuse_where(asked, run_records.require_free_key, ctx.dataset, key, [], overwrite=True, method=method)
     if existing is not None and existing.finished and existing.method == method:
         tick = inputs.bool(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import pickle
@@ -133,3 +134,26 @@ def test_an_exported_program_runs_nothing_while_it_is_read(tmp_path):
         with pytest.raises(LabelQualityError, match="was not loaded"):
             lq.models.load_segmenter(str(path))
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("value", [{"$gt": ""}, 7])
+def test_a_query_in_place_of_a_name_is_refused_by_every_job(scene, value):
+    """Names of runs and fields go into queries of MongoDB."""
+    given = {
+        "label_field": "ground_truth", "truth_field": "ground_truth", "key": "label_quality", "sitting_id": "a",
+        "decision": "accepted", "first": "a", "second": "b", "name": "a", "reviewer": "me", "checkpoint": "none.pth",
+        "path": str(scene.root / "x.html"), "folder": str(scene.root / "x"),
+    }  # fmt: skip
+    taken = []
+    for job in (getattr(lq, name) for name in lq.__all__):
+        asked = inspect.signature(job).parameters if inspect.isfunction(job) else {}
+        for name in {"key", "label_field"} & set(asked) if "samples" in asked else ():
+            needed = [one.name for one in asked.values() if one.default is one.empty and one.name in given]
+            try:
+                job(scene.dataset, **{**{one: given[one] for one in needed}, name: value})
+                taken.append(f"{job.__name__}({name}=...) was done")
+            except LabelQualityError:
+                pass
+            except Exception as error:
+                taken.append(f"{job.__name__}({name}=...): {type(error).__name__}: {error}")
+    assert taken == []

@@ -125,3 +125,12 @@ def test_a_destroyed_folder_of_a_replaced_run_is_named_when_the_run_goes(scene):
     _score(scene, overwrite=True)
     [said] = lq.delete_label_quality_run(scene.dataset, KEY).left
     assert f"{scene.root / 'score'} stays" in said
+
+
+def test_regions_that_share_an_id_are_told_of(scene):
+    _score(scene)
+    samples = scene.dataset._sample_collection
+    regions = samples.find_one({f"{KEY}_regions.detections.0": {"$exists": True}})[f"{KEY}_regions"]
+    samples.update_many({}, {"$set": {f"{KEY}_regions": regions}})
+    with pytest.raises(LabelQualityError, match="copied with their labels"):
+        lq.show_regions(scene.dataset)

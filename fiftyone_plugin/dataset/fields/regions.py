@@ -7,7 +7,8 @@ the regions that FiftyOne keeps; they are changed with them, so that what is on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import islice
@@ -422,9 +423,42 @@ def patches_view(samples: Any, name: str, saved_view: str) -> Any:
     if whole and _has_own_view(dataset, saved_view):
         view = dataset.load_saved_view(saved_view)
         if view.count("id") != every_slice(dataset).count(f"{name}.detections"):
-            view.reload()  # regions were added or deleted since
+            with _ids_in_words(name):
+                view.reload()  # regions were added or deleted since
         return view._base_view.sort_by(f"{name}.score", reverse=True)  # called by their kind, not by a caption
-    return every_slice(samples).to_patches(name).sort_by(f"{name}.score", reverse=True)
+    return patches_of(samples, name).sort_by(f"{name}.score", reverse=True)
+
+
+def patches_of(samples: Any, name: str) -> Any:
+    """Objects of all slices as patches.
+
+    Args:
+        samples: the dataset or a view of it
+        name: field of objects
+
+    Returns:
+        a `fiftyone.core.patches.PatchesView`
+
+    Raises:
+        LabelQualityError: if two objects have one id, as in samples that were copied with their labels
+    """
+    with _ids_in_words(name):
+        return every_slice(samples).to_patches(name)
+
+
+@contextmanager
+def _ids_in_words(name: str) -> Iterator[None]:
+    """Say in words that patches, whose ids are those of objects, cannot be made."""
+    from pymongo.errors import DuplicateKeyError
+
+    try:
+        yield
+    except DuplicateKeyError as error:
+        raise LabelQualityError(
+            f"Expected objects of {name!r} with ids of their own, but two have the same one, as samples have that were "
+            "copied with their labels; regions of a run get new ids when it is made again with `overwrite=True`, give "
+            "other objects new ids or delete the copies"
+        ) from error
 
 
 def _has_own_view(dataset: Any, name: str) -> bool:
@@ -437,7 +471,7 @@ def _has_own_view(dataset: Any, name: str) -> bool:
 
 def make_patches(dataset: Any, name: str) -> Any:
     """Copy all regions as patches, for a saved view, worst first."""
-    patches = every_slice(dataset).to_patches(name)
+    patches = patches_of(dataset, name)
     for attribute in ("score", "label", "status", "given"):
         patches._dataset.create_index(f"{name}.{attribute}")
     return patches.sort_by(f"{name}.score", reverse=True)

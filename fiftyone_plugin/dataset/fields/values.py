@@ -50,6 +50,29 @@ def text_or_none(name: str, value: Any) -> str | None:
     return text or None
 
 
+def require_text(name: str, value: Any) -> str:
+    """A name that goes into a query of the database, where anything but a text would mean something else.
+
+    Args:
+        name: of the parameter, for the message
+        value: what came in, such as a key or the name of a field
+
+    Returns:
+        the same
+
+    Raises:
+        LabelQualityError: if it is no text
+
+    Example:
+        >>> require_text("key", {"$gt": ""})
+        Traceback (most recent call last):
+        fiftyone_plugin.errors.LabelQualityError: Expected `key` to be a text, but got {'$gt': ''}
+    """
+    if not isinstance(value, str):
+        raise LabelQualityError(f"Expected `{name}` to be a text, but got {_shown(value)}")
+    return value
+
+
 def object_ids(name: str, values: Any) -> list[str]:
     """Ids of samples or labels.
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from ...correction.answers.replay import Repaint
 from ..fields.regions import utc_now
+from ..fields.values import require_text
 from . import append_log
 
 STORE: Final = "label_quality_answers"
@@ -157,7 +158,7 @@ def read_answers(
     Returns:
         the answers
     """
-    query: dict[str, Any] = {"value.label_field": label_field}
+    query: dict[str, Any] = {"value.label_field": require_text("label_field", label_field)}
     if sample_ids is not None:
         query["value.sample_id"] = {"$in": list(sample_ids)}
     if query_ids is not None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..door.renamed_classes import names_now
+from ..fields.values import require_text
 from . import append_log
 
 STORE: Final = "label_quality_reviews"
@@ -211,7 +212,7 @@ def read_reviews(
     if keys is not None:
         query["key"] = {"$in": list(keys)}
     if label_field is not None:
-        query["value.label_field"] = label_field
+        query["value.label_field"] = require_text("label_field", label_field)
     if sample_ids is not None:
         query["value.sample_id"] = {"$in": list(sample_ids)}
     rows = append_log.read(dataset, STORE, query, without=None if masks else "mask")

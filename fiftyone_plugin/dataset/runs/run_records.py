@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from ...errors import LabelQualityError
 from ..door.slices import changed_elsewhere
 from ..fields.object_findings import forget_findings
+from ..fields.values import require_text
 from .claims import claim
 from .files import remove_run_files, require_removable, why_it_stays
 from .run_copies import copied_keys, copied_record, forget_copy, keep_copy
@@ -152,7 +153,7 @@ def _run_document(dataset: Any, key: str) -> Any:
     """FiftyOne's document of a run; None if there is none, or only a reference to one that is gone."""
     from bson import DBRef
 
-    document = dataset._doc.runs.get(name_of_run(dataset, key)) if isinstance(key, str) else None
+    document = dataset._doc.runs.get(name_of_run(dataset, key))
     return None if isinstance(document, DBRef) else document
 
 
@@ -221,9 +222,7 @@ def find_run(dataset: Any, key: str, *, unfinished: bool = False) -> RunRecord |
     Returns:
         the record
     """
-    if not isinstance(key, str):
-        raise LabelQualityError(f"Expected `key` to be a text, but got {key!r}; for instance 'label_quality'")
-    document = _run_document(dataset, key)
+    document = _run_document(dataset, require_text("key", key))
     if document is None and changed_elsewhere(dataset):
         document = _run_document(dataset, key)
     if document is None and unfinished:

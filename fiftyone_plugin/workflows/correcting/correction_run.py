@@ -19,6 +19,7 @@ from ...dataset.door.masks import MaskReading, mask_digest, read_mask, read_mask
 from ...dataset.door.scan import file_stamp, mask_targets_of
 from ...dataset.door.slices import every_slice
 from ...dataset.fields.queries import CorrectionFields, StoredQuery
+from ...dataset.fields.values import require_text
 from ...dataset.journals import answers as answer_log
 from ...dataset.journals.answers import Answer
 from ...dataset.runs import files, run_records
@@ -261,7 +262,7 @@ def open_correction(samples: Any, label_field: str) -> CorrectionRun:
     Raises:
         LabelQualityError: if no queries were planned for it, or its answers did not come along with a copy
     """
-    dataset, fields = samples._root_dataset, CorrectionFields(label_field)
+    dataset, fields = samples._root_dataset, CorrectionFields(require_text("label_field", label_field))
     record = find_correction(dataset, label_field)
     begun = record is not None and record.method == run_records.CORRECTION and record.finished
     declared = dataset.has_field(fields.queries) and dataset.has_field(fields.corrected)

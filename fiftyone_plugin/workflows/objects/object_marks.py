@@ -14,6 +14,7 @@ from ...dataset.door.objects import ObjectPixels, object_classes, object_list, o
 from ...dataset.door.slices import every_slice
 from ...dataset.fields import appearance
 from ...dataset.fields.object_findings import ObjectAttributes, ObjectFinding, declare_findings, write_findings
+from ...dataset.fields.regions import patches_of
 from ...dataset.fields.schema import ScoreFields
 from ...dataset.runs import run_records
 from ...errors import LabelQualityError
@@ -178,9 +179,13 @@ def _count(found: dict[str, ObjectFinding], counts: Counter[str], kinds: Counter
 def _save_view(dataset: Any, objects: str, attributes: ObjectAttributes, view: str) -> None:
     from fiftyone import ViewField
 
-    images, score = every_slice(dataset), f"{objects}.{attributes.key}"
-    shown = images.to_patches(objects) if "." in attributes.path else images  # FiftyOne has no patches of single ones
-    shown = shown.match(ViewField(score) != None).sort_by(score)  # noqa: E711
+    score = f"{objects}.{attributes.key}"
+    try:
+        single = "." not in attributes.path  # FiftyOne has no patches of single ones
+        shown = every_slice(dataset) if single else patches_of(dataset, objects)
+        shown = shown.match(ViewField(score) != None).sort_by(score)  # noqa: E711
+    except LabelQualityError:  # objects that share an id are shown by image
+        shown = every_slice(dataset).match_labels(fields=objects, tags=attributes.tag)
     appearance.save_view(dataset, view, shown, "Objects whose label is probably wrong, worst first")
 
 
