@@ -236,7 +236,8 @@ def row(scenes: Scenes, planted: list[Planted], given: list, predicted: list, ca
     spare = sum(not any(is_named(one, cause) for one in planted) for cause in causes)
     before = wrong_pixels(scenes, given)
     labels = list(given)
-    for cause in causes:
+    clicks = [cause for cause in causes if cause.pixels >= 1]  # the others are named, and not to be repaired by rule
+    for cause in clicks:
         for place in np.flatnonzero(cause.group.members):
             labels[place] = repaired(labels[place], predicted[place], cause.repair)
     mended = before - wrong_pixels(scenes, labels)
@@ -246,15 +247,15 @@ def row(scenes: Scenes, planted: list[Planted], given: list, predicted: list, ca
             for label, true in zip(given, scenes.true, strict=True)
         ]
     )
-    largest = np.sort(sizes)[::-1][: len(causes)]
+    largest = np.sort(sizes)[::-1][: len(clicks)]
     expected = sum(cause.pixels for cause in causes)
     return [
         f"{named} of {len(planted)}",
         str(spare),
         f"{before:,}",
         f"{mended:,} ({mended / max(before, 1):.0%}; said {expected:,.0f})",
-        str(len(causes)),
-        f"{mended / max(len(causes), 1):,.0f}",
+        str(len(clicks)),
+        f"{mended / max(len(clicks), 1):,.0f}",
         f"{largest.mean() if largest.size else 0:,.0f}",
     ]
 

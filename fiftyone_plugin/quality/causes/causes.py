@@ -7,6 +7,9 @@ Bonferroni's correction for all rules and groups tried; of groups the likeliest)
 beyond what the same rule would do elsewhere is taken first; its images are repaired, and what they show then is looked
 at again, so that one cause is not named twice.
 
+What people or batches draw otherwise than others in the same scenes is told by comparison with their neighbours, see
+`styles`. A class without small parts in a run of scenes is told from the parts that are drawn, without predictions.
+
 Limits: neighbouring frames of a video are counted as if they were independent; a cause in most images of all is learnt
 by a model that is trained on them, and cannot be seen by it.
 """
@@ -23,7 +26,8 @@ import numpy.typing as npt
 from ...errors import LabelQualityError
 from .groups import FEWEST, Group, groups_of
 from .repairs import Repair, repaired
-from .signs import REACH, SMALL, WIDTHS, ImageSigns, IntArray, image_signs
+from .signs import PART_AREAS, REACH, RINGS, SMALL, WIDEST, ImageSigns, IntArray, image_signs
+from .styles import HARDLY, MOSTLY, Styles, mixed
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -33,12 +37,12 @@ RISK: Final = 0.01
 """Chance, of all tests together, that a cause is named by chance."""
 
 _LEAST: Final = 0.001  # share of an image that a class must have to be judged
-_HARDLY: Final = 0.1  # of the predicted pixels of a class are given: it is not drawn
 _SHOWN: Final = 0.8  # of the images of a group show what it has; set by hand on CamVid's tuning images
 _ELSEWHERE: Final = 0.1  # of the others may: models err in some scenes more than in others; set by hand likewise
-_MOSTLY: Final = 0.85  # of them are given as one other class: it is called by that name
 _EVERYWHERE: Final = ("swapped", "renamed", "moved", "mirrored", "upside_down")
+_WHOLE: Final = ("swapped", "mirrored", "upside_down")  # nothing in a scene looks like them
 _PLACES: Final = 20  # moves that are tried
+_BLOCK: Final = 5  # images that follow each other and count as one witness
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,7 @@ class Cause:
         shown_elsewhere: of these, those that do
         pixels: that would agree with the predictions in addition after the repair, in the whole group
         chance: that this were seen by chance, corrected for all that was tried
+        compared: whether images show it by lying beyond their neighbours, and not by themselves
     """
 
     repair: Repair
@@ -64,6 +69,7 @@ class Cause:
     shown_elsewhere: int
     pixels: float
     chance: float
+    compared: bool = False
 
     @property
     def name(self) -> str:
@@ -79,10 +85,13 @@ class Cause:
         """
         what = _WORDS[self.repair.kind].format(*(names[value] for value in self.repair.classes), **_amounts(self))
         elsewhere = f", {self.shown_elsewhere:,} of {self.num_elsewhere:,} others do" if self.num_elsewhere else ""
-        return (
-            f"In {self.group.text()}, {what}: {self.num_shown:,} of {self.num_images:,} show it{elsewhere}. "
-            f"A repair would mend about {round(self.pixels):,} pixels."
+        show = "lie beyond their neighbours" if self.compared else "show it"
+        gain = (
+            f"A repair would mend about {round(self.pixels):,} pixels"
+            if self.pixels >= 1
+            else "The predictions are too weak to repair it: correct these images by hand"
         )
+        return f"In {self.group.text()}, {what}: {self.num_shown:,} of {self.num_images:,} {show}{elsewhere}. {gain}."
 
 
 _WORDS: Final = {
@@ -154,21 +163,32 @@ def find_causes(
         if progress is not None:
             progress(place + 1, count)
     table = _Table.of(signs)
+    styles = Styles(table, groups, risk)
+    alone = [group for group in groups if not mixed(group.members, styles.strata)]
     repairs: dict[int, list[Repair]] = {}
     found: list[Cause] = []
     known: set[str] = set()
-    while len(found) < most:
-        cause = _strongest(table, groups, risk, known)
+    looks = [
+        lambda: _strongest(table, groups, risk, known, _WHOLE),
+        lambda: _of_style(table, styles),
+        lambda: _strongest(table, alone, risk, known),
+        lambda: _without_small_parts(table, alone, risk, found),
+    ]
+    while looks and len(found) < most:
+        cause = looks[0]()
         if cause is None:
-            break
+            looks.pop(0)
+            continue
         known.add(cause.name)
-        found.append(_named(cause, table, background))
+        found.append(cause if cause.compared else _named(cause, table, background))
+        styles.forget(found[-1].group, found[-1].repair.classes)
         for place in np.flatnonzero(cause.group.members).tolist():
             repairs.setdefault(place, []).append(found[-1].repair)
             given, predicted = load(place)
             for repair in repairs[place]:
                 given = repaired(given, predicted, repair)
-            table.put(place, image_signs(given, predicted, num_classes))
+            signs_now = image_signs(given, predicted, num_classes)
+            table.put(place, signs_now, parts=all(repair.kind in _EVERYWHERE for repair in repairs[place]))
     return found
 
 
@@ -178,7 +198,8 @@ class _Table:
 
     pairs: FloatArray
     small: FloatArray
-    widened: FloatArray
+    parts: FloatArray
+    rings: FloatArray
     moves: FloatArray
     flips: FloatArray
     steps: npt.NDArray[np.int64]
@@ -190,12 +211,14 @@ class _Table:
         steps, areas = np.array([one.step for one in signs]), np.array([one.area for one in signs])
         return cls(**columns, steps=steps, areas=areas)
 
-    def put(self, place: int, signs: ImageSigns) -> None:
+    def put(self, place: int, signs: ImageSigns, *, parts: bool) -> None:
+        """An image after its repair; small parts stay as a person drew them, unless `parts` of the repair are whole."""
         for name in _COLUMNS:
-            getattr(self, name)[place] = getattr(signs, name)
+            if name != "parts" or parts:
+                getattr(self, name)[place] = getattr(signs, name)
 
 
-_COLUMNS: Final = ("pairs", "small", "widened", "moves", "flips")
+_COLUMNS: Final = ("pairs", "small", "parts", "rings", "moves", "flips")
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,23 +256,18 @@ def _names(table: _Table) -> Iterator[_Hypothesis]:
 
 
 def _drawing(table: _Table) -> Iterator[_Hypothesis]:
-    """Classes that are not drawn, or not as wide as they are."""
+    """Classes that are not drawn, or not where they are small."""
     given, seen = table.pairs.sum(2), table.pairs.sum(1)
     own, least = np.diagonal(table.pairs, axis1=1, axis2=2), _LEAST * table.areas
     for value in range(given.shape[1]):
         able = seen[:, value] >= least
-        shown = given[:, value] < _HARDLY * seen[:, value]
+        shown = given[:, value] < HARDLY * seen[:, value]
         yield _Hypothesis(Repair("left_out", (value,)), able, shown, seen[:, value] - own[:, value])
         for place, share in enumerate(SMALL):
             parts, drawn = table.small[:, value, place].T
             area = (max(2, round(share * float(np.median(table.areas)))),)
             able = parts >= least / 2
-            yield _Hypothesis(Repair("small_left_out", (value,), area), able, drawn < _HARDLY * parts, parts - drawn)
-        for place, width in enumerate(WIDTHS):
-            gains = table.widened[:, value, place]
-            kind = "too_wide" if width < 0 else "too_narrow"
-            amount = (abs(width) * int(np.median(table.steps)),)
-            yield _Hypothesis(Repair(kind, (value,), amount), given[:, value] >= least, gains > 0, gains)
+            yield _Hypothesis(Repair("small_left_out", (value,), area), able, drawn < HARDLY * parts, parts - drawn)
 
 
 def _places(table: _Table) -> Iterator[_Hypothesis]:
@@ -269,9 +287,11 @@ def _places(table: _Table) -> Iterator[_Hypothesis]:
         yield _Hypothesis(Repair(kind), able, gains > 0, gains)
 
 
-def _strongest(table: _Table, groups: Sequence[Group], risk: float, known: set[str]) -> Cause | None:
+def _strongest(
+    table: _Table, groups: Sequence[Group], risk: float, known: set[str], kinds: Sequence[str] = tuple(_WORDS)
+) -> Cause | None:
     """The cause that explains most pixels beyond what its rule would do elsewhere."""
-    tried = list(_hypotheses(table))
+    tried = [one for one in _hypotheses(table) if one.repair.kind in kinds]
     tests = max(len(tried) * len(groups), 1)
     best: dict[tuple[Any, ...], tuple[float, Cause]] = {}
     for one in tried:
@@ -285,6 +305,106 @@ def _strongest(table: _Table, groups: Sequence[Group], risk: float, known: set[s
         if excess > 0 and (key not in best or best[key][1].pixels < cause.pixels):  # of amounts the one that mends most
             best[key] = (excess, cause)
     return max(best.values(), key=lambda row: row[0])[1] if best else None
+
+
+def _of_style(table: _Table, styles: Styles) -> Cause | None:
+    """What a group draws otherwise than its neighbours."""
+    style = styles.strongest()
+    if style is None:
+        return None
+    inside = style.group.members
+    pixels = max(0.0, _expected_pixels(table, style.repair, inside))
+    return replace(_counted(style.repair, style.group, style.able, style.shown, pixels, style.chance), compared=True)
+
+
+def _counted(repair: Repair, group: Group, able: BoolArray, shown: BoolArray, pixels: float, chance: float) -> Cause:
+    """A cause with the images that show it."""
+    inside = group.members
+    return Cause(
+        repair=repair,
+        group=group,
+        num_images=int((able & inside).sum()),
+        num_shown=int((able & shown & inside).sum()),
+        num_elsewhere=int((able & ~inside).sum()),
+        shown_elsewhere=int((able & shown & ~inside).sum()),
+        pixels=pixels,
+        chance=chance,
+    )
+
+
+def _expected_pixels(table: _Table, repair: Repair, inside: BoolArray) -> float:
+    """What a repair mends; what is taken from predictions by how often they are right elsewhere."""
+    pairs, own = table.pairs, np.diagonal(table.pairs, axis1=1, axis2=2)
+    if repair.kind == "moved":
+        shares = table.moves / np.maximum(table.areas, 1)[:, None, None]
+        usual = divmod(int(shares[~inside].mean(0).argmax()), shares.shape[1])  # where models see labels of others
+        steps = np.array(repair.amount) // int(np.median(table.steps))
+        down, right = np.clip(np.array(usual) + steps, 0, 2 * REACH).tolist()
+        return float((table.moves[inside, down, right] - table.moves[inside, usual[0], usual[1]]).sum())
+    value = repair.classes[0]
+    if repair.kind in ("too_wide", "too_narrow"):
+        width = min(WIDEST, repair.amount[0] // int(np.median(table.steps)))
+        side = slice(RINGS, RINGS + width) if repair.kind == "too_wide" else slice(RINGS - width, RINGS)
+        return float(table.rings[inside, value, side, 0].sum())
+    if repair.kind == "renamed":
+        return float(pairs[inside, value, repair.classes[1]].sum() - own[inside, value].sum())
+    if repair.kind == "called":
+        new, right = pairs[:, repair.classes[1], value], own[:, value]
+    elif repair.kind == "left_out":
+        new, right = pairs[:, :, value].sum(1) - own[:, value], own[:, value]
+    else:
+        shares = np.array(SMALL) * float(np.median(table.areas))
+        seen, right = table.small[:, value, int(np.abs(np.log(shares / repair.amount[0])).argmin())].T
+        new = seen - right
+    precision = right[~inside].sum() / max(float((right + new)[~inside].sum()), 1.0)
+    return float(new[inside].sum() * (2 * precision - 1))
+
+
+def _without_small_parts(table: _Table, groups: Sequence[Group], risk: float, known: Sequence[Cause]) -> Cause | None:
+    """A class that has hardly any small parts in a run of scenes, and some in most others.
+
+    Neighbouring images count as one witness (Fisher's exact test, Bonferroni's correction).
+    """
+    blocks = np.arange(len(table.areas)) // _BLOCK
+    sizes = np.bincount(blocks)
+    counts = np.stack([np.bincount(blocks, one) for one in table.parts.reshape(len(blocks), -1).T], 1)
+    counts = counts.reshape(len(sizes), *table.parts.shape[1:])
+    tests = len(groups) * counts.shape[1] * len(PART_AREAS)
+    found: list[tuple[float, Cause]] = []
+    for group in groups:
+        shares = np.bincount(blocks, group.members) / sizes
+        for value, cut in np.ndindex(counts.shape[1], len(PART_AREAS)):
+            small, large = counts[:, value, : cut + 1].sum(1), counts[:, value, cut + 1 :].sum(1)
+            inside, outside = ((shares == part) & (small + large > 0) for part in (1, 0))
+            chance, gain = _scarcity(small, large, inside, outside)
+            if chance * tests <= risk:
+                found.append((gain, _small_parts_cause(table, group, value, cut, chance * tests)))
+    named = [(one.repair.classes, one.group.members) for one in known if one.repair.kind == "small_left_out"]
+    found = [row for row in found if not any(
+        row[1].repair.classes == classes and (row[1].group.members & members).any() for classes, members in named
+    )]  # fmt: skip
+    enough = 0.9 * max((gain for gain, _ in found), default=0.0)  # a larger area hardly explains more
+    return min((row[1] for row in found if row[0] >= enough), key=lambda one: one.repair.amount, default=None)
+
+
+def _small_parts_cause(table: _Table, group: Group, value: int, cut: int, chance: float) -> Cause:
+    repair = Repair("small_left_out", (value,), (PART_AREAS[cut] * int(np.median(table.steps)) ** 2,))
+    able, none = table.parts[:, value].sum(1) > 0, table.parts[:, value, : cut + 1].sum(1) == 0
+    pixels = max(0.0, _expected_pixels(table, repair, group.members))
+    return _counted(repair, group, able, none, pixels, chance)
+
+
+def _scarcity(small: FloatArray, large: FloatArray, inside: BoolArray, outside: BoolArray) -> tuple[float, float]:
+    """Chance that blocks inside have so few small parts, and the likelihood ratio of another share of small ones."""
+    none = small == 0
+    few, many = small[inside].sum(), small[outside].sum()
+    whole, others = few + large[inside].sum(), many + large[outside].sum()
+    if not inside.any() or not many or few / max(whole, 1) >= HARDLY * many / others:
+        return 1.0, 0.0
+    drawn = [int(one.sum()) for one in (none & inside, inside, none & (inside | outside), inside | outside)]
+    parts = np.array([[few, many, few + many], [whole, others, whole + others]], np.int64)
+    likelihoods = _log_likelihood(parts[0], parts[1])
+    return _by_chance(*drawn), float(likelihoods[0] + likelihoods[1] - likelihoods[2])
 
 
 def _likeliest(one: _Hypothesis, groups: Sequence[Group], tests: int, risk: float) -> Cause | None:
@@ -337,7 +457,7 @@ def _named(cause: Cause, table: _Table, background: int | None) -> Cause:
     if cause.repair.kind == "renamed":
         drawn_as, true = cause.repair.classes
         kept = table.pairs[cause.group.members, drawn_as].sum(0)
-        if kept[drawn_as] < _HARDLY * kept.sum():
+        if kept[drawn_as] < HARDLY * kept.sum():
             return cause
         return replace(cause, repair=Repair("called", (true, drawn_as)), pixels=float(kept[true]))
     if cause.repair.kind != "left_out":
@@ -346,6 +466,6 @@ def _named(cause: Cause, table: _Table, background: int | None) -> Cause:
     drawn = table.pairs[cause.group.members, :, value].sum(0)
     drawn[value] = 0
     other = int(drawn.argmax())
-    if other == background or drawn[other] < _MOSTLY * drawn.sum():
+    if other == background or drawn[other] < MOSTLY * drawn.sum():
         return cause
     return replace(cause, repair=Repair("called", (value, other)))

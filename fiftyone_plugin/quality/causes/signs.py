@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft
+from scipy import fft, ndimage
 
 from .repairs import UNKNOWN, border_distances, small_parts
 
@@ -18,8 +18,14 @@ FloatArray = npt.NDArray[np.float64]
 REACH: Final = 12
 """Pixels, of those looked at, that a label may have moved by."""
 
-WIDTHS: Final = (-3, -2, -1, 1, 2, 3)
-"""Pixels, of those looked at, by which a class is made wider."""
+WIDEST: Final = 4
+"""Pixels, of those looked at, by which a class may be drawn too wide or too narrow."""
+
+RINGS: Final = 2 * WIDEST
+"""Pixels on each side of a class's border that are looked at."""
+
+PART_AREAS: Final = (8, 16, 32, 64, 128, 256, 512)
+"""Pixels, of those looked at, below which parts are counted."""
 
 SMALL: Final = (0.0005, 0.002, 0.008)
 """Areas below which a part is small, as shares of the image."""
@@ -35,7 +41,10 @@ class ImageSigns:
     Attributes:
         pairs: (K, K) pixels by given and predicted class
         small: (K, S, 2) pixels of the predicted class in small parts, and those of them that are given as it
-        widened: (K, W) pixels that would agree in addition, were a class as much wider
+        parts: (K, A) connected parts of the given class between one of `PART_AREAS` and the next smaller one, and the
+            larger ones last
+        rings: (K, 2 R, 3) pixels from R outside the border of the given class to R inside; those predicted as it; those
+            predicted as they are given
         moves: (2 R + 1, 2 R + 1) the same, were the label moved down and right
         flips: (2,) the same, were it mirrored, or upside down
         step: every how many-th row and column was looked at
@@ -44,7 +53,8 @@ class ImageSigns:
 
     pairs: FloatArray
     small: FloatArray
-    widened: FloatArray
+    parts: FloatArray
+    rings: FloatArray
     moves: FloatArray
     flips: FloatArray
     step: int
@@ -78,14 +88,17 @@ def image_signs(given: IntArray, predicted: IntArray, num_classes: int) -> Image
     scale = float(step**2)
     used = np.union1d(np.unique(given[both]), np.unique(predicted[both])).tolist()
     small = np.zeros((num_classes, len(SMALL), 2))
-    widened = np.zeros((num_classes, len(WIDTHS)))
+    parts = np.zeros((num_classes, len(PART_AREAS) + 1))
+    rings = np.zeros((num_classes, 2 * RINGS, 3))
     for value in used:
         small[value] = _small(given, predicted, value, both)
-        widened[value] = _widened(given, predicted, value, both)
+        parts[value] = _parts(given == value)
+        rings[value] = _rings(given, predicted, value, both)
     return ImageSigns(
         pairs=pairs * scale,
         small=small * scale,
-        widened=widened * scale,
+        parts=parts,
+        rings=rings * scale,
         moves=_moves(given, predicted, used) * scale,
         flips=np.array([_flipped(given, predicted, axis) for axis in (1, 0)]) * scale,
         step=step,
@@ -99,20 +112,18 @@ def _small(given: IntArray, predicted: IntArray, value: int, both: npt.NDArray[n
     return np.array([[part.sum(), (part & (given == value)).sum()] for part in parts], np.float64)
 
 
-def _widened(given: IntArray, predicted: IntArray, value: int, both: npt.NDArray[np.bool_]) -> FloatArray:
-    """Of a class made narrower, what is taken off agrees afterwards where the prediction is another one."""
+def _parts(inside: npt.NDArray[np.bool_]) -> FloatArray:
+    labelled, _ = ndimage.label(inside)
+    areas = np.bincount(labelled.ravel())[1:]
+    return np.bincount(np.searchsorted(PART_AREAS, areas, side="right"), minlength=len(PART_AREAS) + 1).astype(float)
+
+
+def _rings(given: IntArray, predicted: IntArray, value: int, both: npt.NDArray[np.bool_]) -> FloatArray:
     distances = border_distances(given == value)
-    near = both & (np.abs(distances) <= max(WIDTHS)) & (distances != 0)
-    deep, seen, agreed = distances[near], predicted[near] == value, predicted[near] == given[near]
-    gains = []
-    for width in WIDTHS:
-        taken = (deep > 0) & (deep <= -width) if width < 0 else (deep < 0) & (deep >= -width)
-        gains.append((taken & ~seen).sum() - (taken & seen).sum() if width < 0 else _drawn(taken, seen, agreed))
-    return np.array(gains, np.float64)
-
-
-def _drawn(taken: npt.NDArray[np.bool_], seen: npt.NDArray[np.bool_], agreed: npt.NDArray[np.bool_]) -> int:
-    return int((taken & seen).sum() - (taken & agreed).sum())
+    near = both & (np.abs(distances) <= RINGS) & (distances != 0)
+    place = distances[near] + RINGS - (distances[near] > 0)
+    seen = (None, predicted[near] == value, predicted[near] == given[near])
+    return np.stack([np.bincount(place, one, 2 * RINGS) for one in seen], 1).astype(np.float64)
 
 
 def _moves(given: IntArray, predicted: IntArray, used: list[int]) -> FloatArray:

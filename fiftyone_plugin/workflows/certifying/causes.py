@@ -163,7 +163,9 @@ def find_causes(
             return find_causes(samples, key=key, attributes=attributes, progress=bar)
     record = scoring_run(samples, key, with_regions=False)
     scored = _ScoredLabels.of(samples, record)
-    places, left_out = scored.readable(list(samples_behind(samples).values("id")))
+    ids, paths = samples_behind(samples).values(["id", "filepath"])
+    in_order = [sample_id for _, sample_id in sorted(zip(paths, ids, strict=True))]  # neighbours are alike
+    places, left_out = scored.readable(in_order)
     names = list(record.summary["classes"])
     values = _attributes_of(samples, record, places, attributes)
 

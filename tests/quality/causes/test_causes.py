@@ -25,8 +25,8 @@ def true_labels():
         label = np.zeros((48, 64), int)
         label[rng.integers(16, 24) :] = 1
         top, left = rng.integers(26, 34), rng.integers(2, 26)
-        label[top : top + 9, left : left + 14] = 2
-        label[44:46, 56:58] = 2
+        label[top : top + rng.integers(6, 13), left : left + rng.integers(10, 18)] = 2
+        label[42:46, 56:60] = 2
         left = rng.integers(44, 54)
         label[8:30, left : left + 6] = 3
         label[:2] = UNKNOWN
@@ -41,7 +41,7 @@ def around(label, inside):
 
 
 def small_cars(label):
-    return (label == 2) & (np.arange(48)[:, None] > 43)
+    return (label == 2) & (np.arange(48)[:, None] > 41)
 
 
 CASES = [
@@ -49,7 +49,7 @@ CASES = [
     (Repair("renamed", (4, 1)), lambda label: np.where(label == 1, 4, label)),
     (Repair("called", (3, 2)), lambda label: np.where(label == 3, 2, label)),
     (Repair("left_out", (3,)), lambda label: around(label, label == 3)),
-    (Repair("small_left_out", (2,), (6,)), lambda label: around(label, small_cars(label))),
+    (Repair("small_left_out", (2,), (24,)), lambda label: around(label, small_cars(label))),
     (Repair("too_wide", (2,), (2,)), lambda label: repaired(label, label, Repair("too_narrow", (2,), (2,)))),
     (Repair("too_narrow", (2,), (1,)), lambda label: repaired(label, label, Repair("too_wide", (2,), (1,)))),
     (Repair("moved", (), (-3, 2)), lambda label: repaired(label, label, Repair("moved", (), (3, -2)))),
@@ -58,18 +58,24 @@ CASES = [
 ]  # fmt: skip
 
 
+COMPARED = ("renamed", "left_out", "too_wide", "too_narrow", "moved")  # with neighbours, who are of other people
+
+
 @pytest.mark.parametrize("place", range(len(CASES)), ids=[repair.kind for repair, _ in CASES])
 def test_a_cause_is_named_once_and_mended(place):
-    (repair, damage), (attribute, value) = CASES[place], (("folder", "a"), ("annotator", "bo"))[place % 2]
+    repair, damage = CASES[place]
+    attribute, value = (("folder", "a"), ("annotator", "bo"))[repair.kind in COMPARED]
     true = true_labels()
     attributes = {"folder": FOLDERS, "annotator": PEOPLE}
     hit = [one == value for one in attributes[attribute]]
     given = [damage(label) if wrong else label for label, wrong in zip(true, hit, strict=True)]
-    cause, *others = find_causes(lambda place: (given[place], true[place]), IMAGES, 5, attributes)
-    assert [one.repair.kind for one in others] == (["small_left_out"] if repair.kind == "too_narrow" else [])
+    [cause] = find_causes(lambda place: (given[place], true[place]), IMAGES, 5, attributes)
     assert (cause.repair, cause.group.attribute, cause.group.value) == (repair, attribute, value)
-    assert (cause.num_images, cause.num_shown, cause.shown_elsewhere) == (10, 10, 0)
+    assert (cause.num_images, cause.num_elsewhere, cause.compared) == (10, 20, repair.kind in COMPARED)
+    assert cause.num_shown >= (8 if cause.compared else 10)
+    assert cause.shown_elsewhere <= (10 if cause.compared else 0)
     assert cause.pixels > 0
+    assert cause.chance <= 0.01
     assert cause.text(["sky", "road", "car", "tree", "wall"]).startswith(
         f"In the images whose {attribute} is {value}, "
     )
