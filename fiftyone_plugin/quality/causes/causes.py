@@ -27,7 +27,7 @@ from ...errors import LabelQualityError
 from .groups import FEWEST, Group, groups_of
 from .repairs import Repair, repaired
 from .signs import PART_AREAS, REACH, RINGS, SMALL, WIDEST, ImageSigns, IntArray, image_signs
-from .styles import HARDLY, MOSTLY, Styles, mixed
+from .styles import HARDLY, MOSTLY, Styles
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -164,7 +164,7 @@ def find_causes(
             progress(place + 1, count)
     table = _Table.of(signs)
     styles = Styles(table, groups, risk)
-    alone = [group for group in groups if not mixed(group.members, styles.strata)]
+    alone = [group for group in groups if not any(group is one for one in styles.groups)]
     repairs: dict[int, list[Repair]] = {}
     found: list[Cause] = []
     known: set[str] = set()

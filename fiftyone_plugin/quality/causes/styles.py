@@ -43,6 +43,7 @@ MOSTLY: Final = 0.85
 
 _SHOWN: Final = 0.8  # of where a class should be, it must be lacking
 _STRATUM: Final = 10  # images
+_FEWEST_STRATA: Final = 3  # of fewer there are too few permutations
 _PERMUTATIONS: Final = 199  # the fewest that can tell half a percent
 _LEAST: Final = 0.001  # share of an image that a class must have for its border to be judged
 _WINDOW: Final = 4  # pixels on each side of a border
@@ -105,7 +106,8 @@ class Styles:
     def __init__(self, table: Any, groups: Sequence[Group], risk: float) -> None:
         self.table, self.risk = table, risk
         self.strata = strata_of(len(table.areas))
-        self.groups = [group for group in groups if mixed(group.members, self.strata)]
+        enough = self.strata.max(initial=0) + 1 >= _FEWEST_STRATA
+        self.groups = [group for group in groups if enough and mixed(group.members, self.strata)]
         self.members = np.array([group.members for group in self.groups], float).reshape(-1, len(table.areas))
         self.named: set[tuple[int, int]] = set()
         self.explained = np.zeros(table.pairs.shape[:2], bool)
