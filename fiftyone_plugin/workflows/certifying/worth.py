@@ -144,7 +144,8 @@ def repairs_worth(
     changed = sum(bool((given(one.sample_id) != mended(one.sample_id)).any()) for one in images)
     if not changed:
         raise LabelQualityError(
-            f"Expected corrected labels in `{run.fields.corrected}`, but all are as they were given"
+            f"Expected corrected labels in `{run.fields.corrected}`, but all are as they were given; answer questions "
+            "that change a label first"
         )
     found = []
     with tempfile.TemporaryDirectory() as folder:
