@@ -800,6 +800,7 @@ def predictions_of(segmenter: Any, pictures: tuple[Any, ...]) -> list[np.ndarray
 def errors_found(probs: list[np.ndarray], labels: list[np.ndarray], wrong: np.ndarray) -> dict[str, float]:
     """AUPRC of wrong images by the combined score and the best others, judged on all cores."""
     from detection import measures
+    from detection.regimes import single_scores
 
     def judge_one(numbered: tuple[int, np.ndarray]) -> tuple[Any, Any, Any]:
         index, given = numbered
@@ -812,14 +813,11 @@ def errors_found(probs: list[np.ndarray], labels: list[np.ndarray], wrong: np.nd
         return record.without_maps(), regions, quality.rehearse_in_scene(scene, given, values, **seeded)
 
     evidence = quality.Evidence(len(probs[0]))
-    totals, records = quality.Totals(len(probs[0]), quality.METHODS), []
+    records = []
     for (index, _), (record, regions, rehearsals) in read_ahead(judge_one, enumerate(labels), 32, 16):
         evidence.add(f"{index:09d}", record, regions, rehearsals)
-        totals.add(record)
         records.append(record)
-    cut = quality.confident_learning_cut(records, totals)
-    rows = [quality.record_scores(record, totals, cut) for record in records]
-    scores = {name: np.array([row[name] for row in rows]) for name in quality.METHODS}
+    scores = single_scores(records)
     scores["combined"] = np.array([score for _, score in sorted(evidence.judge().image_scores().items())])
     found = {name: round(measures.image_measures(wrong, values)["AUPRC"], 3) for name, values in scores.items()}
     return dict(sorted(found.items(), key=lambda pair: -pair[1])[:4]) | {"combined": found["combined"]}

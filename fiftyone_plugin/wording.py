@@ -1,4 +1,4 @@
-"""Error texts in the words of those who read them: the options of a command, or the questions of a form."""
+"""Texts in the words of those who read them: the options of a command, the questions of a form, numbers with nouns."""
 
 from __future__ import annotations
 
@@ -9,6 +9,24 @@ _VALUE = r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\{[^}]*\}|-?\d+(?:\.\d+)?|\w+"
 _MENTION = re.compile(
     rf"(?P<verb>\b(?:pass|choose|set|use) )?(?:`(?P<bare>[a-z]\w*)`|`?\b(?P<name>[a-z]\w*)=(?P<value>{_VALUE})`?)"
 )
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    Args:
+        number: how many
+        noun: of one
+
+    Returns:
+        both, the noun in the plural where there is not one
+
+    Example:
+        >>> count(1, "region"), count(1200, "region"), count(2, "class")
+        ('1 region', '1,200 regions', '2 classes')
+    """
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
 
 
 def as_flags(text: str, flags: Mapping[str, Sequence[str]]) -> str:

@@ -38,7 +38,7 @@ class ExportCorrectedLabels(Job):
         if not corrected_field_input(ctx, inputs, planned_fields(ctx.dataset)):
             return
         default = f"~/{ctx.dataset.name}-corrected"
-        text = "On the machine of the App: an empty one, or one that does not exist yet."
+        text = "On the computer that runs FiftyOne: an empty one, or one that does not exist yet."
         asked = inputs.str("folder", required=True, default=default, label="Folder", description=text)
         folder = str(ctx.params.get("folder") or default)
         forms.refuse_where(asked, corrected_labels.require_empty_folder, folder)

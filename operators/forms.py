@@ -179,7 +179,9 @@ def choice_input(
 
 def file_input(ctx: Any, inputs: types.Object, name: str, label: str) -> None:
     """Ask for a file to write, and whether to replace one that is there."""
-    inputs.str("path", required=True, default=f"~/{name}", label=label, description="On the machine of the App.")
+    inputs.str(
+        "path", required=True, default=f"~/{name}", label=label, description="On the computer that runs FiftyOne."
+    )
     path = Path(str(ctx.params.get("path") or f"~/{name}")).expanduser()
     if path.exists():
         confirm_input(ctx, inputs, "Replace the file", f"{path} is there already.")
@@ -188,8 +190,8 @@ def file_input(ctx: Any, inputs: types.Object, name: str, label: str) -> None:
 def file_output() -> types.Property:
     """Where a file was written."""
     outputs = types.Object()
-    outputs.str("path", label="Written")
-    return types.Property(outputs, view=types.View(label="Written"))
+    outputs.str("path", label="File")
+    return types.Property(outputs, view=types.View(label="Saved"))
 
 
 def group_field_input(ctx: Any, inputs: types.Object) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, Final
 
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.certifying import bulk_acceptance
 from ..fiftyone_plugin.workflows.certifying.bulk_acceptance import BulkReport
 from ..fiftyone_plugin.workflows.reviewing import overview
 from . import cards
-from .numbers import count
 
 ALLOWED: Final = {f"{value:g}": f"at most {100 * value:g} % mistakes" for value in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)}
 """Positions of the slider."""
@@ -39,7 +39,10 @@ def bulk_card(report: BulkReport | None, allowed: str, path: str) -> cards.Card:
     """
     chosen = cards.slider(path, allowed, list(ALLOWED.items()))
     if report is None:
-        lines = ["Decide on a few regions that are drawn at random; then many may be accepted at once, with a promise."]
+        lines = [
+            "Decide on a few regions that are drawn at random; then many may be accepted at once, with no more "
+            "mistakes than you allow."
+        ]
         steps = [cards.action("bulk_draw", "Draw regions to decide on")]
         return cards.card("bulk", "Accept many at once", lines=lines, actions=steps, choice=chosen, wide=True)
     steps = [cards.action("bulk_undo", "Undo", disabled=not report.num_accepted)]

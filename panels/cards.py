@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ..fiftyone_plugin.dataset.fields.overview import Histogram
 from ..fiftyone_plugin.quality.regions.review_statistics import Interval
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.reviewing.overview import (
     ClassQuality,
     Comparison,
@@ -19,7 +20,7 @@ from ..fiftyone_plugin.workflows.reviewing.overview import (
     ReviewOverview,
 )
 from ..fiftyone_plugin.workflows.reviewing.worst_pictures import WorstPicture
-from .numbers import count, percent, share
+from .numbers import percent, share
 
 Card = dict[str, Any]
 
@@ -56,29 +57,29 @@ def slider(path: str, value: str, options: Sequence[tuple[str, str]]) -> dict[st
     return {**choice(path, value, options), "slider": True}
 
 
-def pictures(found: Sequence[WorstPicture], sources: Sequence[str]) -> Card:
-    """The worst images; at = sample."""
-    return {
-        "kind": "pictures",
-        "items": [
-            {
-                "at": picture.sample_id, "source": source, "text": f"{picture.score:.2f} · {_says(picture)}",
-                "title": f"{_file_name(picture.path)}: score {picture.score:.3f}, 0 = wrong. {_says(picture)}",
-            }
-            for picture, source in zip(found, sources, strict=True)
-        ],
-    }  # fmt: skip
+def pictures(found: Sequence[WorstPicture], sources: Sequence[str], *, regions: bool) -> Card:
+    """The worst images; at = sample. Without `regions` nothing was looked for in them."""
+    items = []
+    for picture, source in zip(found, sources, strict=True):
+        says, name = _says(picture, regions), _file_name(picture.path)
+        items.append({
+            "at": picture.sample_id, "source": source, "text": " · ".join([f"{picture.score:.2f}", *says]),
+            "title": ". ".join([f"{name}: score {picture.score:.3f}, 0 = wrong", *says]),
+        })  # fmt: skip
+    return {"kind": "pictures", "items": items}
 
 
-def _says(picture: WorstPicture) -> str:
+def _says(picture: WorstPicture, regions: bool) -> list[str]:
     """What should be what, in words."""
     if picture.image is None:
-        return "the image cannot be read"
+        return ["the image cannot be read"]
+    if not regions:
+        return []
     pairs = list(dict.fromkeys(f"{region.given} → {region.suggested}" for region in picture.regions))
     if not pairs:
-        return "no part surely wrong"
+        return ["no part surely wrong"]
     more = len(pairs) - 2 + picture.others
-    return ", ".join(pairs[:2]) + (f", {more} more" if more > 0 else "")
+    return [", ".join(pairs[:2]) + (f", {more} more" if more > 0 else "")]
 
 
 def score_histogram(found: Histogram) -> Card:
@@ -127,7 +128,8 @@ def class_quality(classes: Sequence[ClassQuality], colors: Mapping[str, str]) ->
     """Classes, least trusted first, with the share of their pixels that regions hold; at = class."""
     rows = []
     for entry in list(classes)[:MOST_CLASSES]:
-        texts = [count(entry.num_pending, "region")]
+        left = "all reviewed" if entry.issue_share and not entry.num_pending else count(entry.num_pending, "region")
+        texts = [left]
         if entry.issue_share is not None:
             texts.insert(0, f"{percent(entry.issue_share)} %")
         known = "" if entry.score is None else f"; the model agrees with its labels to {percent(entry.score)} %"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.correcting.sitting import Question, SittingProgress
-from .numbers import WIDEST, count, percent
+from .numbers import WIDEST, percent
 
 KEYS = (
     ("Enter, y", "the label is right"),
@@ -39,8 +40,8 @@ If no image appears, press **Plain viewer**: the same with another viewer, witho
 NO_PLAN = """
 **No questions yet**
 
-Planning finds the places where the label is probably wrong and puts them in the order that repairs most. Run
-**Plan correction queries** on a dataset with a `Segmentation` field and predicted probabilities.
+Planning finds the places where the label is probably wrong and puts them in the order that repairs most. Press the
+button: it needs masks as labels, and a model or what one has predicted.
 """
 
 WAITING = "Opening the viewer. If no image appears within a few seconds, press **Plain viewer**."
@@ -93,8 +94,8 @@ def _next_step(progress: SittingProgress, *, sample: bool) -> str:
         return "**Ask more** plans the next questions. **What changed** shows what was answered before."
     return (
         "Look at **What changed** first. Then **Export** the corrected labels, **Train** on them, or **Ask more**: "
-        "that plans the next questions. **Apply** counts all repairs by class. **Undo** and **Back** still change "
-        "answers."
+        "that plans the next questions. **Apply** brings the corrected labels up to date and lists "
+        "all repairs. **Undo** and **Back** still change answers."
     )
 
 

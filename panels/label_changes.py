@@ -10,12 +10,12 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin.dataset.fields.appearance import class_colors
 from ..fiftyone_plugin.dataset.fields.queries import CorrectionFields
 from ..fiftyone_plugin.errors import LabelQualityError
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.correcting import label_changes
 from ..fiftyone_plugin.workflows.correcting.correction_run import planned_fields
 from ..operators.words import spoken
 from . import viewer
 from .cards import FOCUS
-from .numbers import count
 
 # Where the App keeps what is chosen: by the places of the inputs on the page.
 FIELD, CLASS, REVIEWER, PLACE = "bar.field", "bar.class", "bar.reviewer", "place"

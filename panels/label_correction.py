@@ -13,6 +13,7 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin.dataset.fields.queries import CorrectionFields
 from ..fiftyone_plugin.dataset.fields.values import number_between
 from ..fiftyone_plugin.errors import LabelQualityError
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.correcting import label_changes
 from ..fiftyone_plugin.workflows.correcting import sitting as answering
 from ..operators.forms import whole_dataset
@@ -118,7 +119,7 @@ class LabelCorrectionPanel(foo.Panel):
         ctx.ops.set_view(view=label_changes.changes_view(ctx.dataset, found))
         ctx.ops.set_active_fields([names.changes, names.corrected])
         pixels = sum(change.pixels for change in found)
-        what = f"{texts.count(pixels, 'pixel')} in {texts.count(len(found), 'image')}"
+        what = f"{count(pixels, 'pixel')} in {count(len(found), 'image')}"
         ctx.ops.notify(f"Changed: {what}; also shown under Samples", variant="success")
         ctx.ops.open_panel("label_changes", is_active=True)
 

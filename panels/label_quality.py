@@ -12,6 +12,7 @@ from ..fiftyone_plugin.dataset.fields.appearance import class_colors
 from ..fiftyone_plugin.dataset.runs import running_jobs
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.quality import LIKELY
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.certifying import bulk_acceptance
 from ..fiftyone_plugin.workflows.reviewing import overview, review
 from ..fiftyone_plugin.workflows.reviewing.worst_pictures import worst_pictures
@@ -19,7 +20,6 @@ from ..operators.forms import whole_dataset
 from ..operators.words import spoken
 from . import cards, pictures, texts
 from .bulk_card import ALLOWED, bulk_card, report_of
-from .numbers import count
 
 # Where the App keeps what is chosen.
 RUN, OTHER, FIELD, MEASURE = "bar.run", "bar.other", "chosen.field", "chosen.measure"
@@ -275,6 +275,7 @@ class LabelQualityPanel(foo.Panel):
             ctx.ops.notify(spoken(str(error)), variant="error")
             return
         ctx.ops.clear_selected_samples()
+        ctx.request_params.update(selected=[], selected_samples=None)  # for what is drawn before the App says so
         ctx.ops.reload_dataset()
         done = "back to be reviewed" if decision == "pending" else f"{decision}; undo: u"
         ctx.ops.notify(f"{count(report.num_regions, 'region')} {done}", variant="success")
@@ -354,6 +355,8 @@ class LabelQualityPanel(foo.Panel):
         some = found.regions is not None and found.regions.total > 0
         reviewing = some and _shows_regions(ctx, overview.regions_field(found.key))
         steps = [action("refresh", "Refresh")]
+        if found.regions is None:
+            steps.insert(0, action("score_labels", "Score labels", primary=True))
         if some:
             reviewed = found.regions.review.accepted + found.regions.review.rejected  # type: ignore[union-attr]
             waiting = found.regions.status["pending"]  # type: ignore[union-attr]
@@ -380,7 +383,11 @@ class LabelQualityPanel(foo.Panel):
             shown.append(bulk_card(report, ctx.panel.get_state(BULK) or "0.05", BULK))
         if found.worst:
             sources = self._sources(ctx, found)
-            shown.append(cards.card("worst", "Worst images", cards.pictures(*sources), wide=True))
+            shown.append(
+                cards.card(
+                    "worst", "Worst images", cards.pictures(*sources, regions=found.regions is not None), wide=True
+                )
+            )
         return shown
 
     def _review_card(self, ctx: Any) -> cards.Card:
@@ -417,7 +424,7 @@ class LabelQualityPanel(foo.Panel):
             chosen = cards.choice(FIELD, field, found.score_fields) if len(found.score_fields) > 1 else None
             body = cards.score_histogram(overview.score_histogram(ctx.dataset, field))
             shown.append(cards.card("scores", "Images by score", body, choice=chosen))
-        if found.classes:
+        if found.classes and regions is not None:  # without them there is no share of pixels
             body, note = cards.class_quality(found.classes, colors), texts.classes_note(len(found.classes))
             tall = len(found.classes) > _FEW_CLASSES or None
             shown.append(cards.card("classes", "Classes, least trusted first", body, lines=note, tall=tall))

@@ -10,17 +10,6 @@ WIDEST: Final = 0.4
 """Of an interval of a share: a wider one says nothing, and is not shown."""
 
 
-def count(number: int, noun: str) -> str:
-    """A number with its noun.
-
-    Example:
-        >>> count(1, "region"), count(1200, "region"), count(2, "class")
-        ('1 region', '1,200 regions', '2 classes')
-    """
-    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
-    return f"{number:,} {noun}{ending}"
-
-
 def percent(value: float) -> str:
     """A share in percent, with as many digits as matter.
 

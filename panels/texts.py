@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..fiftyone_plugin.dataset.runs.running_jobs import RunningJob
 from ..fiftyone_plugin.quality.regions.review_statistics import Interval
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.reviewing.overview import (
     ENOUGH_REVIEWS,
     Comparison,
@@ -14,7 +15,7 @@ from ..fiftyone_plugin.workflows.reviewing.overview import (
 )
 from ..fiftyone_plugin.workflows.scoring.report import NONE_LIKELY
 from .cards import MOST_CLASSES
-from .numbers import count, is_known, percent, share
+from .numbers import is_known, percent, share
 
 HELP = """
 ### Label quality
@@ -30,13 +31,13 @@ What a run of **Score labels** found, and what reviewing it says.
 """
 
 NO_RUN = [
-    "**No label has been checked here yet.** The check compares each label with what a model predicts that has not "
+    "**No label has been scored here yet.** A score compares each label with what a model predicts that has not "
     "seen it.",
     "You need a field of Segmentation masks, nothing more: **Find label errors** makes a model of its own.",
 ]
 
 NO_REGIONS_FIELD = (
-    "This run has no regions. Run **Score labels** again with regions switched on to see where the errors are."
+    "This run has no regions. Score the labels again with regions switched on, to see where the errors are."
 )
 
 NO_DISAGREEMENT = (

@@ -97,7 +97,7 @@ def test_states_without_regions_or_runs_say_what_to_do(person, page, make_scored
     for name, dataset, text in (
         ("agree", make_scored(6, agree=True), "No disagreement"),
         ("no-regions", make_scored(6, regions=False), "has no regions"),
-        ("no-run", make_dataset(3), "No label has been checked here yet"),
+        ("no-run", make_dataset(3), "No label has been scored here yet"),
     ):
         person.open_panel(dataset, PANEL, f"text={text}")
         person.screenshot(f"panel-7-{name}")

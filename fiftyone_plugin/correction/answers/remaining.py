@@ -287,8 +287,9 @@ def advice(
             f"at most {_percent(remaining.high)} of the pixels are still wrong, and {_percent(target)} was the target"
         )
         return Advice("target", f"You can stop: {shown}.")
-    if pixels.size < max(_FEWEST, 2 * latest):
-        return Advice("start", "Too few answers so far to say when to stop.")
+    missing = max(_FEWEST, 2 * latest) - pixels.size
+    if missing > 0:
+        return Advice("start", f"When to stop can be told after {missing:,} more answers.")
     before, now = _per_minute(pixels[:-latest], times[:-latest]), _per_minute(pixels[-latest:], times[-latest:])
     if now < _SMALL_YIELD * before:
         compared = f"the last {latest} repaired {now:,.0f} pixels per minute, those before {before:,.0f}"

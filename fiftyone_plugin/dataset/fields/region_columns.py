@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import chain
 from threading import RLock
 from typing import Any
@@ -87,6 +88,7 @@ class RegionColumns:
     newest: datetime
     count: int
 
+    @cached_property
     def table(self) -> list[RegionCount]:
         """Regions and their pixels by kind, classes and status: one row for each combination, most regions first."""
         sizes = (*(len(words) for words in self.words), len(_STATUSES))
@@ -117,10 +119,13 @@ class RegionColumns:
     def without(self, gone: Iterable[int]) -> RegionColumns:
         """The same without the regions of some images, by number."""
         kept = ~np.isin(self.images, list(gone))
-        return RegionColumns(
-            self.words, self.named[:, kept], self.status[kept], self.values[:, kept], self.images[kept],
-            self.image_ids, self.newest, self.count,
-        )  # fmt: skip
+        return replace(
+            self,
+            named=self.named[:, kept],
+            status=self.status[kept],
+            values=self.values[:, kept],
+            images=self.images[kept],
+        )
 
 
 def region_columns(dataset: Any, regions: str, state: tuple[str, ...], classes: Sequence[str] = ()) -> RegionColumns:
@@ -160,8 +165,7 @@ def _read(dataset: Any, regions: str, kept: RegionColumns | None, words: tuple[t
     if there != columns.count:
         ids = {row["_id"] for row in samples.find({}, {"_id": 1})}
         gone = [number for number, image in enumerate(columns.image_ids) if image not in ids]
-        columns = columns.without(gone)
-        columns = RegionColumns(**{**vars(columns), "count": there})
+        columns = replace(columns.without(gone), count=there)
     return columns
 
 
@@ -234,8 +238,12 @@ def _joined(
     if kept is None:
         return read
     old = kept.without(places)
-    return RegionColumns(
-        words, np.concatenate([old.named, read.named], axis=1), np.concatenate([old.status, read.status]),
-        np.concatenate([old.values, read.values], axis=1), np.concatenate([old.images, read.images]), image_ids,
-        max(old.newest, read.newest), kept.count + len(image_ids) - len(kept.image_ids),
-    )  # fmt: skip
+    return replace(
+        read,
+        named=np.concatenate([old.named, read.named], axis=1),
+        status=np.concatenate([old.status, read.status]),
+        values=np.concatenate([old.values, read.values], axis=1),
+        images=np.concatenate([old.images, read.images]),
+        newest=max(old.newest, read.newest),
+        count=kept.count + len(image_ids) - len(kept.image_ids),
+    )

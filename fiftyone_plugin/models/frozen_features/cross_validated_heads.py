@@ -282,10 +282,11 @@ def _notes(data: TrainingData, record: FoldRecord, kept: Sequence[int]) -> tuple
     alone = {value: next(iter(found)) for value, found in sorted(fold_of_class.items()) if len(found) == 1}
     if alone:
         names = record.class_names or [f"class {value}" for value in range(record.num_classes)]
-        listed = ", ".join(f"{names[value]} (fold {fold})" for value, fold in list(alone.items())[:5])
+        listed = ", ".join(f"{names[value]} (fold {fold + 1})" for value, fold in list(alone.items())[:5])
+        more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
         notes.append(
-            f"{len(alone)} classes occur in one fold only, so its heads never saw them and will doubt their labels: "
-            f"{listed}. More folds, smaller groups, or more labelled images of them help."
+            f"Only in one fold: {listed}{more}. The model that judges that fold has never seen such labels and will "
+            "doubt them. More folds, smaller groups, or more labelled images of them help."
         )
     return tuple(notes)
 

@@ -35,6 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import LabelQualityError
+from ...wording import count
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -149,19 +150,13 @@ class Promise:
             'Nothing can be accepted at once yet: 14 decisions so far, 3 regions rejected.'
         """
         if not self.num_bands:
-            so_far = (
-                f"{_counted_noun(self.num_reviewed, 'decision')} so far" if self.num_reviewed else "no decision so far"
-            )
-            rejected = f", {_counted_noun(self.num_wrong, 'region')} rejected" if self.num_wrong else ""
+            so_far = f"{count(self.num_reviewed, 'decision')} so far" if self.num_reviewed else "no decision so far"
+            rejected = f", {count(self.num_wrong, 'region')} rejected" if self.num_wrong else ""
             return f"Nothing can be accepted at once yet: {so_far}{rejected}."
         return (
             f"{self.num_regions:,} regions can be accepted: at most {100 * self.allowed:g} % mistakes, with "
-            f"{100 * self.confidence:g} % confidence, from {_counted_noun(self.num_reviewed, 'decision')}."
+            f"{100 * self.confidence:g} % confidence, from {count(self.num_reviewed, 'decision')}."
         )
-
-
-def _counted_noun(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def bulk_promise(

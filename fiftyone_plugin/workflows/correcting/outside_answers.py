@@ -28,6 +28,7 @@ from ...dataset.runs import files, run_records
 from ...errors import LabelQualityError
 from ...progress import Progress, silent
 from ...quality.records.arrays_file import read_arrays, write_arrays
+from ...wording import count
 from ...written_files import is_whole
 from .corrected_labels import CorrectionReport, apply_corrections, derive
 from .correction_run import CorrectionRun, open_correction
@@ -57,7 +58,7 @@ class OutsideReport:
 
     def markdown(self) -> str:
         """The report as a person reads it."""
-        lines = [f"**Parts taken over: {self.num_answers:,}, in images: {self.num_images:,}**"]
+        lines = [f"**{count(self.num_answers, 'part')} repaired in {count(self.num_images, 'image')}**"]
         if self.passed_over:
             lines.append(f"- {self.passed_over:,} were passed over: their class or their mask is not there")
         if self.taken_back:

@@ -421,7 +421,6 @@ def _remembered(dataset: Any, what: tuple[Any, ...], make: Callable[[], Result])
 def _run_overview(dataset: Any, record: run_records.RunRecord) -> RunOverview:
     summary = record.summary
     columns = _columns_of(dataset, record)
-    table = columns.table() if columns else []
     method = str(summary.get("method") or record.key)
     return RunOverview(
         key=record.key,
@@ -432,9 +431,9 @@ def _run_overview(dataset: Any, record: run_records.RunRecord) -> RunOverview:
         flagged_share=float(summary.get("flagged_share") or 0.0),
         wrong_share=summary.get("wrong_share"),
         warnings=[str(warning) for warning in summary.get("warnings") or []],
-        classes=_classes(summary, table),
+        classes=_classes(summary, columns.table if columns else []),
         worst=_worst(dataset, record.key),
-        regions=None if columns is None else _regions(dataset, regions_field(record.key), summary, columns, table),
+        regions=None if columns is None else _regions(dataset, regions_field(record.key), summary, columns),
     )
 
 
@@ -473,14 +472,8 @@ def _share(area: int, pixels: int | None) -> float | None:
     return min(area / pixels, 1.0) if pixels else None
 
 
-def _regions(
-    dataset: Any,
-    field: str,
-    summary: dict[str, Any],
-    columns: RegionColumns,
-    table: Sequence[region_columns.RegionCount],
-) -> RegionOverview:
-    waiting = columns.pending(KINDS)
+def _regions(dataset: Any, field: str, summary: dict[str, Any], columns: RegionColumns) -> RegionOverview:
+    table, waiting = columns.table, columns.pending(KINDS)
     status = Counter({name: 0 for name in (PENDING, ACCEPTED, REJECTED)})
     kinds: Counter[tuple[str, str]] = Counter()
     for row in table:
@@ -599,7 +592,7 @@ def _kinds_left(dataset: Any, run: run_records.RunRecord) -> Counter[str]:
     """Regions of a run by kind, those left out that a reviewer rejected."""
     found: Counter[str] = Counter()
     columns = _columns_of(dataset, run)
-    for row in columns.table() if columns else []:
+    for row in columns.table if columns else []:
         if row.status != REJECTED:
             found[row.kind] += row.count
     return found

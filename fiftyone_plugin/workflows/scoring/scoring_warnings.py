@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ... import quality
@@ -14,6 +16,7 @@ from .plan import ScoringPlan
 from .sources import UNKNOWN_STATE, ProbabilitySource
 
 _HARDLY = 0.2
+_NAMED = 5
 """Mean self-confidence of a class below which a model does not know the class, a rule of thumb."""
 
 _FOUND_ELSEWHERE = 0.5
@@ -64,27 +67,39 @@ def _class_warnings(findings: Findings, classes: ClassMap) -> list[str]:
     warnings, scores, counts = [], findings.class_scores(classes), findings.totals.class_pixels
     elsewhere = findings.confusion.sum(axis=0) - findings.confusion.diagonal()
     low = [(index, name) for index, name in enumerate(classes.names) if scores.get(name, 1.0) < _HARDLY]
+    low.sort(key=lambda pair: scores[pair[1]])
     moved = [name for index, name in low if elsewhere[index] >= _FOUND_ELSEWHERE * counts[index]]
     if moved:
         warnings.append(
-            f"The labels of {', '.join(moved[:5])} look wrong nearly everywhere: the model knows that class, but finds "
-            "it in other places. Look at a few of its images to tell who is right"
+            f"The labels of {_some(moved)} look wrong nearly everywhere: the model finds {_it(moved)} in other places. "
+            "Look at a few of these images to tell who is right"
         )
     unknown = [f"{name} ({scores[name]:.2f})" for _, name in low if name not in moved]
     if unknown:
         warnings.append(
-            f"The model hardly recognises {', '.join(unknown[:5])} (mean probability of the class where it is the "
-            "label): what it says there is no evidence of wrong labels; train longer or take a larger model. Or nearly "
-            "all labels of the class are wrong: look at a few of its images to tell"
+            f"The model hardly recognises {_some(unknown)} (0 = never, 1 = wherever the label says so): what it says "
+            f"there is no evidence of wrong labels; train longer or take a larger model. Or nearly all labels of "
+            f"{_it(unknown)} are wrong: look at a few images to tell"
         )
     blind = findings.judge.blind_classes if findings.judge is not None else []
     named = [classes.names[index] for index in blind if index not in dict(low)]
     if named:
         warnings.append(
-            f"Errors in {', '.join(named[:5])}, put into these labels on purpose, are found no better than by chance: "
-            "that images of these classes look fine means little"
+            f"Errors in {_some(named)}, put into these labels on purpose, are found no better than by chance: "
+            f"that images of {_it(named)} look fine means little"
         )
     return warnings
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and how many others there are."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _it(names: Sequence[str]) -> str:
+    """What stands for classes that were just named."""
+    return "this class" if len(names) == 1 else "these classes"
 
 
 def swapped_table(confusion: np.ndarray, classes: ClassMap, call: str, further: str = "") -> str | None:

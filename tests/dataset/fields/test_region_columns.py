@@ -48,7 +48,7 @@ def plain_table(dataset):
 
 
 def found_table(columns):
-    return {(row.kind, row.given, row.suggested, row.status, row.count, row.area) for row in columns.table()}
+    return {(row.kind, row.given, row.suggested, row.status, row.count, row.area) for row in columns.table}
 
 
 def pending_rows(waiting):
