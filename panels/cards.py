@@ -124,20 +124,30 @@ def kind_title(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def class_quality(classes: Sequence[ClassQuality], colors: Mapping[str, str]) -> Card:
-    """Classes, least trusted first, with the share of their pixels that regions hold; at = class."""
+def class_quality(classes: Sequence[ClassQuality], colors: Mapping[str, str], *, regions: bool) -> Card:
+    """Classes, least trusted first, with the share of their pixels that regions hold; at = class.
+
+    Without `regions` the share is that to which the model agrees with the labels.
+    """
     rows = []
     for entry in list(classes)[:MOST_CLASSES]:
-        left = "all reviewed" if entry.issue_share and not entry.num_pending else count(entry.num_pending, "region")
-        texts = [left]
-        if entry.issue_share is not None:
-            texts.insert(0, f"{percent(entry.issue_share)} %")
-        known = "" if entry.score is None else f"; the model agrees with its labels to {percent(entry.score)} %"
+        known = "" if entry.score is None else f"the model agrees with its labels to {percent(entry.score)} %"
+        held, title = (entry.issue_share, _held(entry)) if regions else (entry.score, "")
+        text = " · ".join(filter(None, ("" if held is None else f"{percent(held)} %", title)))
         rows.append({
-            "at": entry.name, "name": entry.name, "colour": colors.get(entry.name), "text": " · ".join(texts),
-            "bars": [{"share": entry.issue_share or 0.0, "colour": RED, "title": f"{entry.name}: {texts[0]}{known}"}],
+            "at": entry.name, "name": entry.name, "colour": colors.get(entry.name), "text": text,
+            "bars": [{
+                "share": held or 0.0, "colour": RED if regions else BLUE,
+                "title": f"{entry.name}: {'; '.join(filter(None, (text if regions else '', known)))}",
+            }],
         })  # fmt: skip
-    return {"kind": "bars", "legend": [["share of the class's pixels in regions", RED]], "rows": rows}
+    meaning = ["share of the class's pixels in regions", RED] if regions else ["how far the model agrees", BLUE]
+    return {"kind": "bars", "legend": [meaning], "rows": rows}
+
+
+def _held(entry: ClassQuality) -> str:
+    """The regions of a class that are left to review."""
+    return "all reviewed" if entry.issue_share and not entry.num_pending else count(entry.num_pending, "region")
 
 
 def pair_matrix(pairs: PairMatrix, measure: str, colors: Mapping[str, str]) -> Card:

@@ -424,8 +424,11 @@ class LabelQualityPanel(foo.Panel):
             chosen = cards.choice(FIELD, field, found.score_fields) if len(found.score_fields) > 1 else None
             body = cards.score_histogram(overview.score_histogram(ctx.dataset, field))
             shown.append(cards.card("scores", "Images by score", body, choice=chosen))
-        if found.classes and regions is not None:  # without them there is no share of pixels
-            body, note = cards.class_quality(found.classes, colors), texts.classes_note(len(found.classes))
+        if found.classes:
+            body, note = (
+                cards.class_quality(found.classes, colors, regions=regions is not None),
+                texts.classes_note(len(found.classes)),
+            )
             tall = len(found.classes) > _FEW_CLASSES or None
             shown.append(cards.card("classes", "Classes, least trusted first", body, lines=note, tall=tall))
         if regions is not None and regions.total:

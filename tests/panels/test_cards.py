@@ -25,7 +25,7 @@ def cards(panels):
 
 def test_classes_keep_their_names_and_only_so_many_are_shown(cards):
     found = [cards.ClassQuality(f"<b>{number}", 0.5, None, number) for number in range(150)]
-    rows = cards.class_quality(found, {"<b>1": "#00ff00"})["rows"]
+    rows = cards.class_quality(found, {"<b>1": "#00ff00"}, regions=True)["rows"]
     assert [row["at"] for row in rows] == [f"<b>{number}" for number in range(cards.MOST_CLASSES)]
     assert rows[1]["colour"] == "#00ff00"
     assert rows[1]["text"] == "1 region"

@@ -335,6 +335,9 @@ def test_a_run_without_regions(make_scored):
     sitting = Sitting(make_scored(6, regions=False))
     assert "has no regions" in sitting.text()
     assert set(sitting.cards()) == {"estimate", "worst", "scores", "classes"}
+    assert "score_labels" in sitting.actions()
+    assert "surely wrong" not in str(sitting.cards())  # nobody has looked
+    assert not any("region" in row["text"] for row in sitting.cards()["classes"]["body"]["rows"])
 
 
 def test_no_disagreement_at_all(make_scored):
