@@ -109,7 +109,7 @@ def evaluations_before_and_after_are_in_fiftyones_own_panel(person, page, scenes
         results = scenes.evaluate_segmentations("predictions", gt_field=truth, eval_key=key, progress=False)
         assert results.metrics()["accuracy"] < 1 if key == "after" else results.metrics()["accuracy"] == 1
     panel = person.open_panel(scenes, "model_evaluation_panel_builtin", "text=before")
-    expect(panel).to_contain_text("after")
+    expect(panel).to_contain_text("after", timeout=60_000)
     person.screenshot("9-evaluations")
     for others in (2, 1, 0):  # while the list is still laid out, a click on it is lost
         panel.get_by_text("after", exact=True).first.click()
