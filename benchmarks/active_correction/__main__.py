@@ -70,13 +70,15 @@ MAIN = ("random", "cil", "sim", "a2lc", "ours")
 QUESTIONS_PER_IMAGE = 1000 / 1464
 
 
-def make_annotator(name: str, num_classes: int, seed: int) -> Annotator:
+def make_annotator(name: str, num_classes: int, seed: int, sitting: int) -> Annotator:
     """An annotator by name.
 
     Args:
-        name: "published", "majority", "honest", "refining", "erring" (5 % slips) or "erring10"
+        name: "published", "majority", "honest", "refining", "erring" (5 % slips), "erring10", "tiring" (5 % on average,
+            from none to 10 % in each round) or "tiring10"
         num_classes: K
         seed: of errors
+        sitting: answers of a round
     """
     makers = {
         "published": PublishedOracle,
@@ -85,6 +87,8 @@ def make_annotator(name: str, num_classes: int, seed: int) -> Annotator:
         "refining": lambda: HonestAnnotator(num_classes, refine=True, seed=seed),
         "erring": lambda: HonestAnnotator(num_classes, error_rate=0.05, seed=seed),
         "erring10": lambda: HonestAnnotator(num_classes, error_rate=0.1, seed=seed),
+        "tiring": lambda: HonestAnnotator(num_classes, error_rate=0.05, tires_over=sitting, seed=seed),
+        "tiring10": lambda: HonestAnnotator(num_classes, error_rate=0.1, tires_over=sitting, seed=seed),
     }
     return makers[name]()
 
@@ -119,6 +123,7 @@ class Bench:
         method, images = METHODS[name], self.collection.pictures
         classes = len(self.collection.class_names)
         train: Predict = self.predictor(seed)
+        budget = round(QUESTIONS_PER_IMAGE * len(images) * share)
         began = time.monotonic()
         found = run_rounds(
             [picture.start for picture in images],
@@ -126,9 +131,9 @@ class Bench:
             [picture.true for picture in images],
             classes,
             method,
-            make_annotator(who, classes, seed),
+            make_annotator(who, classes, seed, budget),
             train,
-            budget=round(QUESTIONS_PER_IMAGE * len(images) * share),
+            budget=budget,
             rounds=self.rounds,
             seed=seed,
             first_candidates=self.first.setdefault((method.superpixels, seed), []),
@@ -151,7 +156,10 @@ def main() -> None:
     parser.add_argument("--images", default="held_out", choices=["held_out", "tuning", "all"])
     parser.add_argument("--methods", nargs="+", default=list(MAIN), choices=list(METHODS))
     parser.add_argument(
-        "--annotators", nargs="+", default=["own"], help="own, published, majority, honest, refining, erring, erring10"
+        "--annotators",
+        nargs="+",
+        default=["own"],
+        help="own, published, majority, honest, refining, erring, erring10, tiring, tiring10",
     )
     parser.add_argument("--shares", type=float, nargs="+", default=[1.0], help="of the published budget")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])

@@ -137,6 +137,8 @@ class HonestAnnotator:
         spill: pixels by which a cut part is too wide, within the region
         refine_clicks: points that a cut takes
         error_rate: share of answers that are another class than meant, any with the same probability
+        tires_over: answers of a sitting, over which slips rise evenly from none to twice `error_rate`, and then begin
+            anew; 0: they are as frequent all along
         confirm_seconds: for an answer that the given class is right
         correct_seconds: for another class
         click_seconds: for a point of a cut
@@ -155,15 +157,21 @@ class HonestAnnotator:
     spill: int = 1
     refine_clicks: int = 2
     error_rate: float = 0.0
+    tires_over: int = 0
     confirm_seconds: float = CONFIRM_SECONDS
     correct_seconds: float = CORRECT_SECONDS
     click_seconds: float = CLICK_SECONDS
     seed: int = 0
     _random: np.random.Generator = field(init=False, repr=False)
+    _answers: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.error_rate < 1:
-            raise LabelQualityError(f"Expected `error_rate` from 0 to less than 1, but got {self.error_rate}.")
+        most = 0.5 if self.tires_over else 1.0
+        if not 0 <= self.error_rate < most or self.tires_over < 0:
+            raise LabelQualityError(
+                f"Expected `error_rate` from 0 to less than {most:g} and `tires_over` from 0, but got "
+                f"{self.error_rate} and {self.tires_over}."
+            )
         self._random = np.random.default_rng(self.seed)
 
     def judge(self, true: Labels, labels: Labels, region: Mask, representative: tuple[int, int]) -> Judgement:
@@ -188,10 +196,17 @@ class HonestAnnotator:
         answer, part, clicks = int(shares.argmax()), region, 0
         if self.refine and shares.max() < self.pure:
             answer, part, clicks = self._cut(true, region, given, shares)
-        if self._random.random() < self.error_rate:
+        if self._random.random() < self._slips():
             answer = int(self._random.choice([value for value in range(self.num_classes) if value != answer]))
         seconds = self.confirm_seconds if answer == given else self.correct_seconds
         return Judgement(answer, answer == given, part, clicks, seconds + clicks * self.click_seconds)
+
+    def _slips(self) -> float:
+        """Chance that this answer is a slip."""
+        self._answers += 1
+        if not self.tires_over:
+            return self.error_rate
+        return 2 * self.error_rate * ((self._answers - 1) % self.tires_over + 0.5) / self.tires_over
 
     def _cut(self, true: Labels, region: Mask, given: int, shares: npt.NDArray[np.float64]) -> tuple[int, Mask, int]:
         """The largest part that is not what the label says, if it is worth a cut."""

@@ -58,7 +58,8 @@ def judge_answers(
             `AnswerModel.posterior`
         questions: (A,) number of the question of each answer, from 0
         people: (A,) number of the person, from 0
-        answers: (A,) class
+        answers: (A,) class; of each person, those to questions whose answer is known oldest first: somebody is careless
+            if they ever spoke against it
         num_people: how many people there are
         known: (Q,) true class where it is known, -1 where not; None: of none
         tolerated: share of slips that a careful person may make
@@ -120,14 +121,15 @@ def _person(
 ) -> Reliability:
     own = who == person
     on_known = own & (truth[asked] >= 0)
-    known, slips = int(on_known.sum()), int((said[on_known] != truth[asked[on_known]]).sum())
+    wrong = said[on_known] != truth[asked[on_known]]
+    against = (speaks_against(int(slips), n, tolerated) for n, slips in enumerate(np.cumsum(wrong), start=1))
     return Reliability(
         answers=int(own.sum()),
-        known=known,
-        slips=slips,
+        known=int(wrong.size),
+        slips=int(wrong.sum()),
         right=interval_of_right(float(chances[asked[own], said[own]].sum()), int(own.sum()), LEVEL),
         weight=float(np.log(right[person] / (1 - right[person]))),
-        careless=speaks_against(slips, known, tolerated) > 1 / (1 - LEVEL),
+        careless=max(against, default=0.0) > 1 / (1 - LEVEL),
     )
 
 

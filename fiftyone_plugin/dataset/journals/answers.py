@@ -24,10 +24,12 @@ STORE: Final = "label_quality_answers"
 
 PERSON, PROPOSAL, HAND_EDIT, PROPAGATED = "person", "proposal", "hand_edit", "propagated"
 UNREVIEWED, CLEANED, ERRATA, CAUSE, AGREED = "unreviewed_proposal", "cleaned", "errata", "cause", "agreed"
-SOURCES: Final = (PERSON, PROPOSAL, HAND_EDIT, PROPAGATED, UNREVIEWED, CLEANED, ERRATA, CAUSE, AGREED)
+HIDDEN = "hidden"
+SOURCES: Final = (PERSON, PROPOSAL, HAND_EDIT, PROPAGATED, UNREVIEWED, CLEANED, ERRATA, CAUSE, AGREED, HIDDEN)
 """Who said so: a person asked, a person about a model's proposal, a person with a brush, a model that learnt from
 answers, a model whose proposals were taken unseen, the rule of a clean-up, somebody else's errata, the repair of a
-systematic error, or people who said different things, weighed by how reliable each of them is."""
+systematic error, people who said different things, weighed by how reliable each of them is, or a person asked a hidden
+question whose answer is known: that tells about the person and never changes a label, so its status is skipped."""
 
 NOBODY: Final = (PROPAGATED, UNREVIEWED, CLEANED, CAUSE)
 """Sources that no person stands behind; they never lie over what a person said."""
@@ -43,7 +45,7 @@ class Answer:
         query_id: FiftyOne's id of the Detection that asked; of other sources any name
         status: confirmed (the label is right), corrected, skipped, or pending (taken back)
         given: class that the label said
-        answer: class that it is, if corrected
+        answer: class that it is, if corrected; of a hidden question the class that the person said
         value: mask value of that class, or of the given one if it was confirmed; None if it has none
         bbox: (top, left, bottom, right) in pixels, half open: of what was answered about
         shape: (H, W) of the label
@@ -58,6 +60,7 @@ class Answer:
         reviewer: who answered
         seconds: how long it took
         time: when, UTC
+        known: mask value of the right class of a hidden question
         key: in the store, in the order of adding; empty before `add_answers`
     """
 
@@ -81,6 +84,7 @@ class Answer:
     reviewer: str | None = None
     seconds: float | None = None
     time: datetime = field(default_factory=utc_now)
+    known: int | None = None
     key: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -107,6 +111,13 @@ class Answer:
         known = {item.name for item in fields(cls)}
         values = {name: value for name, value in content.items() if name in known}
         return cls(**{**values, "bbox": (top, left, bottom, right), "shape": (height, width), "mask": mask, "key": key})
+
+    @property
+    def outcome(self) -> str:
+        """What the person did: the status, or of a hidden question what it would be were it none."""
+        if self.source != HIDDEN or self.status != "skipped" or self.answer is None:
+            return self.status
+        return "confirmed" if self.answer == self.given else "corrected"
 
     def repaint(self) -> Repaint | None:
         """What it says about the label; None if nothing.

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from ...dataset.runs import files, run_records
 from ...dataset.runs.claims import claim
 from ...dataset.runs.seen_labels import LABELS_PLANNED, follow_renames, labels_seen
 from ...errors import LabelQualityError
+
+HIDDEN_QUESTIONS: Final = "hidden_questions.json"
+"""In the folder of a correction: which questions have a known answer, and what they show."""
 
 _LABELS_KEPT = 3
 
@@ -244,6 +247,9 @@ def _take_over(dataset: Any, record: run_records.RunRecord, fields: CorrectionFi
     files.require_writable(base, 1)
     folder = files.claim_folder(base, owner, {"label_field": fields.label_field})
     files.write_json(folder.path / LABELS_PLANNED, {"digests": digests})
+    hidden = files.read_json(Path(record.output_dir) / HIDDEN_QUESTIONS) if record.output_dir else None
+    if hidden is not None:
+        files.write_json(folder.path / HIDDEN_QUESTIONS, hidden)
     folder.finish()
     run_records.register_run(dataset, replace(record, output_dir=str(folder.path), folders=[]))
     return replace(record, output_dir=str(folder.path), folders=[], dataset_id=run_records.dataset_id(dataset))

@@ -66,8 +66,8 @@ class PlanOptions:
     )
     hidden: float = option(
         0.0,
-        "share of the questions whose answer is known already, hidden among the others: they tell how reliable each "
-        "person is; 0 for none",
+        "share of the questions whose answer is known already, hidden among the others; most show a wrong class on "
+        "purpose. They tell how reliable each person is and never change a label; 0 for none",
         label="Share of hidden known questions",
         minimum=0,
         maximum=1,

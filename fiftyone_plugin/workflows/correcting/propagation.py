@@ -25,6 +25,7 @@ from ...dataset.journals.answers import AGREED, NOBODY, PROPAGATED, Answer
 from ...quality.certainty.reviewers import DOUBTFUL, Reliability
 from .correction_run import CorrectionRun
 from .found_candidates import Found
+from .hidden_questions import hidden_answers
 
 if TYPE_CHECKING:
     from ...dataset.door.scan import LabelledImage
@@ -58,7 +59,7 @@ class Beliefs:
         num_propagated: superpixels that were relabelled
         candidates: of each image, with the new given classes
         doubtful: (image, row) of superpixels that were answered about and may be asked about again
-        sure: (image, row) of superpixels whose answer is known well enough to tell who errs
+        sure: by (image, row) of a superpixel, its class where that is known well enough to tell who errs
         people: how reliable each reviewer is, by name
     """
 
@@ -66,7 +67,7 @@ class Beliefs:
     num_propagated: int
     candidates: Sequence[Candidates]
     doubtful: list[tuple[int, int]] = field(default_factory=list)
-    sure: list[tuple[int, int]] = field(default_factory=list)
+    sure: dict[tuple[int, int], int] = field(default_factory=dict)
     people: dict[str, Reliability] = field(default_factory=dict)
 
 
@@ -136,18 +137,19 @@ def propagate_answers(
     Returns:
         what is believed
     """
-    said = said_of_superpixels(found, classes, images)
+    said, known = said_of_superpixels(found, classes, images), hidden_answers(run, classes)
     if not said.places:
-        return Beliefs(None, 0, found.candidates)
+        people = _judged(said, np.zeros((0, len(classes))), known)[1]
+        return Beliefs(None, 0, found.candidates, people=people)
     answers = said.answers(said.standing)
     others = AnswerModel.fit(found.candidates, answers).posterior(found.candidates, answers)
-    panel, names = _judged(said, others)
+    prior = np.stack([others[image][row] for image, row in said.places])
+    panel, people = _judged(said, prior, known)
     agreed = _agree(run, classes, found, said, panel, images)
     answers = said.answers(agreed)
     posterior = _with_chances(others, said, panel)
     turned = [Proposal(one.image, one.row, one.answer, 1.0) for one, before in zip(answers, said.standing, strict=True)
               if one.answer != before]  # fmt: skip
-    people = dict(zip(names, panel.people, strict=True))
     beliefs = Beliefs(posterior, 0, _relabelled(found.candidates, turned), *_open(said, panel), people)
     if not (relabel and bears_out(answers, others, CONFIDENCE)):
         return beliefs
@@ -161,26 +163,38 @@ def propagate_answers(
     return replace(beliefs, num_propagated=len(open_ones), candidates=shown)
 
 
-def _judged(said: Said, others: Sequence[np.ndarray]) -> tuple[AnswerPanel, list[str]]:
-    """How reliable people are, and what is true, with what everything else says as the prior."""
-    names = sorted({name for row in said.people for name in row})
+def _judged(
+    said: Said, prior: np.ndarray, known: Sequence[tuple[str | None, int, int]]
+) -> tuple[AnswerPanel, dict[str, Reliability]]:
+    """What is true of each superpixel, and how reliable people are, with what everything else says as the prior.
+
+    Hidden questions tell about people only: each is a question of its own.
+    """
+    hidden = [name or SOMEBODY for name, _, _ in known]
+    names = sorted({name for row in [*said.people, hidden] for name in row})
     number = {name: place for place, name in enumerate(names)}
+    asked = len(said.places)
     panel = judge_answers(
-        np.stack([others[image][row] for image, row in said.places]),
-        np.repeat(np.arange(len(said.places)), [len(row) for row in said.people]),
-        [number[name] for row in said.people for name in row],
-        [value for row in said.classes for value in row],
+        np.concatenate([prior, np.full((len(known), prior.shape[1]), 1 / prior.shape[1])]),
+        np.repeat(np.arange(asked + len(known)), [*(len(row) for row in said.people), *(1 for _ in known)]),
+        [number[name] for row in [*said.people, hidden] for name in row],
+        [*(value for row in said.classes for value in row), *(answer for _, answer, _ in known)],
         num_people=len(names),
+        known=np.r_[np.full(asked, -1), [truth for _, _, truth in known]],
     )
-    return panel, names
+    return replace(panel, chances=panel.chances[:asked]), dict(zip(names, panel.people, strict=True))
 
 
-def _open(said: Said, panel: AnswerPanel) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """What may be asked again because it may be wrong, and what is sure."""
-    rows = list(zip(said.places, said.people, panel.chances.max(1), strict=True))
-    again = [(place, chance) for place, people, chance in rows if len(people) < MOST_TIMES]
-    doubtful = [place for place, chance in again if chance < DOUBTFUL]
-    return doubtful, [place for place, chance in again if chance >= CONFIDENCE]
+def _open(said: Said, panel: AnswerPanel) -> tuple[list[tuple[int, int]], dict[tuple[int, int], int]]:
+    """What may be asked again because it may be wrong, and what somebody said that is sure."""
+    doubtful, sure = [], {}
+    for place, people, said_here, chances in zip(said.places, said.people, said.classes, panel.chances, strict=True):
+        best = int(chances.argmax())
+        if len(people) < MOST_TIMES and chances[best] < DOUBTFUL:
+            doubtful.append(place)
+        elif chances[best] >= CONFIDENCE and best in said_here:
+            sure[place] = best
+    return doubtful, sure
 
 
 def _with_chances(others: Sequence[np.ndarray], said: Said, panel: AnswerPanel) -> Sequence[np.ndarray]:

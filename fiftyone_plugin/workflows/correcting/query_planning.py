@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,9 +16,10 @@ from uuid import uuid4
 import numpy as np
 
 from ...correction.answers.replay import replay, tight
-from ...correction.questions.acquisition import ACQUISITIONS, Chosen, acquisition_values, choose_queries
+from ...correction.questions.acquisition import ACQUISITIONS, acquisition_values, choose_queries
 from ...correction.questions.candidates import Candidates, find_candidates
 from ...correction.questions.expansion import expand
+from ...correction.questions.known_questions import KnownQuestion
 from ...correction.questions.made_anew import MadeAnew
 from ...correction.superpixels.methods import add_missed_objects, fill_gaps, image_superpixels, split_by_label
 from ...dataset.door.account import class_table, recorded_rows
@@ -50,6 +51,7 @@ from ..scoring.sources import ProbabilitySource, SourceInputs, closed_source, re
 from .correction_run import CorrectionRun
 from .correction_start import begin, keep, next_round, require_correctable, write_all
 from .found_candidates import Found
+from .hidden_questions import HiddenQuestion, HiddenQuestions, choose_hidden, hide_among
 from .plan_options import REMEMBERED, PlanOptions, QueryPlan, require_plan_options
 from .propagation import propagate_answers, withdraw_propagated
 
@@ -115,12 +117,12 @@ class PlanReport:
             lines.append(f"- {self.num_answered:,} answers of earlier rounds are not asked again")
         if self.num_propagated:
             lines.append(f"- {self.num_propagated:,} superpixels like the answered ones were relabelled")
-        for name, person in self.people.items():
-            right = person.right
+        if self.num_hidden:
             lines.append(
-                f"- {name}: about {right.estimate:.0%} of {person.answers:,} answers right ({right.low:.0%} to "
-                f"{right.high:.0%})"
+                f"- {self.num_hidden:,} of the questions are hidden ones whose answer is known: they tell how reliable "
+                "each person is, and never change a label"
             )
+        lines += [_person_in_words(name, person) for name, person in self.people.items()]
         lines += [f"- **{warning}**" for warning in self.warnings]
         if self.skipped:
             _, filepath, reason = self.skipped[0]
@@ -237,11 +239,11 @@ def _run(
         beliefs=beliefs.posterior, seconds=found.seconds(),
     )  # fmt: skip
     seed = plan.seed + run.record.summary["round"]
-    known = _hidden(beliefs.sure, round(plan.hidden * plan.budget), seed)
+    known = choose_hidden(beliefs.sure, found, classes, round(plan.hidden * plan.budget), seed)
     chosen = choose_queries(found.candidates, values, plan.budget - len(known), audits=plan.audits, seed=seed)
-    chosen = _mixed(chosen, known, seed)
+    chosen = hide_among(chosen, list(known), seed)
     keep(begun)
-    written = stage.write(images, found, chosen, progress)
+    written = stage.write(images, found, chosen, known, progress)
     write_all(run, images, progress)
     skipped = [(skip.sample_id, skip.filepath, skip.reason) for skip in scan.skipped]
     skipped += [(i.sample_id, i.filepath, failed[i.sample_id]) for i in scan.images if i.sample_id in failed]
@@ -289,19 +291,13 @@ def _warnings(
     return found
 
 
-def _hidden(sure: Sequence[tuple[int, int]], number: int, seed: int) -> list[Chosen]:
-    """Questions whose answer is known, drawn at random."""
-    drawn = np.random.default_rng([seed, 1]).permutation(len(sure))[:number]
-    return [Chosen(image, row, value=0.0, audit=False) for image, row in (sure[place] for place in drawn.tolist())]
-
-
-def _mixed(chosen: list[Chosen], known: list[Chosen], seed: int) -> list[Chosen]:
-    """Known questions at random places among the others, whose order stays."""
-    places = sorted(np.random.default_rng([seed, 2]).integers(0, len(chosen) + 1, len(known)).tolist(), reverse=True)
-    mixed = list(chosen)
-    for place, one in zip(places, known, strict=True):
-        mixed.insert(place, one)
-    return mixed
+def _person_in_words(name: str, person: Reliability) -> str:
+    right = person.right
+    ends = f"{right.low:.0%} to {right.high:.0%}"
+    text = f"- {name}: about {right.estimate:.0%} of {person.answers:,} answers right ({ends})"
+    if person.known:
+        text += f"; {person.slips:,} slips in {person.known:,} hidden known questions"
+    return text + (", **more than a careful person makes**" if person.careless else "")
 
 
 def _given_name(classes: ClassMap, found: Found, one: Any) -> str:
@@ -318,6 +314,7 @@ def _finish(run: CorrectionRun, plan: QueryPlan, source: ProbabilitySource, repo
         "round": report.round,
         "queries": report.num_queries,
         "audits": report.num_audits,
+        "hidden": report.num_hidden,
         "population": found.population(),
     }
     history = [*summary.get("rounds", []), this]
@@ -547,8 +544,15 @@ class _Stage:
         counts = np.bincount(segments[covered].ravel(), minlength=int(segments.max()) + 1)
         return counts[found.segment] >= _ASKED * found.area
 
-    def write(self, images: Sequence[LabelledImage], found: Found, chosen: Sequence[Any], progress: Progress) -> int:
-        """Write the chosen questions, and take the old pending ones away.
+    def write(
+        self,
+        images: Sequence[LabelledImage],
+        found: Found,
+        chosen: Sequence[Any],
+        known: Mapping[tuple[int, int], KnownQuestion],
+        progress: Progress,
+    ) -> int:
+        """Write the chosen questions, of some of which the answer is known, and take the old pending ones away.
 
         Returns:
             number of images with questions
@@ -559,6 +563,7 @@ class _Stage:
         for rank, one in enumerate(chosen):
             per_image[one.image].append((rank, one))
         documents: dict[str, list[dict[str, Any]]] = {}
+        hidden: dict[str, HiddenQuestion] = {}
         for place, image in enumerate(images):
             documents[image.sample_id] = []
             if place not in per_image:
@@ -567,10 +572,16 @@ class _Stage:
             candidates = found.candidates[place]
             for rank, one in per_image[place]:
                 path = self._run.folder / "queries" / image.sample_id / f"{round_number}-{rank}-{uuid4().hex[:8]}.png"
-                documents[image.sample_id].append(
-                    self._document(image, segments, candidates, one, rank, round_number, path)
-                )
+                about = known.get((one.image, one.row))
+                document = self._document(image, segments, candidates, one, about, rank, round_number, path)
+                documents[image.sample_id].append(document)
+                if about is not None:
+                    values = (self._classes.values[index] for index in (about.truth, about.shown))
+                    hidden[str(document["_id"])] = HiddenQuestion(
+                        *(int(value) for value in values if value is not None)
+                    )
             progress(len(documents), len(images), "writing questions")
+        HiddenQuestions(self._run).keep(hidden)
         queries.replace_pending(self._run.dataset, name, documents)
         self._remove_unasked()
         return len(per_image)
@@ -588,14 +599,25 @@ class _Stage:
             sweep(part)
 
     def _document(
-        self, image: LabelledImage, segments: np.ndarray, found: Any, one: Any, rank: int, round_number: int, path: Path
+        self,
+        image: LabelledImage,
+        segments: np.ndarray,
+        found: Any,
+        one: Any,
+        known: KnownQuestion | None,
+        rank: int,
+        round_number: int,
+        path: Path,
     ) -> dict[str, Any]:
         top, left, bottom, right = (int(edge) for edge in found.bbox[one.row])
         (dy, dx, below, beside), mask = tight(segments[top:bottom, left:right] == int(found.segment[one.row]))
         top, left, bottom, right = top + dy, left + dx, top + below, left + beside
         files.write_png(path, draw_mask(mask))
-        given = int(found.given[one.row])
+        given, suggested = int(found.given[one.row]), int(found.suggested[one.row])
         likely = [int(index) for index in found.alternatives(one.row)]
+        if known is not None:
+            given, likely = known.shown, list(known.alternatives)
+            suggested = likely[0] if likely else given
         named = [self._classes.names[index] for index in likely if self._classes.values[index] is not None]
         return queries.query_document(
             bbox=(top, left, bottom, right),
@@ -603,7 +625,7 @@ class _Stage:
             mask_path=str(path),
             given=self._classes.names[given] if given >= 0 else "no class",
             alternatives=named[:_ALTERNATIVES],
-            suggested=self._classes.names[int(found.suggested[one.row])],
+            suggested=self._classes.names[suggested],
             value=one.value,
             rank=rank,
             point=(int(found.row[one.row]), int(found.column[one.row])),
@@ -658,5 +680,6 @@ def resize_image(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _counting(answers: Sequence[Answer]) -> list[Answer]:
-    """The answers that count but for those that follow from the others, anew in each plan."""
-    return [one for one in answer_log.answers_that_count(answers) if one.source != answer_log.PROPAGATED]
+    """The answers that count for labels, but for those that follow from the others, anew in each plan."""
+    left_out = (answer_log.PROPAGATED, answer_log.HIDDEN)
+    return [one for one in answer_log.answers_that_count(answers) if one.source not in left_out]

@@ -33,6 +33,7 @@ from ...errors import LabelQualityError
 from ..starting.sam_embeddings import known_embeddings
 from .corrected_labels import Scribe, reconcile
 from .correction_run import CorrectionRun, LabelShelf, open_correction, planned_fields
+from .hidden_questions import HiddenQuestion, HiddenQuestions
 from .question_views import ImageShelf, Question, cut, enlarge, scale_of, window_around
 from .refinement import refiner_of, warm_up
 from .sitting_progress import SittingProgress, progress_of
@@ -115,6 +116,7 @@ class _Shown:
     since: float
     points: list[tuple[int, int, bool]]
     answered: Answer | None
+    hidden: HiddenQuestion | None
 
 
 class Sitting:
@@ -142,6 +144,7 @@ class Sitting:
         self._shelf = ImageShelf()
         self._labels = LabelShelf()
         self._scribe = Scribe(run)
+        self._hidden = HiddenQuestions(run)
         self._digests: dict[str, str] = {}
         self._stamp: tuple[int, ...] | None = None
         self._aside: set[str] = set()
@@ -171,6 +174,7 @@ class Sitting:
                 self._queue, self._open, self._shown = None, None, None
                 self._scribe.close()
                 self._scribe = Scribe(run)
+                self._hidden = HiddenQuestions(run)
             if self._shown is None:
                 self._show_open()
 
@@ -444,7 +448,8 @@ class Sitting:
             self._remember(answer)
             queries.set_query_status(
                 self._run.dataset, name, answer.sample_id, answer.query_id, answer.status,
-                answer=answer.answer, reviewer=answer.reviewer, seconds=answer.seconds, at=answer.time,
+                answer=answer.answer if answer.status == "corrected" else None, reviewer=answer.reviewer,
+                seconds=answer.seconds, at=answer.time,
             )  # fmt: skip
             self._halfway = None
             self._scribe.write(answer.sample_id)
@@ -542,7 +547,7 @@ class Sitting:
         spent = min(time.monotonic() - shown.since, _LONGEST)
         if seconds is not None:
             spent = number_between("seconds", seconds, 0, 24 * 3600)
-        return Answer(
+        answer = Answer(
             label_field=self._run.label_field,
             sample_id=query.sample_id,
             query_id=query.query_id,
@@ -562,6 +567,7 @@ class Sitting:
             reviewer=self._reviewer,
             seconds=round(float(spent), 2),
         )
+        return answer if shown.hidden is None else shown.hidden.answered(answer, said)
 
     def _next(self) -> None:
         self._place, self._open = None, None
@@ -646,12 +652,12 @@ class Sitting:
             values = replay(original, answers.repaints(others))
         except ValueError as error:
             raise LabelQualityError(str(error)) from error
-        if answered is not None:
-            bbox, mask = answered.bbox, answered.mask
-        else:
-            bbox, mask = query.region(shape)
+        hidden = self._hidden.find(query)
+        bbox, mask = query.region(shape) if answered is None else (answered.bbox, answered.mask)
         if bbox[2] > shape[0] or bbox[3] > shape[1] or not mask.any():
             raise LabelQualityError(f"its region {bbox} does not lie within the label of {shape[0]}x{shape[1]} pixels")
+        if hidden is not None:
+            values = hidden.painted(values, bbox, mask)
         window = window_around(bbox, shape)
         filepath = self._run.filepath(query.sample_id)
         self._shelf.window(filepath, window, shape)
@@ -659,6 +665,7 @@ class Sitting:
         return _Shown(
             query=query, filepath=filepath, shape=shape, window=window, bbox=bbox, mask=mask, planned=region,
             region=region, values=values, digest=digest, since=time.monotonic(), points=[], answered=answered,
+            hidden=hidden,
         )  # fmt: skip
 
     def _grow(self, shown: _Shown) -> None:
@@ -721,7 +728,7 @@ def _indices(classes: ClassMap, values: np.ndarray) -> np.ndarray:
 def _said(answer: Answer | None) -> str | None:
     if answer is None:
         return None
-    return answer.answer if answer.status == "corrected" else answer.status
+    return answer.answer if answer.outcome == "corrected" else answer.outcome
 
 
 def _whole(mask: np.ndarray, bbox: tuple[int, int, int, int], window: tuple[int, int, int, int]) -> np.ndarray:

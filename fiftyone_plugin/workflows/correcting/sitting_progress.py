@@ -13,6 +13,7 @@ from ...dataset.fields.queries import AskedQuestion, asked_questions
 from ...dataset.journals.answers import Answer
 from ...quality.regions.review_statistics import Interval
 from .correction_run import CorrectionRun
+from .hidden_questions import HiddenQuestions
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def progress_of(run: CorrectionRun, own: Sequence[Answer], everyone: Sequence[An
     Returns:
         the counts
     """
-    counts = Counter(answer.status for answer in own)
+    counts = Counter(answer.outcome for answer in own)
     seconds = sum(answer.seconds or 0.0 for answer in own)
     left = remaining(run, everyone)
     cost = sitting_cost(max(len(run.record.summary["classes"]), 2), counts["confirmed"], counts["corrected"])
@@ -100,7 +101,8 @@ def remaining(run: CorrectionRun, everyone: Sequence[Answer]) -> Interval | None
     """
     if not any(answer.audit for answer in everyone):
         return None
-    asked = asked_questions(run.dataset, run.fields.queries)
+    known = HiddenQuestions(run).known()
+    asked = [one for one in asked_questions(run.dataset, run.fields.queries) if one.query_id not in known]
     rounds = [
         _rest([one for one in asked if one.round == plan["round"]], plan, everyone)
         for plan in run.record.summary.get("rounds", [])

@@ -84,6 +84,15 @@ def test_what_cannot_be_judged_is_refused(annotator, true, labels, region, messa
         annotator.judge(true, labels, region, (0, 0))
 
 
-def test_an_error_rate_is_a_share():
-    with pytest.raises(LabelQualityError, match=r"1\.5"):
-        HonestAnnotator(3, error_rate=1.5)
+def test_who_tires_errs_more_and_more_until_the_next_sitting():
+    annotator = HonestAnnotator(4, error_rate=0.3, tires_over=1000, seed=3)
+    wrong = np.array([annotator.judge(*_maps([1, 1]), (0, 0)).answer != 1 for _ in range(2000)]).reshape(2, 2, 500)
+    assert np.abs(wrong.mean((0, 2)) - (0.15, 0.45)).max() < 0.06
+
+
+@pytest.mark.parametrize(("options", "shown"), [
+    ({"error_rate": 1.5}, r"1\.5"), ({"error_rate": 0.5, "tires_over": 9}, "0.5 and 9"), ({"tires_over": -1}, "-1"),
+])  # fmt: skip
+def test_an_error_rate_is_a_share(options, shown):
+    with pytest.raises(LabelQualityError, match=shown):
+        HonestAnnotator(3, **options)

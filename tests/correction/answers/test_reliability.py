@@ -45,6 +45,8 @@ def test_known_answers_and_second_opinions_count():
     panel = judge_answers(flat, asked, who, said, num_people=2, known=known)
     assert [(one.known, one.slips, one.careless) for one in panel.people] == [(30, 0, False), (30, 15, True)]
     assert (panel.chances.argmax(1) == truth).all()
+    late = judge_answers(flat, [0, 1, 2, 3], np.zeros(4), [1, 2, 2, 3], num_people=1, known=known)
+    assert (late.people[0].slips, late.people[0].careless) == (2, True)  # found after two, whatever comes then
     again = judge_answers(flat, asked[::-1], who[::-1], said[::-1], num_people=2, known=known)
     assert np.allclose(again.chances, panel.chances)
 
