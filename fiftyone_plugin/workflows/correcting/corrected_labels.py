@@ -28,9 +28,11 @@ from ...dataset.runs import files
 from ...dataset.runs.shared_files import is_named_elsewhere, named_elsewhere
 from ...errors import LabelQualityError
 from ...progress import Progress, silent, terminal_bar
+from ...quality.certainty.reviewers import Reliability
 from ...written_files import is_whole, sweep
 from ..rehearsing.rehearsal import write_mask
 from .correction_run import CorrectionRun, open_correction
+from .hidden_questions import people_by_hidden, person_in_words
 
 ON_EDITED: Final = ("refuse", "replay", "discard")
 """What to do with the answers about labels that were edited since: say so, paint them onto the edited label, or take
@@ -63,6 +65,7 @@ class CorrectionReport:
         gone: answers about samples that were deleted
         unreadable: sample to reason, of labels that were deleted or cannot be read; their corrected labels were left
         changes: (given class, class it became) to pixels
+        people: how reliable each person is by hidden known questions, by name
     """
 
     label_field: str
@@ -76,6 +79,7 @@ class CorrectionReport:
     gone: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     changes: dict[tuple[str, str], int] = field(default_factory=dict)
+    people: dict[str, Reliability] = field(default_factory=dict)
 
     def markdown(self) -> str:
         """The report as a person reads it."""
@@ -87,6 +91,7 @@ class CorrectionReport:
         ]
         for (given, became), pixels in sorted(self.changes.items(), key=lambda row: -row[1])[:10]:
             lines.append(f"- {given} -> {became}: {pixels:,} pixels")
+        lines += [f"- {person_in_words(name, person)}" for name, person in self.people.items()]
         if self.edited:
             lines.append(
                 f"- **The labels of {len(self.edited):,} images were edited since the questions were planned, and "
@@ -350,6 +355,7 @@ def _apply(
         gone=gone,
         unreadable=unreadable,
         changes={(names[old], names[new]): number for (old, new), number in pairs.items()},
+        people=people_by_hidden(run, classes),
     )
 
 

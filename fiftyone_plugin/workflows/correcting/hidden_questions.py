@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...correction.answers.reliability import judge_answers
 from ...correction.answers.replay import Repaint, replay
 from ...correction.questions.acquisition import Chosen
 from ...correction.questions.known_questions import KnownQuestion, known_question, mixed_in, which_are_wrong
@@ -23,8 +24,13 @@ from ...dataset.journals import answers as answer_log
 from ...dataset.journals.answers import HIDDEN, Answer
 from ...dataset.runs import files
 from ...errors import LabelQualityError
+from ...quality.certainty.reviewers import Reliability
+from ...wording import count
 from .correction_run import HIDDEN_QUESTIONS, CorrectionRun
 from .found_candidates import Found
+
+SOMEBODY = "somebody"
+"""Stands for all who gave no name."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,7 @@ def hide_among(chosen: Sequence[Chosen], hidden: Sequence[tuple[int, int]], seed
     return mixed
 
 
-def hidden_answers(run: CorrectionRun, classes: ClassMap) -> list[tuple[str | None, int, int]]:
+def hidden_answers(run: CorrectionRun, classes: ClassMap) -> list[tuple[str, int, int]]:
     """What people said to hidden questions.
 
     Args:
@@ -190,5 +196,45 @@ def hidden_answers(run: CorrectionRun, classes: ClassMap) -> list[tuple[str | No
         if one.source == HIDDEN and one.answer is not None:
             said, truth = index_of.get(one.answer if one.value is None else one.value), index_of.get(one.known)
             if said is not None and truth is not None:
-                rows.append((one.reviewer, said, truth))
+                rows.append((one.reviewer or SOMEBODY, said, truth))
     return rows
+
+
+def people_by_hidden(run: CorrectionRun, classes: ClassMap) -> dict[str, Reliability]:
+    """How reliable each person is by hidden questions alone, which takes no probabilities.
+
+    Args:
+        run: of the correction
+        classes: of the label field
+
+    Returns:
+        by name; only who answered some
+    """
+    known = hidden_answers(run, classes)
+    names = sorted({name for name, _, _ in known})
+    flat = np.full((len(known), len(classes)), 1 / max(len(classes), 1))
+    people, said, truths = ([row[column] for row in known] for column in range(3))
+    panel = judge_answers(
+        flat, np.arange(len(known)), [names.index(name) for name in people], said, num_people=len(names), known=truths
+    )
+    return dict(zip(names, panel.people, strict=True))
+
+
+def person_in_words(name: str, person: Reliability) -> str:
+    """One line about how reliable somebody is.
+
+    Args:
+        name: who
+        person: by what they answered
+
+    Example:
+        >>> from fiftyone_plugin.quality.regions.review_statistics import Interval
+        >>> person_in_words("bo", Reliability(40, 8, 1, Interval(0.9, 0.8, 0.96), 2.2, False))
+        'bo: about 90% of 40 answers right (80% to 96%); 1 slip in 8 hidden known questions'
+    """
+    right = person.right
+    ends = f"{right.low:.0%} to {right.high:.0%}"
+    text = f"{name}: about {right.estimate:.0%} of {person.answers:,} answers right ({ends})"
+    if person.known:
+        text += f"; {count(person.slips, 'slip')} in {count(person.known, 'hidden known question')}"
+    return text + (", **more than a careful person makes**" if person.careless else "")

@@ -25,7 +25,7 @@ from ...dataset.journals.answers import AGREED, NOBODY, PROPAGATED, Answer
 from ...quality.certainty.reviewers import DOUBTFUL, Reliability
 from .correction_run import CorrectionRun
 from .found_candidates import Found
-from .hidden_questions import hidden_answers
+from .hidden_questions import SOMEBODY, hidden_answers, people_by_hidden
 
 if TYPE_CHECKING:
     from ...dataset.door.scan import LabelledImage
@@ -35,9 +35,6 @@ CONFIDENCE = 0.95
 
 MOST_TIMES = 3
 """How often a superpixel is asked about at most."""
-
-SOMEBODY = "somebody"
-"""Stands for all who gave no name."""
 
 
 class ImageFiles(Protocol):
@@ -137,14 +134,13 @@ def propagate_answers(
     Returns:
         what is believed
     """
-    said, known = said_of_superpixels(found, classes, images), hidden_answers(run, classes)
+    said = said_of_superpixels(found, classes, images)
     if not said.places:
-        people = _judged(said, np.zeros((0, len(classes))), known)[1]
-        return Beliefs(None, 0, found.candidates, people=people)
+        return Beliefs(None, 0, found.candidates, people=people_by_hidden(run, classes))
     answers = said.answers(said.standing)
     others = AnswerModel.fit(found.candidates, answers).posterior(found.candidates, answers)
     prior = np.stack([others[image][row] for image, row in said.places])
-    panel, people = _judged(said, prior, known)
+    panel, people = _judged(said, prior, hidden_answers(run, classes))
     agreed = _agree(run, classes, found, said, panel, images)
     answers = said.answers(agreed)
     posterior = _with_chances(others, said, panel)
@@ -164,13 +160,13 @@ def propagate_answers(
 
 
 def _judged(
-    said: Said, prior: np.ndarray, known: Sequence[tuple[str | None, int, int]]
+    said: Said, prior: np.ndarray, known: Sequence[tuple[str, int, int]]
 ) -> tuple[AnswerPanel, dict[str, Reliability]]:
     """What is true of each superpixel, and how reliable people are, with what everything else says as the prior.
 
     Hidden questions tell about people only: each is a question of its own.
     """
-    hidden = [name or SOMEBODY for name, _, _ in known]
+    hidden = [name for name, _, _ in known]
     names = sorted({name for row in [*said.people, hidden] for name in row})
     number = {name: place for place, name in enumerate(names)}
     asked = len(said.places)

@@ -51,7 +51,7 @@ from ..scoring.sources import ProbabilitySource, SourceInputs, closed_source, re
 from .correction_run import CorrectionRun
 from .correction_start import begin, keep, next_round, require_correctable, write_all
 from .found_candidates import Found
-from .hidden_questions import HiddenQuestion, HiddenQuestions, choose_hidden, hide_among
+from .hidden_questions import HiddenQuestion, HiddenQuestions, choose_hidden, hide_among, person_in_words
 from .plan_options import REMEMBERED, PlanOptions, QueryPlan, require_plan_options
 from .propagation import propagate_answers, withdraw_propagated
 
@@ -122,7 +122,7 @@ class PlanReport:
                 f"- {self.num_hidden:,} of the questions are hidden ones whose answer is known: they tell how reliable "
                 "each person is, and never change a label"
             )
-        lines += [_person_in_words(name, person) for name, person in self.people.items()]
+        lines += [f"- {person_in_words(name, person)}" for name, person in self.people.items()]
         lines += [f"- **{warning}**" for warning in self.warnings]
         if self.skipped:
             _, filepath, reason = self.skipped[0]
@@ -289,15 +289,6 @@ def _warnings(
     if len(chosen) < plan.budget:
         found.append(f"Only {len(chosen):,} of {plan.budget:,} questions can be asked; everything else was answered")
     return found
-
-
-def _person_in_words(name: str, person: Reliability) -> str:
-    right = person.right
-    ends = f"{right.low:.0%} to {right.high:.0%}"
-    text = f"- {name}: about {right.estimate:.0%} of {person.answers:,} answers right ({ends})"
-    if person.known:
-        text += f"; {person.slips:,} slips in {person.known:,} hidden known questions"
-    return text + (", **more than a careful person makes**" if person.careless else "")
 
 
 def _given_name(classes: ClassMap, found: Found, one: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fiftyone_plugin import open_sitting, plan_correction_queries
+from fiftyone_plugin import apply_corrections, open_sitting, plan_correction_queries
 from fiftyone_plugin.dataset.door.masks import read_mask_file
 from fiftyone_plugin.dataset.journals.answers import HIDDEN, read_answers
 from fiftyone_plugin.progress import silent
@@ -80,6 +80,9 @@ def test_who_always_confirms_is_found_and_no_label_changes(planned, tmp_path):
     assert progress.wrong_share is not None  # the random questions tell as much as without hidden ones
     hidden = [one for one in read_answers(planned, FIELD) if one.source == HIDDEN]
     assert {(one.status, one.repaired, one.repaint()) for one in hidden} == {("skipped", 0, None)}
+    done = apply_corrections(planned, FIELD, progress=silent)
+    assert list(done.people) == ["bo"]
+    assert "9 slips in 12" in done.markdown()
     report = plan(planned, tmp_path / "run", budget=5)
     bo, ada = report.people["bo"], report.people["ada"]
     assert (bo.known, bo.slips, bo.careless, ada.known, ada.careless) == (12, 9, True, 0, False)
