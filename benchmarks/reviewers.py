@@ -1,12 +1,16 @@
 """How soon hidden known questions find careless reviewers, and how often careful ones are accused.
 
     python benchmarks/reviewers.py --seed 0
+    python benchmarks/reviewers.py --seed 0 --fatigue 0.05 0.1 0.2
 
 Simulated people answer questions that are planned as the product does; a share of them is hidden known ones. Each kind
 of person is simulated 200 times. "Always confirms" and "first alternative" never look; "random" presses any class; the
 careful ones err with the same chance at any question, towards any other class. Of the known classes, `--mistaken` are
 wrong themselves. Careless ones begin anywhere in the plan and are judged after 30 answers of all kinds, careful ones
 after each hidden question of 300 answers: one accusation at any time counts.
+
+`--fatigue`: people whose slips rise from none to twice the given share in each of five sittings of 68 answers, judged
+with one reliability a person, with one by answer from those near in time, and with the true one.
 """
 
 from __future__ import annotations
@@ -106,6 +110,58 @@ def accused_after(
     return None
 
 
+def fatigue(mean: float, seed: int, num_classes: int = 6, sittings: int = 5, length: int = 68) -> dict[str, float]:
+    """Share of superpixels whose likeliest class is wrong after the answers, by how reliability is estimated.
+
+    Args:
+        mean: share of slips
+        seed: of everything
+        num_classes: K
+        sittings: number of them
+        length: answers of each
+    """
+    rng = np.random.default_rng([seed, round(1000 * mean)])
+    number = sittings * length
+    prior = rng.dirichlet(np.full(num_classes, 0.15), number)
+    truth = np.array([rng.choice(num_classes, p=row) for row in prior])
+    slips = np.tile(2 * mean * (np.arange(length) + 0.5) / length, sittings)
+    off = np.where(rng.random(number) < slips, rng.integers(1, num_classes, number), 0)
+    said, place = (truth + off) % num_classes, np.arange(number)
+    panel = judge_answers(prior, place, np.zeros(number), said, num_people=1)
+
+    def chances(right: np.ndarray) -> np.ndarray:
+        logs = np.log(prior + 1e-4)
+        logs[place, said] += np.log(right * (num_classes - 1) / (1 - right))
+        odds = np.exp(logs - logs.max(1, keepdims=True))
+        return np.asarray(odds / odds.sum(1, keepdims=True))
+
+    found = {"nobody judged": said, "one a person": panel.chances.argmax(1)}
+    for window in (20, 60):
+        near = np.exp(-np.abs(place[:, None] - place) / window)
+        right = np.full(number, 0.95)
+        for _ in range(50):
+            right = (near @ chances(right)[place, said] + 19) / (near.sum(1) + 20)
+        found[f"window of {window}"] = chances(right).argmax(1)
+    found["the true one"] = chances(1 - np.clip(slips, 1e-3, 0.99)).argmax(1)
+    return {name: float((best != truth).mean()) for name, best in found.items()}
+
+
+def print_fatigue(means: list[float], number: int, seed: int) -> None:
+    """Simulate people who tire, and print a table.
+
+    Args:
+        means: shares of slips
+        number: of people
+        seed: of the first
+    """
+    print("| slips | reliability | superpixels wrong after the answers | deviation of the mean |\n|---|---|---|---|")
+    for mean in means:
+        rows = [fatigue(mean, seed * 10_000 + one) for one in range(number)]
+        for name in rows[0]:
+            values = [row[name] for row in rows]
+            print(f"| {mean:.0%} | {name} | {np.mean(values):.2%} | {np.std(values) / len(values) ** 0.5:.2%} |")
+
+
 def main() -> None:
     """Simulate and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -114,7 +170,11 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.2, 0.3], help="of hidden questions")
     parser.add_argument("--classes", type=int, nargs="+", default=[2, 11])
     parser.add_argument("--mistaken", type=float, default=0.02)
+    parser.add_argument("--fatigue", type=float, nargs="+", help="shares of slips of people who tire")
     options = parser.parse_args()
+    if options.fatigue:
+        print_fatigue(options.fatigue, options.number, options.seed)
+        return
     print("| classes | hidden | who | called careless | 95 % | after answers (median) |\n|---|---|---|---|---|---|")
     for classes in options.classes:
         for share in options.shares:
