@@ -213,10 +213,10 @@ def people_by_hidden(run: CorrectionRun, classes: ClassMap) -> dict[str, Reliabi
     known = hidden_answers(run, classes)
     names = sorted({name for name, _, _ in known})
     flat = np.full((len(known), len(classes)), 1 / max(len(classes), 1))
-    people, said, truths = ([row[column] for row in known] for column in range(3))
     panel = judge_answers(
-        flat, np.arange(len(known)), [names.index(name) for name in people], said, num_people=len(names), known=truths
-    )
+        flat, np.arange(len(known)), [names.index(name) for name, _, _ in known], [said for _, said, _ in known],
+        num_people=len(names), known=[truth for _, _, truth in known],
+    )  # fmt: skip
     return dict(zip(names, panel.people, strict=True))
 
 
