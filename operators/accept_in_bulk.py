@@ -1,4 +1,4 @@
-"""Operator: accept many issue regions after a few decisions, with a promise."""
+"""Operator: accept many issue regions after a few decisions, with a bound on the mistakes among them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .progress import execute
 
 _ACTIONS = {
     "review": "Show the regions to decide on next",
-    "accept": "Accept what the promise allows",
+    "accept": "Accept those that these decisions allow",
     "undo": "Take back what was accepted in bulk",
     "restart": "Draw anew",
 }
@@ -28,7 +28,10 @@ class AcceptInBulk(Entry):
 
     name = "accept_in_bulk"
     label = "Accept label issues in bulk"
-    description = "2. Review: decide on a few issues drawn at random, then accept many with a promise; it can be undone"
+    description = (
+        "2. Review: decide on a few issues drawn at random; that tells which of the others can be accepted without "
+        "looking, with how many mistakes at most. Can be undone."
+    )
     icon = "done_all"
 
     def __call__(self, sample_collection: Any, action: str = "review", **kwargs: Any) -> dict[str, Any]:
@@ -53,11 +56,8 @@ class AcceptInBulk(Entry):
         inputs = types.Object()
         key = forms.regions_key_input(ctx, inputs)
         if key is not None:
-            view = types.DropdownView(multiple=True)
-            for kind in KINDS:
-                view.add_choice(kind, label=kind)
-            text = "Empty: all kinds together. Kinds have draws and promises of their own."
-            inputs.list("kinds", types.String(), default=[], label="Kinds", description=text, view=view)
+            text = "Empty: all kinds together. Each choice of kinds has a draw of its own."
+            inputs.list("kinds", types.String(), default=[], label="Kinds", description=text, view=forms.kinds_view())
             chosen = ctx.params.get("kinds")
             kinds = [kind for kind in KINDS if kind in chosen] if isinstance(chosen, list) else []
             which: dict[str, Any] = {"key": key, "kinds": kinds or None}
@@ -68,7 +68,7 @@ class AcceptInBulk(Entry):
                 _ask_for_risk(inputs)
         return self.form(inputs)
 
-    def execute(self, ctx: Any) -> dict[str, Any]:
+    def act(self, ctx: Any) -> dict[str, Any]:
         """Do what was chosen."""
         key = ctx.params.get("key") or forms.regions_key(ctx)
         which: dict[str, Any] = {"key": key, "kinds": ctx.params.get("kinds") or None}
@@ -100,7 +100,7 @@ class AcceptInBulk(Entry):
     def resolve_output(self, ctx: Any) -> types.Property:
         """The promise in words, and how many regions it is about."""
         outputs = types.Object()
-        outputs.str("text", label="Promise")
+        outputs.str("text", label="What may be accepted")
         outputs.int("num_regions", label="Regions that may be accepted")
         outputs.int("num_waiting", label="Of them not yet decided on")
         outputs.int("num_accepted", label="Accepted in bulk")

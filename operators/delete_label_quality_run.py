@@ -65,7 +65,7 @@ class DeleteLabelQualityRun(Entry):
         outputs.list("left", types.String(), label="What could not be deleted")
         return types.Property(outputs, view=types.View(label="Deleted"))
 
-    def execute(self, ctx: Any) -> dict[str, Any]:
+    def act(self, ctx: Any) -> dict[str, Any]:
         """Delete it, and let the grid show nothing that is gone with it."""
         shown = json.dumps(ctx.view._serialize(), default=str)
         record = housekeeping.delete_label_quality_run(ctx.dataset, ctx.params["key"])

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from .words import reword
+from ..fiftyone_plugin.errors import LabelQualityError
+from .words import labels_of, reword, spoken
 
 PREFIX = "Label quality: "
 
@@ -62,6 +63,30 @@ class Entry(foo.Operator):
         reword(inputs)
         return types.Property(inputs, view=types.View(label=self.title))
 
+    def execute(self, ctx: Any) -> Any:
+        """Do it at once; jobs, which take longer, have an `execute` of their own.
+
+        Raises:
+            LabelQualityError: what `act` refuses; on a page in the words of the form
+        """
+        try:
+            return self.act(ctx)
+        except (ValueError, OSError) as error:
+            if not is_on_page(ctx):
+                raise
+            raise LabelQualityError(spoken(str(error), self.labels(ctx))) from error
+
+    def act(self, ctx: Any) -> Any:
+        """What is done; what it returns is shown by `resolve_output`."""
+        raise NotImplementedError
+
+    def labels(self, ctx: Any) -> dict[str, str]:
+        """What the form calls each argument; nothing where there is no form for what was given."""
+        try:
+            return labels_of(self.resolve_input(ctx).type)
+        except (ValueError, AttributeError):
+            return {}
+
     def output(self, ctx: Any, outputs: types.Object) -> types.Property:
         """What an operator returns that shows its work on the page: a page shows no dialog for it, an agent reads it.
 
@@ -69,7 +94,7 @@ class Entry(foo.Operator):
             ctx: of the operator; pages send their layout, other callers none
             outputs: what is returned, by name
         """
-        shown = types.Object() if ctx.request_params.get("spaces") is not None else outputs
+        shown = types.Object() if is_on_page(ctx) else outputs
         return types.Property(shown, view=types.View(label=self.title))
 
     def is_due(self, dataset: Any) -> bool:
@@ -82,3 +107,8 @@ class Entry(foo.Operator):
             return None
         button = types.Button(label=self.label, icon=self.icon, prompt=True)
         return types.Placement(types.Places.SAMPLES_GRID_SECONDARY_ACTIONS, button)
+
+
+def is_on_page(ctx: Any) -> bool:
+    """Whether a page of the App asks: pages send their layout, callers in Python and agents none."""
+    return ctx.request_params.get("spaces") is not None

@@ -55,14 +55,14 @@ class ExportLabelIssues(Entry):
         forms.file_input(ctx, inputs, f"{ctx.dataset.name}-label-issues.{ending}", "File")
         view = types.DropdownView(multiple=True)
         for status in STATUSES:
-            view.add_choice(status, label=status)
+            view.add_choice(status, label=forms.STATUS_LABELS[status])
         inputs.list("statuses", types.String(), default=["pending", "accepted"], label="Which regions", view=view)
         text = "Their images get this tag, for tools that take tagged images. Empty: none."
         inputs.str("tag", required=False, label="Tag", description=text)
         inputs.view_target(ctx, action_description="Export")
         return self.form(inputs)
 
-    def execute(self, ctx: Any) -> dict[str, Any]:
+    def act(self, ctx: Any) -> dict[str, Any]:
         """Write it."""
         key = ctx.params.get("key") or forms.regions_key(ctx)
         chosen = given(ctx.params, "format", "statuses", "tag")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import fiftyone.operators.types as types
 
@@ -16,9 +16,9 @@ from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.models.foundation.checkpoint_names import SAM_ON_THE_HUB, ZOO_CHECKPOINTS, ZOO_ON_THE_HUB
 from ..fiftyone_plugin.options import about, default_of
+from ..fiftyone_plugin.quality import KINDS
 from ..fiftyone_plugin.workflows.reviewing import review
 from ..fiftyone_plugin.workflows.scoring.class_preview import preview_labels
-from .words import labels_of
 
 
 def label_field_input(ctx: Any, inputs: types.Object, *, objects: bool = False) -> str | None:
@@ -142,14 +142,26 @@ def refuse_where(asked: types.Property, check: Callable[..., object], *args: Any
         asked.error_message = str(error)
 
 
+STATUS_LABELS: Final = {
+    "pending": "pending: to be reviewed",
+    "accepted": "accepted: the label is wrong",
+    "rejected": "rejected: the label is right",
+    "all": "all",
+}
+"""What the statuses of regions mean."""
+
+
+def kinds_view() -> types.DropdownView:
+    """The kinds of regions, to choose some."""
+    view = types.DropdownView(multiple=True)
+    for kind in KINDS:
+        view.add_choice(kind, label=kind.replace("_", " "))
+    return view
+
+
 def whole_dataset(ctx: Any) -> str:
     """What a form's question for the target view is answered with where all images are meant, also beside patches."""
     return "BASE_VIEW" if ctx.view._is_generated else "DATASET"
-
-
-def labels(operator: Any, ctx: Any) -> dict[str, str]:
-    """What an operator's form calls each argument."""
-    return labels_of(operator.resolve_input(ctx).type)
 
 
 def confirm_input(ctx: Any, inputs: types.Object, title: str, text: str) -> None:
@@ -158,7 +170,7 @@ def confirm_input(ctx: Any, inputs: types.Object, title: str, text: str) -> None
     tick = inputs.bool("confirm", default=False, required=True, label=f"Yes: {title[0].lower()}{title[1:]}")
     if not ctx.params.get("confirm"):
         tick.invalid = True
-        tick.error_message = f"{title}: tick the box to confirm (in Python: `confirm=True`)"
+        tick.error_message = f"{title}: tick the box to confirm (in Python: confirm is True)"
 
 
 def choice_input(

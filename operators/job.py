@@ -94,7 +94,7 @@ class Job(Entry, ABC):
             ctx,
             lambda progress: self.work(samples, params, progress),
             title=self.label,
-            labels=lambda: forms.labels(self, ctx),
+            labels=lambda: self.labels(ctx),
         )
         text = in_the_app(report if isinstance(report, str) else report.markdown())
         if not ctx.delegated:

@@ -51,7 +51,7 @@ class LabelQualityReport(Entry):
         forms.file_input(ctx, inputs, f"{ctx.dataset.name}-label-quality.html", "HTML file")
         return self.form(inputs)
 
-    def execute(self, ctx: Any) -> dict[str, Any]:
+    def act(self, ctx: Any) -> dict[str, Any]:
         """Write it."""
         key = ctx.params.get("key") or scoring_runs(ctx.dataset)[-1].key
         return {"path": str(html_report.write_report(ctx.dataset, Path(ctx.params["path"]), key=key))}

@@ -8,8 +8,9 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.workflows.reviewing import next_steps
 from . import forms
-from .entry import Entry
+from .entry import Entry, is_on_page
 from .progress import execute
+from .words import in_the_app
 
 
 class LabelQualityStatus(Entry):
@@ -35,10 +36,11 @@ class LabelQualityStatus(Entry):
         """
         return execute(self.uri, forms.context_of(sample_collection), description="status").result
 
-    def execute(self, ctx: Any) -> dict[str, Any]:
+    def act(self, ctx: Any) -> dict[str, Any]:
         """Read it."""
         status = next_steps.dataset_status(ctx.dataset)
-        return {**status.as_dict(), "text": status.markdown()}
+        text = status.markdown()
+        return {**status.as_dict(), "text": in_the_app(text) if is_on_page(ctx) else text}
 
     def resolve_output(self, ctx: Any) -> types.Property:
         """The status as text."""

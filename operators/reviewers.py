@@ -81,7 +81,7 @@ class ShowSecondLook(Entry):
             )
         return self.form(inputs)
 
-    def execute(self, ctx: Any) -> dict[str, Any]:
+    def act(self, ctx: Any) -> dict[str, Any]:
         """Show them."""
         key = ctx.params.get("key") or forms.regions_key(ctx)
         arguments = given(ctx.params, "number", "hidden", "seed")

@@ -123,7 +123,7 @@ class ReviewOperator(Entry):
                 confirm.error_message = f"{text}: tick the box to confirm, or select regions"
         inputs.bool("undo", default=False, label="Take back instead: put them back to pending")
 
-    def execute(self, ctx: Any) -> dict[str, Any]:
+    def act(self, ctx: Any) -> dict[str, Any]:
         """Review them."""
         key = ctx.params.get("key") or forms.regions_key(ctx)
         review.scoring_run(ctx.dataset, key)

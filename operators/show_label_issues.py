@@ -57,7 +57,7 @@ class ShowLabelIssues(Entry):
             _filters(ctx, inputs, ScoreFields(key).regions)
         return self.form(inputs)
 
-    def execute(self, ctx: Any) -> dict[str, Any]:
+    def act(self, ctx: Any) -> dict[str, Any]:
         """Show them."""
         arguments = {name: ctx.params[name] for name in _CHOICES if ctx.params.get(name) not in (None, "", [])}
         status = ctx.params.get("status") or "pending"
@@ -98,9 +98,7 @@ def _within_view(ctx: Any) -> bool:
 
 
 def _filters(ctx: Any, inputs: types.Object, field: str) -> None:
-    kinds = types.DropdownView(multiple=True)
-    for kind in quality.KINDS:
-        kinds.add_choice(kind, label=kind)
+    kinds = forms.kinds_view()
     inputs.list("kinds", types.String(), default=[], label="Kinds", description="Empty: all of them.", view=kinds)
     for name, label in (("given", "Given class"), ("suggested", "Suggested class")):
         view = types.DropdownView(multiple=True)
@@ -117,7 +115,7 @@ def _filters(ctx: Any, inputs: types.Object, field: str) -> None:
     )
     status = types.DropdownView()
     for value in (*STATUSES, "all"):
-        status.add_choice(value, label=value)
+        status.add_choice(value, label=forms.STATUS_LABELS[value])
     inputs.enum("status", [*STATUSES, "all"], default="pending", label="Status", view=status)
     if ctx.has_custom_view:
         inputs.bool("within_view", default=_within_view(ctx), label="In the current view only")

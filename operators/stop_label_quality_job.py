@@ -53,7 +53,7 @@ class StopLabelQualityJob(Entry):
         inputs.enum("job", ids, required=True, default=ids[0], label="Job", view=view)
         return self.form(inputs)
 
-    def execute(self, ctx: Any) -> dict[str, Any]:
+    def act(self, ctx: Any) -> dict[str, Any]:
         """Ask it to stop."""
         title = running_jobs.stop_job(ctx.dataset, ctx.params["job"])
         ctx.ops.notify(f"{title} is being stopped", variant="info")

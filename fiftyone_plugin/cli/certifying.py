@@ -18,7 +18,7 @@ def _bulk_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allowed", type=float, default=ALLOWED, help="share of mistakes among accepted regions")
     parser.add_argument("--confidence", type=float, default=CONFIDENCE, help="probability with which that must hold")
     parser.add_argument("--restart", action="store_true", help="begin: draw anew where there is a draw")
-    parser.add_argument("--reviewer", help="who relies on the promise")
+    parser.add_argument("--reviewer", help="who accepts them")
     parser.set_defaults(run=_bulk)
 
 
@@ -113,7 +113,10 @@ def _merge_errata(options: argparse.Namespace) -> int:
 
 
 COMMANDS: Commands = {
-    "bulk": ("accept issue regions in bulk, with a promise about how many are mistakes", _bulk_arguments),
+    "bulk": (
+        "accept many issue regions after a few decisions, with few mistakes among them",
+        _bulk_arguments,
+    ),
     "reviewers": ("how reliable the people are who decide on issue regions", _reviewers_arguments),
     "errata": ("repairs as a small file that others can apply", _errata_arguments),
 }

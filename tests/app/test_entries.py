@@ -48,9 +48,9 @@ def found_by(text):
     return [one.name for one in sorted(kept, key=lambda one: ord((one.config.description or one.config.label)[0]))]
 
 
-def context(name, dataset, params=None):
+def context(name, dataset, params=None, **more):
     uri = f"{PLUGIN_NAME}/{name}"
-    request = {"dataset_name": dataset.name, "params": params or {}}
+    request = {"dataset_name": dataset.name, "params": params or {}, **more}
     return ExecutionContext(request, executor=Executor(), operator_uri=uri)
 
 
@@ -157,9 +157,7 @@ def test_every_form_says_what_must_be_filled_in_and_every_result_has_a_form(make
         outputs = one.resolve_output(context(one.name, datasets[1]))
         assert outputs.type.properties, f"{one.name} does not say what it returns"
     assert unclear == []
-    page = {"dataset_name": datasets[1].name, "params": {}, "spaces": {}}
-    op = foo.get_operator(f"{PLUGIN_NAME}/accept_label_issues")
-    on_page = ExecutionContext(page, executor=Executor(), operator_uri=op.uri)
+    op, on_page = foo.get_operator(f"{PLUGIN_NAME}/accept_label_issues"), context(one.name, datasets[1], spaces={})
     assert not op.resolve_output(on_page).type.properties, "the page shows what was done, so no dialog does"
 
 
@@ -280,6 +278,30 @@ def test_errors_speak_the_words_of_the_form(make_dataset):
             context("score_label_quality", dataset, params)
         ))  # fmt: skip
     assert "Expected 'Key' to be letters" in str(messages[-1].body.params)
+
+
+def test_what_any_operator_refuses_is_said_in_the_words_of_the_app(make_scored, monkeypatch):
+    dataset, unclear = make_scored(1), {}
+    raised = "Expected `min_region_area` > 0, but got -1; pass `overwrite=True`, or see `check_labels`"
+
+    def refuse(*args, **kwargs):
+        raise ValueError(raised)
+
+    for one in entries():
+        if one.name == "label_quality_metric":  # has no form: `evaluate_segmentations` calls it
+            continue
+        job, ctx = hasattr(one, "work"), context(one.name, dataset, spaces={})
+        monkeypatch.setattr(type(one), "work" if job else "act", refuse)
+        said = []
+        with pytest.raises(ValueError, match="Expected") as error:
+            said.extend(str(message.body.params["outputs"]) for message in one.execute(ctx))
+        text = said[-1] if job else str(error.value)
+        if not re.search("'Smallest region' > 0.*tick '[A-Z][^']+'.*'Label quality: check labels'", text):
+            unclear[one.name] = text
+        if not job:
+            with pytest.raises(ValueError, match="`overwrite=True`"):
+                one.execute(context(one.name, dataset))
+    assert unclear == {}
 
 
 def words_of_the_app():

@@ -111,7 +111,9 @@ def _review_steps(dataset: Any) -> list[Step]:
     accepted = len(show_regions(dataset, key=keys[-1], status="accepted"))
     steps = []
     if likely:
-        text = f"{likely:,} regions are probably wrong; look at them, then accept_label_issues or reject_label_issues."
+        text = (
+            f"{likely:,} regions are probably wrong; look at them, then `accept_label_issues` or `reject_label_issues`."
+        )
         steps.append(Step("show_label_issues", text))
     if accepted:
         text = f"{accepted:,} regions were accepted; this takes them into the corrected labels."
