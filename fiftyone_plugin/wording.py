@@ -4,11 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 _VALUE = r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\{[^}]*\}|-?\d+(?:\.\d+)?|\w+"
 _MENTION = re.compile(
     rf"(?P<verb>\b(?:pass|choose|set|use) )?(?:`(?P<bare>[a-z]\w*)`|`?\b(?P<name>[a-z]\w*)=(?P<value>{_VALUE})`?)"
 )
+
+
+WIDEST: Final = 0.4
+"""Of an interval of a share: a wider one says nothing, and is not shown."""
+
+
+def percent(value: float) -> str:
+    """A share in percent, with as many digits as matter.
+
+    Example:
+        >>> percent(0.5), percent(0.034), percent(0.00021), percent(0)
+        ('50', '3.4', '0.021', '0')
+    """
+    value *= 100
+    if value == 0 or value >= 10:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def percent_range(low: float, high: float) -> str:
+    """The ends of a share that is not known exactly; nothing where they say nothing.
+
+    Example:
+        >>> percent_range(0.008, 0.12), percent_range(0.1, 0.9)
+        ('0.8 to 12 %', '')
+    """
+    return f"{percent(low)} to {percent(high)} %" if high - low <= WIDEST else ""
 
 
 def count(number: int, noun: str) -> str:

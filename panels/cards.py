@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..fiftyone_plugin.dataset.fields.overview import Histogram
 from ..fiftyone_plugin.quality.regions.review_statistics import Interval
-from ..fiftyone_plugin.wording import count
+from ..fiftyone_plugin.wording import count, percent
 from ..fiftyone_plugin.workflows.reviewing.overview import (
     ClassQuality,
     Comparison,
@@ -20,7 +20,7 @@ from ..fiftyone_plugin.workflows.reviewing.overview import (
     ReviewOverview,
 )
 from ..fiftyone_plugin.workflows.reviewing.worst_pictures import WorstPicture
-from .numbers import percent, share
+from .numbers import share
 
 Card = dict[str, Any]
 
@@ -32,7 +32,9 @@ BETWEEN: Final = "\x1f"
 """Between the given and the suggested class of a click on the matrix."""
 
 
-FOCUS: Final = {"& .Mui-focusVisible": {"outline": "2px solid", "outlineOffset": "2px"}}
+FOCUS: Final = {
+    "& .Mui-focusVisible": {"outline": "2px solid var(--fo-palette-text-primary, #888)", "outlineOffset": "2px"}
+}
 """Style of a page whose buttons are the App's, which shows hardly which of them has the keyboard."""
 
 

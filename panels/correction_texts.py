@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ..fiftyone_plugin.wording import count
+from ..fiftyone_plugin.wording import count, percent, percent_range
 from ..fiftyone_plugin.workflows.correcting.sitting import Question, SittingProgress
-from .numbers import WIDEST, percent
 
 KEYS = (
     ("Enter, y", "the label is right"),
@@ -139,13 +138,7 @@ def _wrong(progress: SittingProgress) -> str:
     """How much is still wrong, where that is known well enough to be said."""
     if progress.wrong_share is None:
         return ""
-    ends = (progress.wrong_low, progress.wrong_high)
-    if None in ends or ends[1] - ends[0] > WIDEST:  # type: ignore[operator]
-        return ""
-    return f"about **{percent(progress.wrong_share)} %** of the pixels still wrong{_interval(progress)}"
-
-
-def _interval(progress: SittingProgress) -> str:
     if progress.wrong_low is None or progress.wrong_high is None:
         return ""
-    return f" ({percent(progress.wrong_low)} to {percent(progress.wrong_high)} %)"
+    ends = percent_range(progress.wrong_low, progress.wrong_high)
+    return f"about **{percent(progress.wrong_share)} %** of the pixels still wrong ({ends})" if ends else ""

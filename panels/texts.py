@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..fiftyone_plugin.dataset.runs.running_jobs import RunningJob
 from ..fiftyone_plugin.quality.regions.review_statistics import Interval
-from ..fiftyone_plugin.wording import count
+from ..fiftyone_plugin.wording import count, percent, percent_range
 from ..fiftyone_plugin.workflows.reviewing.overview import (
     ENOUGH_REVIEWS,
     Comparison,
@@ -12,10 +12,12 @@ from ..fiftyone_plugin.workflows.reviewing.overview import (
     RegionOverview,
     ReviewOverview,
     RunOverview,
+    how_much_is_wrong,
+    is_reviewed,
 )
 from ..fiftyone_plugin.workflows.scoring.report import NONE_LIKELY
 from .cards import MOST_CLASSES
-from .numbers import is_known, percent, share
+from .numbers import share
 
 HELP = """
 ### Label quality
@@ -56,7 +58,8 @@ _ADVICE = {
 
 def how_much(found: RunOverview) -> list[str]:
     """How much is wrong, and what to do next."""
-    lines = [f"{count(found.num_images, 'image')} checked in {found.label_field}. {_wrong(found)}"]
+    wrong = how_much_is_wrong(found)
+    lines = [f"{count(found.num_images, 'image')} checked in {found.label_field}. {wrong.markdown() if wrong else ''}"]
     regions = found.regions
     if regions is None:
         return [*lines, NO_REGIONS_FIELD]
@@ -81,33 +84,18 @@ def _waiting(regions: RegionOverview) -> list[str]:
     return [f"{line}."] if regions.likely else [f"{line}.", f"{NONE_LIKELY}."]
 
 
-def _wrong(found: RunOverview) -> str:
-    """One number for how much is wrong: what reviews say once there are enough of them, else what the run says."""
-    regions = found.regions
-    if regions is not None and _is_reviewed(regions.review) and regions.review.pixels_known:
-        wrong = regions.review.estimate.pixel_share
-        return f"About **{share(wrong)}** of the labelled pixels are wrong, as your reviews say."
-    if found.wrong_share is not None and found.wrong_share >= 5e-4:
-        return f"About **{percent(found.wrong_share)} %** of the labelled pixels seem wrong."
-    return ""
-
-
 def _num_reviewed(review: ReviewOverview) -> int:
     return review.accepted + review.rejected
-
-
-def _is_reviewed(review: ReviewOverview) -> bool:
-    return _num_reviewed(review) >= ENOUGH_REVIEWS
 
 
 def _left(review: ReviewOverview) -> str:
     """Errors that are left, once enough was reviewed to know."""
     left = review.estimate.remaining
-    if not _is_reviewed(review) or left.high > 5 * max(left.low, 1):
+    if not is_reviewed(review) or left.high > 5 * max(left.low, 1):
         return ""
     images = review.estimate.image_share
     text = f"About **{_whole(left)} errors** are left"
-    return text + (f"; {share(images)} of the images have one." if is_known(images) else ".")
+    return text + (f"; {share(images)} of the images have one." if percent_range(images.low, images.high) else ".")
 
 
 def advice(review: ReviewOverview, pending: int) -> str:

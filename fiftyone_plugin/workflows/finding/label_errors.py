@@ -10,6 +10,7 @@ from typing import Any
 from ...dataset.door.scan import require_label_field
 from ...dataset.runs import run_records
 from ...progress import Progress, terminal_bar
+from ...wording import percent
 from ..checking.check_labels import check_labels
 from ..checking.report import CheckReport
 from ..objects.object_masks import masks_of
@@ -57,7 +58,8 @@ class FindingReport:
         accuracy = sum(row["pixel accuracy"] for row in training.metrics) / len(training.metrics)
         lines = [
             f"**No model was given, so {len(training.metrics)} quick ones were trained**, and each image is "
-            f"judged by one that has not seen it; they agree with {accuracy:.0%} of the labelled pixels.",
+            f"judged by one that has not seen it. How good they are: they predict the given class at "
+            f"{percent(accuracy)} % of the labelled pixels.",
             *(f"- {note}" for note in notes),
         ]
         return "\n".join(lines)

@@ -16,11 +16,12 @@ from ...dataset.fields.schema import ScoreFields
 from ...dataset.runs import run_records
 from ...errors import LabelQualityError
 from ...models.files.images import image_size
+from ...wording import count, percent
 from ...written_files import write_file
 from ..correcting.corrected_labels import CorrectionReport, apply_corrections
 from ..correcting.correction_run import planned_fields
-from ..reviewing.overview import ENOUGH_REVIEWS, RunOverview, run_overview, worst_images
-from ..scoring.report import NONE_LIKELY, SEEN, ScoringReport, load_report
+from ..reviewing.overview import RunOverview, how_much_is_wrong, run_overview, worst_images
+from ..scoring.report import NONE_LIKELY, ScoringReport, load_report
 from .found_regions import FoundRegion, found_regions
 from .pictures import COLORS, outlined
 
@@ -32,6 +33,12 @@ _ADVICE: Final = {
     "go on": "Many of the others are probably errors, too: go on reviewing.",
     "choose": "Some of the others are probably errors, too.",
     "stop": "Few of the others are probably errors.",
+}
+_KINDS: Final = {
+    "missing": "missing: an object is there, the label says its surroundings;",
+    "spurious": "spurious: labelled, but nothing is there;",
+    "wrong_class": "wrong class;",
+    "boundary": "boundary: the border lies elsewhere.",
 }
 _STYLE: Final = """
 :root{color-scheme:light dark;--line:#8886}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;
@@ -120,43 +127,32 @@ def _without_folders(source: str) -> str:
     return re.sub(r"(?:(?<!\w)/|\b[A-Za-z]:\\)[^\s]*[/\\]([^\s/\\]+)", r"\1", source)
 
 
-def _wrong_share(report: ScoringReport, overview: RunOverview) -> tuple[str, str] | None:
-    """One number for how much is wrong, as in the panel, and where it comes from."""
-    review = None if overview.regions is None else overview.regions.review
-    if review is not None and review.pixels_known and review.accepted + review.rejected >= ENOUGH_REVIEWS:
-        share = review.estimate.pixel_share
-        return f"{share.estimate:.1%}", f"estimated from the reviews; between {share.low:.1%} and {share.high:.1%}"
-    if report.wrong_share is None:
-        return None
-    low, high = report.wrong_share_range or (report.wrong_share, report.wrong_share)
-    if report.wrong_share < SEEN:
-        return f"At most {high:.1%}", "little is wrong, or it cannot be told from the model's own mistakes"
-    return f"{report.wrong_share:.1%}", f"estimated by the run; between {low:.1%} and {high:.1%}"
-
-
 def _how_much(report: ScoringReport, overview: RunOverview) -> Iterator[str]:
     yield "<h2>How much is wrong</h2>"
-    if (told := _wrong_share(report, overview)) is not None:
-        yield f'<p class="big">{told[0]} of the labelled pixels</p>'
-        yield f'<p class="quiet">{told[1]}</p>'
-    yield f"<p>{report.flagged_share:.2%} of the labelled pixels are flagged by confident learning.</p>"
+    if (told := how_much_is_wrong(overview)) is not None:
+        yield f'<p class="big">{told.text}</p>'
+        yield f'<p class="quiet">{told.how}</p>' if told.how else ""
     if report.num_regions is not None:
         likely = f"{report.num_likely:,}" if report.num_likely else "none"
         means = "" if report.num_likely or not report.num_regions else f" {NONE_LIKELY}."
         yield (
-            f"<p>{report.num_regions:,} regions where label and prediction differ, {likely} of them more likely wrong "
-            f"than right.{means}</p>"
+            f"<p>{count(report.num_regions, 'region')} where label and prediction differ, {likely} of them more likely "
+            f"wrong than right.{means}</p>"
         )
     yield from (f'<p class="warn">{escape(warning)}</p>' for warning in overview.warnings)
 
 
-def _worst(dataset: Any, report: ScoringReport, count: int) -> Iterator[str]:
-    view = worst_images(dataset, report.key, count)
+def _worst(dataset: Any, report: ScoringReport, number: int) -> Iterator[str]:
+    view = worst_images(dataset, report.key, number)
     yield "<h2>The worst images</h2>"
-    yield "<p>Image score: low = the label is probably wrong. Region score: high = probably wrong.</p>"
+    yield (
+        "<p>An outline is a place where the label is probably wrong, as the model suggests. Below: the image's score "
+        "(0 = the label is probably wrong), then of each outline <i>given label &rarr; suggested label</i> and how "
+        "surely it is wrong (1 = surely). The colour says what is wrong:</p>"
+    )
     yield (
         "<p>"
-        + " ".join(f'<i class="k" style="background:{c}"></i>{k.replace("_", " ")}' for k, c in COLORS.items())
+        + " ".join(f'<i class="k" style="background:{color}"></i>{_KINDS[kind]}' for kind, color in COLORS.items())
         + "</p>"
     )
     regions: dict[str, list[FoundRegion]] = {}
@@ -194,19 +190,24 @@ def _classes(overview: RunOverview) -> Iterator[str]:
     yield "<h2>Classes, least trusted first</h2>"
     rows = [
         (
-            one.name, "" if one.score is None else f"{one.score:.2f}",
-            "" if one.issue_share is None else f"{one.issue_share:.1%}", f"{one.num_pending:,}",
+            one.name, "" if one.score is None else f"{percent(one.score)} %",
+            "" if one.issue_share is None else f"{percent(one.issue_share)} %", f"{one.num_pending:,}",
         )
         for one in overview.classes
     ]  # fmt: skip
-    yield _table(("Class", "Mean self-confidence", "Pixels in regions", "Regions to review"), rows)
+    yield _table(("Class", "The model agrees with its labels", "Its pixels in regions", "Regions to review"), rows)
 
 
 def _pairs(report: ScoringReport) -> Iterator[str]:
     if report.pairs:
         yield "<h2>What is taken for what</h2>"
+        yield (
+            "<p>Where labels and model differ most clearly: what the label says, what the model sees there instead, "
+            "and in how many pixels. Many pixels of one pair point to two classes that labellers mix up, or that the "
+            "model does. This says where to look, not how much is wrong.</p>"
+        )
         rows = [(given, predicted, f"{pixels:,}") for given, predicted, pixels in report.pairs[:20]]
-        yield _table(("Given", "Predicted", "Flagged pixels"), rows)
+        yield _table(("The label says", "The model sees", "Pixels"), rows)
 
 
 def _reviews(overview: RunOverview) -> Iterator[str]:
@@ -219,8 +220,8 @@ def _reviews(overview: RunOverview) -> Iterator[str]:
         return
     right = review.precision
     yield (
-        f"<p>{review.accepted:,} regions were accepted as errors, {review.rejected:,} rejected: {right.estimate:.0%} "
-        f"of them are errors ({right.low:.0%} to {right.high:.0%}).</p>"
+        f"<p>{count(review.accepted, 'region')} accepted as errors, {review.rejected:,} rejected: "
+        f"{percent(right.estimate)} % of them are errors ({percent(right.low)} to {percent(right.high)} %).</p>"
     )
     if review.advice in _ADVICE:
         yield f"<p>{_ADVICE[review.advice]}</p>"
@@ -237,7 +238,9 @@ def _before_and_after(dataset: Any, label_field: str) -> Iterator[str]:
     )
     changes = sorted(done.changes.items(), key=lambda row: -row[1])[:20]
     if changes:
-        yield _table(("Given", "Now", "Pixels"), [(given, now, f"{pixels:,}") for (given, now), pixels in changes])
+        yield _table(
+            ("The given label says", "Now", "Pixels"), [(given, now, f"{pixels:,}") for (given, now), pixels in changes]
+        )
 
 
 def _limits(report: ScoringReport) -> Iterator[str]:
@@ -247,7 +250,7 @@ def _limits(report: ScoringReport) -> Iterator[str]:
     if report.rehearsed_found is not None:
         yield (
             f"<li>Of {report.num_rehearsed:,} errors that were put into copies of these labels on purpose, "
-            f"{report.rehearsed_found:.0%} would be among the worst fifth of the images (20% by chance).</li>"
+            f"{percent(report.rehearsed_found)} % are among the worst fifth of the images (20 % by chance).</li>"
         )
     if report.skipped:
         yield f"<li>{len(report.skipped):,} samples could not be judged.</li>"

@@ -29,6 +29,8 @@ from ...quality.regions.review_statistics import (
     precision_interval,
     stopping_advice,
 )
+from ...wording import percent, percent_range
+from ..scoring.report import WrongShare, estimated_wrong_share
 from . import review
 
 ENOUGH_REVIEWS = 20
@@ -147,6 +149,7 @@ class RunOverview:
         num_images: images with a score
         flagged_share: share of the labelled pixels that confident learning flags
         wrong_share: share of the labelled pixels that seem to be wrong, as the run estimated it; None if it did not
+        wrong_share_range: lowest and highest share that the dataset speaks for; None if it was not estimated
         warnings: what to know before believing the scores
         classes: least trusted first
         worst: images of the lowest score, worst first
@@ -160,6 +163,7 @@ class RunOverview:
     num_images: int
     flagged_share: float
     wrong_share: float | None
+    wrong_share_range: tuple[float, float] | None
     warnings: list[str]
     classes: list[ClassQuality]
     worst: list[numbers.WorstImage]
@@ -187,6 +191,22 @@ class Comparison:
     change: numbers.Change
     flagged_shares: tuple[float, float]
     kinds: list[tuple[str, int, int]]
+
+
+def is_reviewed(found: ReviewOverview) -> bool:
+    """Whether enough regions were decided on to say something about the rest."""
+    return found.accepted + found.rejected >= ENOUGH_REVIEWS
+
+
+def how_much_is_wrong(found: RunOverview) -> WrongShare | None:
+    """One answer for panel and page: what reviews say once there are enough of them, else what the run says."""
+    review = None if found.regions is None else found.regions.review
+    if review is None or not review.pixels_known or not is_reviewed(review):
+        return estimated_wrong_share(found.wrong_share, found.wrong_share_range)
+    share = review.estimate.pixel_share
+    ends = percent_range(share.low, share.high)
+    said = f"About {percent(share.estimate)} % of the labelled pixels are wrong"
+    return WrongShare(said, f"{ends}, as the reviews say" if ends else "as the reviews say")
 
 
 def run_overview(dataset: Any, key: str) -> RunOverview:
@@ -430,6 +450,7 @@ def _run_overview(dataset: Any, record: run_records.RunRecord) -> RunOverview:
         num_images=int(summary.get("num_scored") or 0),
         flagged_share=float(summary.get("flagged_share") or 0.0),
         wrong_share=summary.get("wrong_share"),
+        wrong_share_range=summary.get("wrong_share_range"),
         warnings=[str(warning) for warning in summary.get("warnings") or []],
         classes=_classes(summary, columns.table if columns else []),
         worst=_worst(dataset, record.key),

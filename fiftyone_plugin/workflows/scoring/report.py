@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ...dataset.door.account import class_table
 from ...dataset.runs import run_records
 from ...errors import LabelQualityError
+from ...wording import WIDEST, count, percent, percent_range
 
 NUM_WORST = 100
 """Images that a report names, and that the view of the worst images shows."""
@@ -20,6 +22,54 @@ NONE_LIKELY = (
 
 SEEN = 5e-4
 """Share of wrong pixels below which an estimate is none."""
+
+
+_HARDLY_ANY = 0.01
+"""A share of wrong pixels so low that it is no matter of a weak model that no more were found, a rule of thumb."""
+
+
+@dataclass(frozen=True)
+class WrongShare:
+    """How much of the labels is wrong: the one number of report, panel, page and command.
+
+    Attributes:
+        text: in one clause
+        how: what is known of it
+    """
+
+    text: str
+    how: str
+
+    def markdown(self) -> str:
+        """Both as a sentence."""
+        return f"**{self.text}**{'; ' if self.how else ''}{self.how}."
+
+
+def estimated_wrong_share(share: float | None, between: Sequence[float] | None = None) -> WrongShare | None:
+    """What a run says of how much is wrong, before anybody has reviewed.
+
+    Args:
+        share: of the labelled pixels; None if it was not estimated
+        between: lowest and highest share that the dataset speaks for
+
+    Example:
+        >>> estimated_wrong_share(0.021, (0.01, 0.04)).markdown()
+        '**About 2.1 % of the labelled pixels seem wrong**; 1.0 to 4.0 %, without errors that the model makes, too.'
+        >>> estimated_wrong_share(0.0, (0.0, 0.026)).markdown()
+        '**Little seems wrong, or the model is too weak to tell**; at most 2.6 % of the labelled pixels.'
+    """
+    if share is None:
+        return None
+    low, high = between or (share, share)
+    without = "without errors that the model makes, too"
+    if share >= SEEN:
+        ends = percent_range(low, high) if between else ""
+        how = f"{ends}, {without}" if ends else without
+        return WrongShare(f"About {percent(share)} % of the labelled pixels seem wrong", how)
+    if SEEN <= high <= _HARDLY_ANY:
+        return WrongShare(f"At most {percent(high)} % of the labelled pixels seem wrong", without)
+    most = f"at most {percent(high)} % of the labelled pixels" if SEEN <= high <= WIDEST else ""
+    return WrongShare("Little seems wrong, or the model is too weak to tell", most)
 
 
 @dataclass(frozen=True)
@@ -120,49 +170,38 @@ class ScoringReport:
 
     def markdown(self) -> str:
         """The report as a person reads it, in the App and in a terminal."""
-        lines = [
-            f"**{self.num_scored:,} images scored** by {self.method}; {self.flagged_share:.2%} of the labelled "
-            f"pixels of `{self.label_field}` are flagged.",
-        ]
+        wrong = estimated_wrong_share(self.wrong_share, self.wrong_share_range)
+        scored = f"**{count(self.num_scored, 'image')} scored** in `{self.label_field}`."
+        lines = [f"{scored} {wrong.markdown()}" if wrong else scored]
         lines += [f"- **{warning}**" for warning in self.warnings]
-        if self.wrong_share is not None:
-            lines.append(self._wrong_share_line(self.wrong_share))
         if self.rehearsed_found is not None:
             lines.append(
-                f"- of {self.num_rehearsed:,} errors of one object, put into copies of these labels on purpose, "
-                f"{self.rehearsed_found:.0%} would be among the worst fifth of the images (20% by chance)"
+                f"- a test: of {self.num_rehearsed:,} errors of one object, put into copies of these labels on "
+                f"purpose, {percent(self.rehearsed_found)} % are among the worst fifth of the images (20 % by chance)"
             )
         if self.pairs:
-            listed = ", ".join(f"{given} -> {predicted} ({pixels:,} px)" for given, predicted, pixels in self.pairs[:5])
-            lines.append(f"- most common: {listed}")
+            listed = ", ".join(f"{given} → {predicted} ({pixels:,})" for given, predicted, pixels in self.pairs[:5])
+            lines.append(f"- label → what the model sees instead, in pixels where it is surest: {listed}")
         lines += self._region_lines()
         lines += self.objects
         if self.class_scores:
             low = sorted(self.class_scores.items(), key=lambda item: item[1])[:3]
-            lines.append("- least trusted classes: " + ", ".join(f"{name} ({score:.2f})" for name, score in low))
+            listed = ", ".join(f"{name} ({percent(score)} %)" for name, score in low)
+            lines.append(f"- least trusted classes, and how far the model agrees with their labels: {listed}")
         if self.num_resumed:
             lines.append(f"- {self.num_resumed:,} images were finished by an interrupted run and not computed again")
         if self.skipped:
             first = "; ".join(f"{path}: {reason}" for _, path, reason in self.skipped[:3])
             lines.append(f"- {len(self.skipped):,} samples were left out: {first}")
-        lines.append(f"- sort or filter by `{self.key}` (low = probably wrong); worst images: view `{self.views[0]}`")
+        lines.append(
+            f"- sort or filter by `{self.key}` (low = probably wrong; by {self.method}); worst images: view "
+            f"`{self.views[0]}`"
+        )
         lines += class_table(self.class_rows)
         return "\n".join(lines)
 
     _repr_markdown_ = markdown
     """How a notebook shows it."""
-
-    def _wrong_share_line(self, share: float) -> str:
-        low, high = self.wrong_share_range or (share, share)
-        if share < SEEN:
-            return (
-                "- labels and predictions disagree no more than the model expects to be wrong itself: little is wrong, "
-                f"or it cannot be told from the model's own mistakes; at most {high:.1%} of the labelled pixels"
-            )
-        return (
-            f"- about {share:.1%} of the labelled pixels are wrong, from {low:.1%} to {high:.1%}; errors that the "
-            "model has learnt from these labels are not counted"
-        )
 
     def _region_lines(self) -> list[str]:
         if self.num_regions is None:
