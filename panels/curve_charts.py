@@ -51,7 +51,10 @@ def summary(found: TrainingProgress) -> str:
         parts.append(f"**{len(fired)} of {len(found.classes)}** classes were corrected")
         parts.append(f"**{found.num_regions:,}** proposals")
     else:
-        parts.append("no class has fired, so nothing was corrected: train longer, or set a latest epoch")
+        parts.append(
+            "no label was corrected: the network has begun to memorise the labels of no class; train longer, or set a "
+            "latest epoch"
+        )
     if found.absent:
         parts.append(f"not in the training images: {', '.join(found.absent)}")
     return " · ".join(parts)
@@ -65,7 +68,7 @@ def learning_curves(found: TrainingProgress) -> Chart:
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": CLEAR}
     layout = layout_of(
         xaxis={"title": {"text": "epochs"}, "range": [0, max([found.epochs, *found.times]) * 1.03], "showgrid": False},
-        yaxis={"title": {"text": "training IoU with the labels"}, "range": [0, 1.02]},
+        yaxis={"title": {"text": "overlap (IoU) of predictions and labels"}, "range": [0, 1.02]},
         hovermode="closest",
         showlegend=True,
         legend={**legend, "groupclick": "togglegroup"},
@@ -119,7 +122,10 @@ def _between(entry: ClassProgress) -> str:
 
 def class_table(found: TrainingProgress) -> str:
     """When each class fired and what would change, as a Markdown table."""
-    lines = ["| class | labelled pixels | trigger epoch | pixels lost | pixels won |", "|---|---:|---:|---:|---:|"]
+    lines = [
+        "| class | labelled pixels | corrected after epoch | pixels lost | pixels won |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for entry in found.classes:
         fired = "–" if entry.fired is None else str(entry.fired)
         name = entry.name.replace("|", "\\|")

@@ -33,7 +33,7 @@ def test_curves_table_and_proposals(person, page, make_dataset, tmp_path):
     drawn = {tuple(trace) for trace in page.evaluate(DRAWN)}
     assert {(name, "lines+markers") for name in ("road", "car", "tree")} <= drawn
     assert {(f"{name}, trigger", "markers") for name in report.fired} <= drawn
-    expect(page.locator("table")).to_contain_text("trigger epoch")
+    expect(page.locator("table")).to_contain_text("corrected after epoch")
     page.get_by_text("Show proposals").first.click()
     page.wait_for_timeout(1_000)
     page.locator("[data-cy=panel-tab-samples]").click()

@@ -170,7 +170,7 @@ def test_the_operator_tells_progress_and_shows_a_report(make_dataset, tmp_path):
     sent = [message.body.operator_uri.split("/")[-1] for message in messages]
     assert set(sent[:-2]) == {"show_output"}
     assert sent[-2:] == ["open_dataset", "show_output"]
-    assert "trigger epochs" in messages[-1].body.params["results"]["report"]
+    assert "began to memorise" in messages[-1].body.params["results"]["report"]
 
 
 def test_time_left_is_told_though_labels_change():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
@@ -11,6 +12,7 @@ from .classes import ClassMap, classes_of_field, list_classes
 from .scan import mask_targets_of
 
 ROWS_SHOWN: Final = 40
+_REPEATED: Final = 3  # rows that say the same of how: it is said once, below them
 
 
 def account_of(
@@ -142,9 +144,9 @@ def class_table(rows: Sequence[ClassRow | Mapping[str, str]]) -> list[str]:
         ['', 'All 2 class names are equal in labels and predictions.']
         >>> rows = [ClassRow("1", "car", "7 car", "equal names"), ClassRow("2", "bus", "3 coach", "names of one thing")]
         >>> class_table(rows)[3:]
-        ['| 2 | bus | 3 coach | names of one thing |', '', 'The other class name is equal in labels and predictions.']
+        ['| bus | 2 | 3 coach | names of one thing |', '', 'The other class name is equal in labels and predictions.']
         >>> class_table([{"value": "1", "name": "car", "channel": "0", "found": MATCHED_BY["trained"]}])[1:]
-        ['| mask value | class |', '|---|---|', '| 1 | car |']
+        ['| class | mask value |', '|---|---|', '| car | 1 |']
     """
     found = [row if isinstance(row, ClassRow) else ClassRow(**row) for row in rows]
     if not found:
@@ -163,11 +165,15 @@ def class_table(rows: Sequence[ClassRow | Mapping[str, str]]) -> list[str]:
 def _table(rows: Sequence[ClassRow]) -> list[str]:
     if not rows:
         return []
-    wanted = [True, True, any(row.channel for row in rows), any(row.found for row in rows)]
-    lines = [["mask value", "class", "channel", "how"], ["---"] * 4]
-    lines += [[row.value, row.name, row.channel, row.found] for row in rows[:ROWS_SHOWN]]
-    lines += [["...", f"and {len(rows) - ROWS_SHOWN} more", "", ""]] if len(rows) > ROWS_SHOWN else []
-    return ["", *(_table_line([cell for cell, shown in zip(line, wanted, strict=True) if shown]) for line in lines)]
+    (most, number), *_ = Counter(row.found for row in rows).most_common(1)
+    once = most if number >= _REPEATED else ""
+    told = [replace(row, found="") if row.found == once else row for row in rows]
+    wanted = [True, True, any(row.channel for row in told), any(row.found for row in told)]
+    lines = [["class", "mask value", "channel", "how"], ["---"] * 4]
+    lines += [[row.name or "–", row.value, row.channel, row.found] for row in told[:ROWS_SHOWN]]
+    lines += [[f"and {len(rows) - ROWS_SHOWN} more", "", "", ""]] if len(rows) > ROWS_SHOWN else []
+    table = [_table_line([cell for cell, shown in zip(line, wanted, strict=True) if shown]) for line in lines]
+    return ["", *table, *(["", f"How classes got their channels, if nothing else is said: {once}."] if once else [])]
 
 
 def _equal_names(number: int, *, alone: bool) -> list[str]:

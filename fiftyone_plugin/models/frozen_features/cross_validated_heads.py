@@ -271,8 +271,8 @@ def _notes(data: TrainingData, record: FoldRecord, kept: Sequence[int]) -> tuple
     notes = []
     if len(kept) < len(data):
         notes.append(
-            f"Features of {len(kept)} of {len(data)} images fit into the room on disk that is kept for them "
-            "(in Python: disk_limit); the heads were trained on those."
+            f"The models have learnt from {len(kept)} of {len(data)} images only: what is computed of the others did "
+            "not fit into the room on disk that is kept for it."
         )
     fold_of_class: dict[int, set[int]] = {}
     for index, key in enumerate(data.keys):
@@ -282,11 +282,11 @@ def _notes(data: TrainingData, record: FoldRecord, kept: Sequence[int]) -> tuple
     alone = {value: next(iter(found)) for value, found in sorted(fold_of_class.items()) if len(found) == 1}
     if alone:
         names = record.class_names or [f"class {value}" for value in range(record.num_classes)]
-        listed = ", ".join(f"{names[value]} (fold {fold + 1})" for value, fold in list(alone.items())[:5])
+        listed = ", ".join(names[value] for value in list(alone)[:5])
         more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
         notes.append(
-            f"Only in one fold: {listed}{more}. The model that judges that fold has never seen such labels and will "
-            "doubt them. More folds, smaller groups, or more labelled images of them help."
+            f"Too rare: {listed}{more}. The model that judges these images has learnt from no other images with this "
+            "class and will doubt its labels. More folds, smaller groups, or more labelled images of it help."
         )
     return tuple(notes)
 
@@ -326,7 +326,7 @@ class _Reports:
 
     def _heads(self, fold: int, done: int, what: str) -> None:
         work = self._steps + self._tests
-        self._tell(fold * work + done, self._folds * work, f"training heads, fold {fold + 1}/{self._folds}, {what}")
+        self._tell(fold * work + done, self._folds * work, f"training model {fold + 1} of {self._folds}, {what}")
 
     def _tell(self, done: float, total: float, label: str) -> None:
         now, phase = time.monotonic(), label.partition(",")[0]

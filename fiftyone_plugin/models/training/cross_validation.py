@@ -405,7 +405,7 @@ class TrainingReports:
         self._tell(self._reading + sum(self._work[: fold + 1]), f"{self._name(fold)} finished")
 
     def _name(self, fold: int) -> str:
-        return "training" if self._settings.folds == 1 else f"fold {fold + 1}/{self._settings.folds}"
+        return "training" if self._settings.folds == 1 else f"model {fold + 1} of {self._settings.folds}"
 
     def _tell(self, done: float, label: str) -> None:
         self._last, self._done = time.monotonic(), done

@@ -14,6 +14,7 @@ SHIFTED_MASKS = Check(
     "shifted_masks",
     "Masks shifted against their images",
     ERROR,
+    "The borders of the labels lie beside the edges that the images have, most by the same number of pixels.",
     "Look how masks were resized, cropped or exported, and shift them back before anything else.",
 )
 

@@ -24,16 +24,18 @@ class Check:
         code: by which it is muted, and the heading of its section in `docs/checks.md`
         title: what is wrong, as the title of a list of images
         severity: one of `SEVERITIES`
+        meaning: what that is, in one sentence
         way_out: what to do
 
     Example:
-        >>> Check("speck", "Specks", WARNING, "Clean them.").page
+        >>> Check("speck", "Specks", WARNING, "A few pixels.", "Clean them.").page
         'docs/checks.md#speck'
     """
 
     code: str
     title: str
     severity: str
+    meaning: str
     way_out: str
 
     @property

@@ -18,12 +18,14 @@ DUPLICATES_DISAGREE = Check(
     "duplicates_disagree",
     "Near-duplicate images with different masks",
     ERROR,
+    "Two images are the same, also after compression or resizing, but their masks are not.",
     "Keep the mask that is right, or leave one of the two images out; never let one train and the other test.",
 )
 COPIED_MASK = Check(
     "copied_mask",
     "One mask, maybe shifted, on different images",
     WARNING,
+    "Clearly different images have the same mask, or most parts of it.",
     "Look whether the mask of another image was saved under this name.",
 )
 

@@ -12,6 +12,7 @@ EDGE_STRIP = Check(
     "edge_strip",
     "Strips of one pixel at the image's edge",
     WARNING,
+    "Nearly all pixels of one edge have a value that the pixels beside them do not have.",
     "Crop or shift image and mask alike; or paint over the strip with `begin_hand_edits`.",
 )
 

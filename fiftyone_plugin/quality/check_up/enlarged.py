@@ -13,6 +13,7 @@ JAGGED_MASK = Check(
     "jagged_mask",
     "Jagged masks: enlarged by repeating pixels",
     WARNING,
+    "All borders lie on a coarse grid, so small things and thin borders are lost.",
     "Take the masks in the size in which they were drawn or predicted, or draw their borders anew.",
 )
 

@@ -16,12 +16,14 @@ SPECK = Check(
     "speck",
     "Specks: a few pixels of a class amid another",
     WARNING,
+    "They are mostly slips of a tool; very small real things can be among them, so look before you clean.",
     "`clean_labels` gives them the class around them, in the corrected labels.",
 )
 PINHOLE = Check(
     "pinhole",
     "Pinholes: a few pixels without a class amid one",
     WARNING,
+    "They are mostly slips of a tool; very small real holes can be among them, so look before you clean.",
     "`clean_labels` gives them the class around them, in the corrected labels.",
 )
 

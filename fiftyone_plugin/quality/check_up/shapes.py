@@ -10,48 +10,57 @@ UNREADABLE_FILE = Check(
     "unreadable_file",
     "Files that cannot be read",
     ERROR,
+    "The image or the mask is missing, broken off, or no image.",
     "Fetch or export the file again, or leave the sample out of the view.",
 )
 GIGANTIC_FILE = Check(
     "gigantic_file",
     "Gigantic files, which were not decoded",
     WARNING,
+    "They have more than 100 million pixels and would take gigabytes of memory.",
     "Cut image and mask into tiles of some thousand pixels, and use these as samples.",
 )
 OTHER_SIZE = Check(
     "other_size",
     "Masks of another shape than the image",
     ERROR,
+    "Height and width of mask and image have another ratio, so the mask is of another image or was cut.",
     "Repair the mask, or leave the sample out of the view.",
 )
 OTHER_ORIENTATION = Check(
     "other_orientation",
     "Masks turned against the image",
     ERROR,
+    "The mask fits only when it is turned by 90 degrees: mostly the image is shown upright by its EXIF tag, and "
+    "the mask was made without it.",
     "Turn the mask as the image is shown (its EXIF tag says how), or write the image upright without the tag.",
 )
 OTHER_SCALE = Check(
     "other_scale",
     "Masks smaller or larger than the image",
     TIP,
+    "The mask has the shape of the image, but fewer or more pixels.",
     "Nothing, if it was meant: labels are compared at the size of the mask.",
 )
 NO_LABEL = Check(
     "no_label",
     "Images without a label",
     TIP,
+    "They have no mask.",
     "Nothing, if it was meant: they are left out everywhere.",
 )
 NAME_NOT_UNIQUE = Check(
     "name_not_unique",
     "Images of one file name in several folders",
     TIP,
-    "Name probability files by a field of the dataset, not by a flat folder; export with `rel_dir`.",
+    "Whatever finds files by the image's name cannot tell them apart.",
+    "Name files of probabilities in a field of the dataset, not by a folder; export with `rel_dir`.",
 )
 SHARED_MASK_FILE = Check(
     "shared_mask_file",
     "Several images with one mask file",
     ERROR,
+    "A mask belongs to one image, so the others have a label that is not theirs.",
     "Give each image a mask file of its own, or leave the copies out of the view.",
 )
 

@@ -14,42 +14,49 @@ LOSSY_MASK = Check(
     "lossy_mask",
     "Lossy masks: compression has changed the values",
     ERROR,
+    "JPEG or the like has put values there that no class has.",
     "Export the masks again as PNG; if there is no original, snap each pixel to the nearest named value.",
 )
 BLENDED_BORDER = Check(
     "blended_border",
     "Blended borders: interpolation has put values between two classes",
     ERROR,
+    "The mask was resized like a photograph, so pixels at borders have values of other classes or of none.",
     '`clean_labels` gives these pixels the nearest class; resize masks with "nearest" only.',
 )
 STRAY_VALUE = Check(
     "stray_value",
     "Stray values: a few pixels of a value that no class has",
     ERROR,
+    "They are mostly the slip of a tool.",
     "`clean_labels` repaints those amid one class; or leave the value out with `ignore_index`.",
 )
 VALUE_WITHOUT_CLASS = Check(
     "value_without_class",
     "Values without a class",
     ERROR,
-    "Name them in `dataset.mask_targets`, or leave them out with `ignore_index`.",
+    "Nobody has said which class these values are, so their pixels cannot be judged.",
+    "Name them in the dataset's mask targets, or leave them out with `ignore_index`.",
 )
 CLASS_WITHOUT_PIXELS = Check(
     "class_without_pixels",
     "Classes without pixels",
     TIP,
-    "Remove them from `mask_targets`, or look whether their masks are missing.",
+    "The dataset names a class that no mask has.",
+    "Remove them from the dataset's mask targets, or look whether their masks are missing.",
 )
 EMPTY_MASK = Check(
     "empty_mask",
     "Empty masks: no pixel has a class",
     WARNING,
+    "All pixels are background or ignored.",
     "Right where nothing is to be seen; else label the image or leave it out of the view.",
 )
 CONSTANT_MASK = Check(
     "constant_mask",
     "Constant masks: one class everywhere",
     WARNING,
+    "All pixels have the same class.",
     "Right for close-ups; else label the image or leave it out of the view.",
 )
 

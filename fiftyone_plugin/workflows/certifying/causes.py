@@ -102,7 +102,7 @@ class CausesReport:
         lines = [f"**Systematic errors in {self.num_images:,} images: {len(self.causes):,}**"]
         if not self.causes:
             lines.append("- nothing that many errors have in common; review the regions one by one, or accept in bulk")
-        lines += [f"- `{one.name}`: {one.text}" for one in self.causes]
+        lines += [f"- {one.text} (`{one.name}`)" for one in self.causes]
         if self.left_out:
             lines.append(f"- {self.left_out:,} images were left out: edited since they were scored, or not readable")
         return "\n".join(lines)

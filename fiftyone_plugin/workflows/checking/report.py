@@ -97,23 +97,31 @@ class CheckReport:
             lines = [f"**Nothing was found** in {checked}"]
         else:
             number = sum(found.severity == "error" for found in self.findings)
-            lines = [f"**{len(self.findings)} kinds of faults, {number} of them errors,** in {checked}", ""]
+            kinds = "1 kind" if len(self.findings) == 1 else f"{len(self.findings)} kinds"
+            lines = [f"**{kinds} of faults, {number} of them errors,** in {checked}", ""]
             lines += _table(self.findings)
             lines += ["", *(_way_out(found) for found in self.findings)]
-        lines += ["", f"- passed: {', '.join(self.passed) or 'none'}"]
-        lines += [f"- could not be checked: {code}, because {why}" for code, why in self.left_out.items()]
+        lines += ["", f"- nothing found of: {_titles(self.passed) or 'none'}"]
+        lines += [f"- could not be checked: {_titles([code])}, because {why}" for code, why in self.left_out.items()]
         if self.muted:
-            lines.append(f"- muted: {', '.join(self.muted)}; leave `mute` empty to bring them back")
+            codes = ", ".join(f"`{code}`" for code in self.muted)
+            lines.append(f"- muted: {_titles(self.muted)} ({codes}); `mute` decides anew")
         return "\n".join(lines)
 
 
+def _titles(codes: Iterable[str]) -> str:
+    """What some checks look for, by their codes."""
+    known = (CHECKS[code].title.partition(":")[0] if code in CHECKS else code for code in codes)
+    return "; ".join(f"{title[0].lower()}{title[1:]}" for title in known)
+
+
 def _table(findings: Iterable[Finding]) -> list[str]:
-    rows = ["| code | severity | what | images | places |", "|---|---|---|---|---|"]
+    rows = ["| what | severity | images | places | code |", "|---|---|---|---|---|"]
     for found in findings:
         note = f": {found.note}" if found.note else ""
         images = f"{found.num_images:,}" if found.num_images else "all"
         what = f"{found.title}{note}".replace("|", "/")
-        rows.append(f"| `{found.code}` | {found.severity} | {what} | {images} | {found.num_spots:,} |")
+        rows.append(f"| {what} | {found.severity} | {images} | {found.num_spots:,} | `{found.code}` |")
     return rows
 
 
@@ -121,7 +129,7 @@ def _way_out(found: Finding) -> str:
     shown = "; ".join(
         f"{Path(file).name}{f' ({note})' if note else ''}" for _, file, note in found.examples[:_EXAMPLES]
     )
-    lines = [f"- `{found.code}`: {found.way_out} See {found.page}"]
+    lines = [f"- **{found.title.partition(':')[0]}:** {CHECKS[found.code].meaning} {found.way_out}"]
     if found.view:
         lines.append(f"  - saved view `{found.view}`: {shown}")
     return "\n".join(lines)

@@ -60,19 +60,33 @@ class TrainingReport:
     def markdown(self) -> str:
         """The report as a person reads it."""
         lines = [
-            f"**{len(self.metrics)} models trained** on {self.num_trained:,} images and {len(self.classes)} classes; "
-            f"the fold of each image is in `{self.fold_field}`.",
-            "- on images they had not seen, against the given labels:",
+            f"**{len(self.metrics)} models trained** on {self.num_trained:,} images and {len(self.classes)} classes. "
+            f"Each image is judged by one that has not seen it: its number is in `{self.fold_field}`.",
+            "- how far they agree with the given labels, on images that they have not seen (1 = fully):",
         ]
-        for fold, row in enumerate(self.metrics):
-            listed = ", ".join(f"{name} {value:.3f}" for name, value in row.items())
-            lines.append(f"  - fold {fold}: {listed}")
+        lines += metric_lines(self.metrics)
         if self.skipped:
             lines.append(f"- {len(self.skipped):,} samples were left out: {self.skipped[0][1]}: {self.skipped[0][2]}")
         lines += [f"- {note}" for note in self.notes]
         lines.append(f"- next: score the labels with `{self.key}` as the model")
         lines += class_table(self.class_rows)
         return "\n".join(lines)
+
+
+def metric_lines(metrics: Sequence[Mapping[str, float]]) -> list[str]:
+    """What each model of a cross-validation reached, in lines of markdown, by its number in the field of folds.
+
+    Args:
+        metrics: name to value, of each model
+
+    Example:
+        >>> metric_lines([{"mean IoU": 0.5, "pixel accuracy": 0.75}])
+        ['  - model 0: mean IoU 0.500, pixel accuracy 0.750']
+    """
+    return [
+        f"  - model {number}: {', '.join(f'{name} {value:.3f}' for name, value in row.items())}"
+        for number, row in enumerate(metrics)
+    ]
 
 
 def train_cross_validated(

@@ -12,7 +12,7 @@ from ...errors import LabelQualityError
 FINE_TUNED = "fine_tuned"
 FROZEN_FEATURES = "frozen_features"
 METHODS: Mapping[str, str] = {
-    FROZEN_FEATURES: "heads on the features of a frozen encoder: minutes on a CPU",
+    FROZEN_FEATURES: "a small network on what a ready-made one sees: minutes on a CPU",
     FINE_TUNED: "a whole network per fold: for a GPU, or small images",
 }
 """What `method` may be, with the words of forms and the command line."""

@@ -28,7 +28,7 @@ from ...options import split, takes
 from ...progress import Progress, terminal_bar
 from ..checking.first_look import first_look
 from ..scoring.issue_regions import check_region_options
-from .cross_validated import fold_numbers, left_out, training_examples, training_fingerprint
+from .cross_validated import fold_numbers, left_out, metric_lines, training_examples, training_fingerprint
 from .label_proposals import Proposals, ProposalStage, propose
 from .noise_robust_options import NoiseRobustOptions
 
@@ -131,7 +131,11 @@ class NoiseRobustReport:
         """The report as a person reads it."""
         lines = [f"**Trained for {self.epochs} epochs** on {self.num_trained:,} images, {len(self.classes)} classes."]
         fired = ", ".join(f"{name} {epoch}" for name, epoch in sorted(self.fired.items(), key=lambda item: item[1]))
-        lines.append(f"- trigger epochs: {fired or 'no class fired, so nothing was corrected'}")
+        lines.append(
+            f"- labels of a class were corrected after the epoch in which the network began to memorise them: {fired}"
+            if fired
+            else "- no label was corrected: the network has begun to memorise the labels of no class; train longer"
+        )
         if self.fired:
             lines.append(
                 f"- **{self.num_changed:,} images** have a corrected label in `{self.key}_labels`, "
@@ -143,9 +147,9 @@ class NoiseRobustReport:
             lines.append(f"- {self.passed_over:,} changed spots are in the labels only: too small, or beyond the limit")
         if self.left_out:
             lines.append(f"- {self.left_out:,} proposals were rejected in an earlier review and are left out")
-        for fold, row in enumerate(self.metrics):
-            listed = ", ".join(f"{name} {value:.3f}" for name, value in row.items())
-            lines.append(f"- fold {fold}, on unseen images against the given labels: {listed}")
+        if self.metrics:
+            lines.append("- how far models agree with the given labels, on images that they have not seen (1 = fully):")
+            lines += metric_lines(self.metrics)
         lines += [f"- {note}" for note in self.notes]
         if self.skipped:
             lines.append(f"- {len(self.skipped):,} samples were left out: {self.skipped[0][1]}: {self.skipped[0][2]}")

@@ -132,7 +132,7 @@ def test_an_interrupted_run_ends_with_the_same_heads_and_no_second_pass(finished
     folder, _ = finished
 
     def stop_late(done, total, label):
-        if "fold 2/2" in label:
+        if "model 2 of 2" in label:
             raise Stop
 
     monkeypatch.setattr("fiftyone_plugin.models.frozen_features.cross_validated_heads._REPORT_SECONDS", -1)

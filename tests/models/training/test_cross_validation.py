@@ -109,7 +109,7 @@ def test_progress_rises_to_its_end_and_says_fold_epoch_and_loss(finished):
     assert done == sorted(done)
     assert seen[-1][0] == seen[-1][1]
     labels = [call[2] for call in seen]
-    assert any(label.startswith("fold 2/2, epoch 3/3, loss ") for label in labels)
+    assert any(label.startswith("model 2 of 2, epoch 3/3, loss ") for label in labels)
     assert labels[0].startswith("reading images")
 
 
@@ -206,11 +206,11 @@ def test_a_finished_training_is_not_repeated(finished):
 @pytest.mark.parametrize(
     ("moment", "steps"),
     [
-        ("fold 1/2, epoch 1/3, loss", 1),
-        ("fold 1/2, epoch 2/3, loss", 1),
-        ("fold 1/2, epoch 3/3, loss", 2),
-        ("fold 1/2 finished", 1),
-        ("fold 2/2, epoch 3/3, loss", 1),
+        ("model 1 of 2, epoch 1/3, loss", 1),
+        ("model 1 of 2, epoch 2/3, loss", 1),
+        ("model 1 of 2, epoch 3/3, loss", 2),
+        ("model 1 of 2 finished", 1),
+        ("model 2 of 2, epoch 3/3, loss", 1),
     ],
 )
 def test_interrupted_anywhere_the_same_call_gives_the_same_models(finished, tmp_path, monkeypatch, moment, steps):
@@ -289,7 +289,7 @@ def test_groups_share_a_fold_and_new_images_of_a_group_its_model(tmp_path):
 
 def test_an_interrupted_training_cannot_be_loaded_yet(tmp_path):
     def crash(done, total, label):
-        if label == "fold 1/2 finished":
+        if label == "model 1 of 2 finished":
             raise Stop
 
     with pytest.raises(Stop):

@@ -151,7 +151,7 @@ def test_every_fault_is_listed_at_once(faulty, capsys):
     assert muted.finding("speck") is None
     assert not faulty.has_saved_view("label_check speck")
     assert main(["check", faulty.name]) == 0  # mutes what was muted the last time
-    assert "muted: speck, lossy_mask" in capsys.readouterr().out
+    assert "muted: specks; lossy masks (speck, lossy_mask)" in capsys.readouterr().out
     with pytest.raises(LabelQualityError, match="spek"):
         check_labels(faulty, mute="spek", progress=silent)
     delete_label_quality_run(faulty, "label_check")

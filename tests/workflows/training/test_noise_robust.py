@@ -258,7 +258,9 @@ def test_the_key_of_a_run_with_folds_is_a_model(make_dataset, tmp_path):
         score_label_quality(dataset, model="plain", key="other", progress=silent)
 
 
-@pytest.mark.parametrize("moment", ["epoch 2/3", "correcting labels after epoch 1", "writing proposals", "fold 2/2"])
+@pytest.mark.parametrize(
+    "moment", ["epoch 2/3", "correcting labels after epoch 1", "writing proposals", "model 2 of 2"]
+)
 def test_an_interrupted_training_ends_the_same(make_dataset, tmp_path, moment):
     dataset = make_dataset(4, wrong=(1,))
     options = {"out_of_fold": True, "folds": 2}
