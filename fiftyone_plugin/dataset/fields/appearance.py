@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import re
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from typing import Any
 
 ISSUE_COLOR = "#ff00e6"
@@ -13,6 +14,9 @@ KIND_COLORS = {"missing": "#00b8ff", "spurious": "#ff7a00", "wrong_class": "#ff0
 
 LIGHT = 0.35
 """Opacity of labels over the image, unless the user has chosen one."""
+
+
+_saving = Lock()
 
 
 def distinct_colors(count: int) -> list[str]:
@@ -162,5 +166,13 @@ def show_fields(dataset: Any, fields: list[str]) -> None:
 
 
 def save_view(dataset: Any, name: str, view: Any, description: str) -> None:
-    """Save a view under a name, replacing one of the same name."""
-    dataset.save_view(name, view, description=description, color=ISSUE_COLOR, overwrite=True)
+    """Save a view under a name, replacing one of the same name, also while another page of the App does the same."""
+
+    def save() -> None:
+        dataset.save_view(name, view, description=description, color=ISSUE_COLOR, overwrite=True)
+
+    with _saving:
+        try:
+            save()
+        except ValueError:  # another process has deleted it between FiftyOne's look and its own deletion
+            save()
