@@ -89,8 +89,11 @@ class LabelCorrectionPanel(foo.Panel):
         self._look_up(ctx)
 
     def on_change_dataset(self, ctx: Any) -> None:
-        """Another dataset has other questions."""
-        self.on_load(ctx)
+        """Another dataset has other questions; the App says so, too, when it loads the same one again after a job."""
+        if ctx.panel.get_state(TAB) and ctx.panel.get_state(FIELD) in answering.planned_fields(ctx.dataset):
+            self._look_up(ctx)  # the page stays: it is the same tab
+        else:
+            self.on_load(ctx)
 
     def on_change_current_sample(self, ctx: Any) -> None:
         """In the modal the questions are those of the sample; `render` finds them."""
@@ -106,7 +109,7 @@ class LabelCorrectionPanel(foo.Panel):
 
     def plan(self, ctx: Any) -> None:
         """Open the form that plans questions."""
-        ctx.prompt(f"{self.plugin_name}/plan_correction_queries", on_success=self.on_load)
+        ctx.prompt(f"{self.plugin_name}/plan_correction_queries", on_success=self.on_change_dataset)
 
     def show_changes(self, ctx: Any) -> None:
         """The images whose label differs from the given one, with the pixels, and both labels of each."""
@@ -138,7 +141,7 @@ class LabelCorrectionPanel(foo.Panel):
     def _open(self, ctx: Any, operator: str, label_field: str | None = None) -> None:
         """The form of a job on the whole dataset: the grid may just show what has changed."""
         params = {"label_field": label_field or ctx.panel.get_state(FIELD), "view_target": whole_dataset(ctx)}
-        ctx.prompt(f"{self.plugin_name}/{operator}", params=params, on_success=self.on_load)
+        ctx.prompt(f"{self.plugin_name}/{operator}", params=params, on_success=self.on_change_dataset)
 
     def choose_other(self, ctx: Any) -> None:
         """A class from the list: of which question, its value says."""
@@ -253,7 +256,10 @@ class LabelCorrectionPanel(foo.Panel):
             self._answers(ctx, page, question, desk.colors)
         if message:
             page.view("message", types.Notice(label=message))
-        self._tools(ctx, page, question)
+        if question is not None:
+            self._tools(ctx, page, question)
+        elif progress.answered:
+            self._change_answers(ctx, page)
 
     def _progress(self, page: types.Object, progress: answering.SittingProgress) -> None:
         """What was done and what is left, over a line that fills."""
@@ -332,6 +338,16 @@ class LabelCorrectionPanel(foo.Panel):
                 view.add_choice(value, label=name)
             answers.enum("other", values, view=view, on_change=self.choose_other)
 
+    def _change_answers(self, ctx: Any, page: types.Object) -> None:
+        """Behind the last question: ways back, without keys, since there is no picture that has them."""
+        tools = types.Object()
+        page.define_property(
+            "tools", tools, view=types.GridView(orientation="vertical", gap=1, componentsProps=_ONE_WIDTH)
+        )
+        button = self._button(ctx, tools, None)
+        button("undo", "Undo", "undo")
+        button("back", "Back", "back")
+
     def _tools(self, ctx: Any, page: types.Object, question: answering.Question | None) -> None:
         tools = types.Object()
         view = types.GridView(orientation="vertical", gap=1, componentsProps=_ONE_WIDTH)
@@ -339,11 +355,9 @@ class LabelCorrectionPanel(foo.Panel):
         button = self._button(ctx, tools, question)
         if question is not None:
             button("skip", "Skip · s", "skip")
-        if ctx.panel.get_state(TAB):
             button("undo", "Undo · z", "undo")
             button("back", "Back · ←", "back")
             button("forward", "Forward · →", "forward")
-        if question is not None:
             button("unrefine", "Unclick · ⌫", "unrefine", disabled=not question.points)
             overlay = _OVERLAY_NAMES[ctx.panel.get_state(OVERLAY) or viewer.OVERLAYS[0]]
             button("overlay", f"{overlay} · m", "overlay")

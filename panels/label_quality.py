@@ -33,7 +33,6 @@ COMPONENT: Final = "LabelQualityCards"
 _MOST_UNDONE = 500  # ids that travel with every click
 _MOST_PICTURES = 4
 _MOST_BESIDE = 8  # columns of a matrix that stands beside another card
-_FEW_CLASSES = 6  # as many rows as the other charts are high
 
 _drawn: OrderedDict[tuple[Any, ...], tuple[list[Any], list[str]]] = OrderedDict()
 
@@ -429,8 +428,7 @@ class LabelQualityPanel(foo.Panel):
                 cards.class_quality(found.classes, colors, regions=regions is not None),
                 texts.classes_note(len(found.classes)),
             )
-            tall = len(found.classes) > _FEW_CLASSES or None
-            shown.append(cards.card("classes", "Classes, least trusted first", body, lines=note, tall=tall))
+            shown.append(cards.card("classes", "Classes, least trusted first", body, lines=note))
         if regions is not None and regions.total:
             shown.append(cards.card("kinds", "Regions by kind of error", cards.kinds(regions)))
         if regions is not None and regions.pairs.given:

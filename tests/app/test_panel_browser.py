@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from playwright.sync_api import TimeoutError as PageTimeout
 from playwright.sync_api import expect
+
+from fiftyone_plugin.dataset.runs import run_records
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -105,14 +109,35 @@ def test_regions_are_reviewed_beside_the_grid_by_one_key(person, page, make_scor
     assert statuses == {"pending": 5, "accepted": 3, "rejected": 1}
 
 
-def test_states_without_regions_or_runs_say_what_to_do(person, page, make_scored, make_dataset):
-    for name, dataset, text in (
-        ("agree", make_scored(6, agree=True), "No disagreement"),
-        ("no-regions", make_scored(6, regions=False), "has no regions"),
-        ("no-run", make_dataset(3), "No label has been scored here yet"),
+def test_states_without_regions_or_runs_say_what_to_do(person, page, make_scored, make_dataset, tmp_path):
+    for name, dataset, text, button, asked in (
+        ("agree", make_scored(6, agree=True), "No disagreement", None, None),
+        ("no-regions", make_scored(6, regions=False), "has no regions", "Score labels", "Probabilities on disk"),
+        ("no-run", make_dataset(3), "No label has been scored here yet", "Find label errors", "quick ones are trained"),
     ):
-        person.open_panel(dataset, PANEL, f"text={text}")
+        panel = person.open_panel(dataset, PANEL, f"text={text}")
         person.screenshot(f"panel-7-{name}")
-    page.get_by_role("button", name="Find label errors").click()
-    page.locator("[data-cy=operators-prompt-modal]").wait_for()
-    person.screenshot("panel-8-find")
+        if name == "agree":
+            a_deleted_run_names_the_folder_that_stays(person, page, dataset, tmp_path)
+            expect(panel).to_contain_text("No label has been scored here yet", timeout=30_000)
+        else:
+            page.get_by_role("button", name=button).click()
+            expect(page.locator("[data-cy=operators-prompt-modal]")).to_contain_text(asked)
+            person.screenshot(f"panel-8-{name}")
+
+
+def a_deleted_run_names_the_folder_that_stays(person, page, dataset, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    record = run_records.find_run(dataset, PANEL)
+    run_records.register_run(dataset, replace(record, output_dir=str(folder), dataset_id=str(dataset._doc.id)))
+    form = person.open_form("Delete a run")
+    form.get_by_role("combobox").first.click()
+    page.get_by_role("option", name=PANEL).click()
+    form.get_by_text(f"Yes: delete the run '{PANEL}' for good", exact=True).click()
+    person.screenshot("delete-1-form")
+    form.get_by_role("button", name="Execute").first.click()
+    page.get_by_text("stays with 1 file").first.wait_for()
+    person.screenshot("delete-2-left")
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()

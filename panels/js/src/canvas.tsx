@@ -111,7 +111,7 @@ export function LabelCorrection({ schema: { view } }: { schema: { view: Question
   return (
     <div
       ref={box}
-      tabIndex={0}
+      tabIndex={view.question ? 0 : -1}
       role="application"
       aria-label={view.given ? `Image with the region in question, labelled ${view.given}` : "Image"}
       data-cy="label-correction-canvas"
@@ -121,6 +121,7 @@ export function LabelCorrection({ schema: { view } }: { schema: { view: Question
         position: "relative",
         width: "100%",
         height: view.height,
+        visibility: view.question ? undefined : "hidden", // while Python looks the first question up
         overflow: "hidden",
         touchAction: "none",
         outline: focused ? "2px solid var(--fo-palette-primary-main, #ff6d04)" : "none",

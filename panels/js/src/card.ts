@@ -6,7 +6,6 @@ export type Card = {
   name: string;
   title: string;
   wide?: boolean; // over the whole width
-  tall?: boolean; // beside two others, one above the other
   warns?: boolean;
   lines?: string[]; // paragraphs; **bold** is the only markup
   choice?: Choice;

@@ -6,6 +6,7 @@ import { React, usePython } from "./host";
 export type CardsView = { cards: Card[]; on_pick: string; on_choose: string };
 
 const LEAST = 440; // CSS pixels of a card
+const GAP = 12;
 const LINE = "var(--fo-palette-divider, #8886)";
 const EDGE = "color-mix(in srgb, currentColor 35%, transparent)"; // of buttons; the App's dividers hardly show
 
@@ -20,9 +21,8 @@ export function Cards({ schema: { view } }: { schema: { view: CardsView } }) {
     <div
       data-cy="label-quality-cards"
       style={{
-        display: "grid",
-        gridTemplateColumns: `repeat(auto-fit, minmax(min(100%, ${LEAST}px), 1fr))`,
-        gap: 12,
+        columns: `${LEAST}px`, // cards are as high as what they hold, the next one stands right below
+        columnGap: GAP,
         font: "14px/1.5 var(--fo-fontFamily-body, sans-serif)",
         color: "var(--fo-palette-text-primary, #222)",
       }}
@@ -33,9 +33,9 @@ export function Cards({ schema: { view } }: { schema: { view: CardsView } }) {
           data-cy={`card-${card.name}`}
           aria-label={card.title}
           style={{
-            gridColumn: card.wide ? "1 / -1" : undefined,
-            gridRow: card.tall ? "span 2" : undefined,
-            minWidth: 0,
+            columnSpan: card.wide ? "all" : undefined,
+            breakInside: "avoid",
+            marginBottom: GAP,
             padding: "10px 14px 12px",
             border: `1px solid ${card.warns ? "var(--fo-palette-warning-main, #e69f00)" : LINE}`,
             borderRadius: 6,
@@ -150,12 +150,6 @@ type Latest = () => { view: CardsView; pick: (card: string, at: At) => void };
 /** Keys of actions work wherever the focus is, but where somebody types or a sample is open. */
 function listen(latest: Latest): () => void {
   const press = (event: KeyboardEvent) => {
-    const mark = (event.target as Element).closest?.<HTMLElement>("[data-cy=label-quality-cards] button");
-    if (mark && (event.key === "Enter" || event.key === " ")) {
-      event.preventDefault(); // the App keeps these keys from buttons
-      event.stopPropagation();
-      return mark.click();
-    }
     const typing = (event.target as Element).closest?.("input, textarea, select, [contenteditable], [role=dialog]");
     if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (document.querySelector("[data-cy=modal], [data-cy=label-correction-canvas]:focus")) return;

@@ -125,8 +125,7 @@ export function Compare({ schema: { view } }: { schema: { view: CompareView } })
   const key = (event: React.KeyboardEvent) => {
     const { target } = event;
     if (target instanceof HTMLInputElement) return;
-    if (target instanceof HTMLButtonElement && (event.key === "Enter" || event.key === " ")) target.click();
-    else if (event.key === "ArrowLeft") step(-1);
+    if (event.key === "ArrowLeft") step(-1);
     else if (event.key === "ArrowRight") step(1);
     else if (event.key === "b") setBeside(!beside);
     else if (event.key === "0") setViewport(undefined);

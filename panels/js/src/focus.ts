@@ -13,3 +13,18 @@ export function watchAttention(panel: Element, signal: AbortSignal): () => boole
     return here && !active?.matches("input, textarea");
   };
 }
+
+const OURS = ["label_quality", "learning_curves", "label_correction", "label_changes"];
+const BUTTONS = OURS.map((name) => `[data-cy=panel-content-${name}] button`).join();
+
+/** Enter and Space press the buttons of our panels: the App keeps these keys from buttons. */
+export function pressButtons(): void {
+  const press = (event: KeyboardEvent) => {
+    const button = (event.target as Element).closest?.<HTMLElement>(BUTTONS);
+    if (!button || (event.key !== "Enter" && event.key !== " ") || event.repeat) return;
+    event.preventDefault();
+    event.stopPropagation();
+    button.click();
+  };
+  document.addEventListener("keydown", press, { capture: true });
+}

@@ -1,8 +1,10 @@
 import { LabelCorrection } from "./canvas";
 import { Cards } from "./cards";
 import { Compare } from "./compare";
+import { pressButtons } from "./focus";
 import { missing, register } from "./host";
 
+pressButtons();
 const lacking = missing();
 if (lacking.length) {
   // Without the component the App says "Unsupported view"; the panel offers its plain viewer beside it.
