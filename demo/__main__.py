@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from demo.drawing import start_drawing
 from demo.isolation import isolated_environment
 from demo.mongod import MongodError, running_database
 
@@ -52,13 +53,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(folder: Path, options: argparse.Namespace) -> int:
-    print("Starting FiftyOne with a database of its own ...", file=sys.stderr, flush=True)
+    print("Drawing scenes and starting FiftyOne with a database of its own ...", file=sys.stderr, flush=True)
+    drawn = start_drawing(folder, options.images)
     from demo.run import run_demo
     from fiftyone_plugin.cli.arguments import plain
     from fiftyone_plugin.errors import LabelQualityError
 
     try:
-        found = run_demo(folder, num_images=options.images, folds=options.folds, steps=options.steps, seed=options.seed)
+        found = run_demo(drawn, folder, folds=options.folds, steps=options.steps, seed=options.seed)
     except LabelQualityError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from demo import scenes
+from demo.drawing import SceneFiles
 from fiftyone_plugin.dataset.fields import appearance
-from fiftyone_plugin.dataset.runs import files
 from fiftyone_plugin.progress import Progress, terminal_bar
 from fiftyone_plugin.workflows.finding.label_errors import find_label_errors
 from fiftyone_plugin.workflows.housekeeping import delete_label_quality_run, list_label_quality_runs
@@ -37,12 +39,11 @@ class DemoResult:
     seconds: float
 
 
-def make_demo_dataset(folder: Path, num_images: int, *, progress: Progress) -> Any:
-    """Render scenes and make a dataset of them, replacing one of an earlier demo.
+def make_demo_dataset(drawn: Sequence[Future[SceneFiles]], *, progress: Progress) -> Any:
+    """Make a dataset of scenes, replacing one of an earlier demo.
 
     Args:
-        folder: where images and true masks go
-        num_images: how many scenes
+        drawn: images and true masks
         progress: told after each scene
 
     Returns:
@@ -51,13 +52,10 @@ def make_demo_dataset(folder: Path, num_images: int, *, progress: Progress) -> A
     import fiftyone as fo
 
     samples = []
-    for number in range(num_images):
-        scene = scenes.render_scene(number)
-        image, mask = folder / "images" / f"{number:04d}.png", folder / "masks" / f"{number:04d}.png"
-        files.write_png(image, scene.image)
-        files.write_png(mask, scene.mask)
+    for number, scene in enumerate(drawn, start=1):
+        image, mask = scene.result()
         samples.append(fo.Sample(filepath=str(image), true_labels=fo.Segmentation(mask_path=str(mask))))
-        progress(number + 1, num_images, "rendering scenes")
+        progress(number, len(drawn), "drawing scenes")
     if fo.dataset_exists(DATASET_NAME):
         before = fo.load_dataset(DATASET_NAME)
         for run in list_label_quality_runs(before):
@@ -71,13 +69,14 @@ def make_demo_dataset(folder: Path, num_images: int, *, progress: Progress) -> A
 
 
 def run_demo(
-    folder: str | Path, *, num_images: int = 64, fraction: float = 0.2, folds: int = 3, steps: int = 600, seed: int = 51
-) -> DemoResult:
-    """Render, corrupt, find the errors without a model, and compare with what was put in.
+    drawn: Sequence[Future[SceneFiles]], folder: Path, *, fraction: float = 0.2, folds: int = 3, steps: int = 600,
+    seed: int = 51,
+) -> DemoResult:  # fmt: skip
+    """Corrupt scenes, find the errors without a model, and compare with what was put in.
 
     Args:
-        folder: where images, masks and models go
-        num_images: how many scenes
+        drawn: images and true masks
+        folder: where models and findings go
         fraction: share of the images that get a label error
         folds: models to train
         steps: of the training of a fold's head
@@ -87,9 +86,8 @@ def run_demo(
         the dataset, what the scoring found, and how many errors are among the worst-ranked images
     """
     started = time.monotonic()
-    folder = Path(folder)
-    with terminal_bar("rendering scenes") as progress:
-        dataset = make_demo_dataset(folder, num_images, progress=progress)
+    with terminal_bar("drawing scenes") as progress:
+        dataset = make_demo_dataset(drawn, progress=progress)
     errors = inject_label_errors(
         dataset, "true_labels", into=LABELS, fraction=fraction, seed=seed, output_dir=str(folder / "rehearsal")
     )

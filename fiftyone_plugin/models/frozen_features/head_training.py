@@ -125,7 +125,8 @@ def train_head(
     about = scenes.store.encoder.about
     classes = scenes.data.labels.num_classes
     head = FeatureHead(about.channels, classes, options.width, options.blocks, mean, std).to(device)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=options.lr, weight_decay=0.01)
+    fused = device.type in ("cpu", "cuda")
+    optimiser = torch.optim.AdamW(head.parameters(), lr=options.lr, weight_decay=0.01, fused=fused)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.lr, total_steps=options.steps, pct_start=0.1)
     rng = np.random.default_rng(seed)
     batches = _batches(scenes, indices, options, rng) if options.blocks else _cells(scenes, indices, options, rng)
@@ -168,7 +169,7 @@ def _cells(
     """Yield single cells as images of one cell, drawn from a sample of all images."""
     chosen = rng.permutation(list(indices))[:_POOL]
     parts = [_sampled(scenes[int(index)], scenes, max(1, _POOL // len(chosen)), rng) for index in chosen]
-    levels = [torch.cat(maps) for maps in zip(*(part.levels for part in parts), strict=True)]
+    levels = [torch.cat(maps).float() for maps in zip(*(part.levels for part in parts), strict=True)]
     place, label = torch.cat([part.place for part in parts]), torch.cat([part.label for part in parts])
     while True:
         drawn = torch.from_numpy(rng.integers(0, len(label), options.cells))

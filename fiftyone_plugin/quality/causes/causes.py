@@ -10,8 +10,11 @@ at again, so that one cause is not named twice.
 What people or batches draw otherwise than others in the same scenes is told by comparison with their neighbours, see
 `styles`. A class without small parts in a run of scenes is told from the parts that are drawn, without predictions.
 
-Limits: neighbouring frames of a video are counted as if they were independent; a cause in most images of all is learnt
-by a model that is trained on them, and cannot be seen by it.
+Where a run of neighbours elsewhere shows the same, neighbours count as one witness: what comes with a scene is no
+cause.
+
+Limits: where no such run is seen, neighbouring frames are counted as if they were independent; a cause in most images
+of all is learnt by a model that is trained on them, and cannot be seen by it.
 """
 
 from __future__ import annotations
@@ -420,7 +423,9 @@ def _likeliest(one: _Hypothesis, groups: Sequence[Group], tests: int, risk: floa
         return None
     likelihood = _log_likelihood(shown, able) + _log_likelihood(other_shown, other)
     place = int(np.where(fits, likelihood, -np.inf).argmax())
-    chance = tests * _by_chance(int(shown[place]), int(able[place]), all_shown, all_able)
+    chance = tests * max(
+        _by_chance(int(shown[place]), int(able[place]), all_shown, all_able), _chance_of_runs(one, members[place])
+    )
     if chance > risk:
         return None
     inside = members[place] & one.able
@@ -434,6 +439,23 @@ def _likeliest(one: _Hypothesis, groups: Sequence[Group], tests: int, risk: floa
         pixels=float(one.gains[inside].sum()),
         chance=chance,
     )
+
+
+def _chance_of_runs(one: _Hypothesis, inside: BoolArray) -> float:
+    """The chance, neighbouring images as one witness, if some run of neighbours elsewhere shows the rule as well; or 0.
+
+    Then it comes with the scene, and so many images of one scene say little more than one of them.
+    """
+    runs = np.arange(len(inside)) // _BLOCK
+    able, shown = (
+        np.stack([np.bincount(runs, which & side) for side in (~inside, inside)])
+        for which in (one.able, one.able & one.shown)
+    )
+    shows = shown >= np.maximum(_SHOWN * able, 1)
+    if not (shows[0] & (able[0] > _BLOCK // 2)).any():
+        return 0.0
+    witnesses, showing = (able > 0).sum(1), shows.sum(1)
+    return _by_chance(int(showing[1]), int(witnesses[1]), int(showing.sum()), int(witnesses.sum()))
 
 
 def _log_likelihood(shown: npt.NDArray[np.int64], able: npt.NDArray[np.int64]) -> FloatArray:

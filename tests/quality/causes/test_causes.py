@@ -102,6 +102,17 @@ def test_several_causes_in_the_same_images_and_none_in_others():
     assert [(one.repair.kind, one.group.value) for one in found] == [("swapped", "a"), ("left_out", "cy")]
 
 
+@pytest.mark.parametrize(("elsewhere", "named"), [(range(40, 45), False), (range(40, 80, 8), True)])
+def test_what_comes_with_a_scene_is_no_cause(elsewhere, named):
+    """The model takes the trees of a folder, which is one scene, for walls; and those of another, or a few others."""
+    given = (true_labels() * 3)[:80]
+    wrong = [place < 15 or place in elsewhere for place in range(80)]
+    predicted = [np.where(label == 3, 4, label) if err else label for label, err in zip(given, wrong, strict=True)]
+    folders = ["a"] * 15 + ["b"] * 65
+    found = find_causes(lambda place: (given[place], predicted[place]), 80, 5, {"folder": folders})
+    assert [one.repair.kind for one in found if one.group.value == "a"] == ["renamed"] * named
+
+
 def test_everything_moved_is_told_by_a_model_that_has_not_learnt_it():
     true = true_labels()
     [cause] = find_causes(lambda place: (np.roll(true[place], 4, 0), true[place]), IMAGES, 4, {})
