@@ -20,11 +20,13 @@ CLASSES = ["road", "car", "tree"]
 
 
 class ToolConfig(foua.AnnotationBackendConfig):
-    """Where the tool keeps what it is given."""
+    """Where the tool keeps what it is given, and whether it gives masks of whole images, as Label Studio does."""
 
-    def __init__(self, name: str | None, label_schema: dict, path: str = "", **kwargs: object) -> None:
+    def __init__(
+        self, name: str | None, label_schema: dict, path: str = "", whole: bool = False, **kwargs: object
+    ) -> None:
         super().__init__(name or "tool", label_schema, **kwargs)
-        self.path = path
+        self.path, self.whole = path, whole
 
 
 class ToolResults(foua.AnnotationResults):
@@ -80,12 +82,17 @@ class Tool(foua.AnnotationBackend):
             size = {"width": row["width"], "height": row["height"]}
             attributes = {number: {"label_id": 1} for number in names}
             label = fouc.CVATShape(row["shape"], names, attributes, {}, size).to_instance()
+            if self.config.whole:  # as FiftyOne makes an object of Label Studio's brush
+                mask = pixels_of(row, (row["height"], row["width"])).astype(np.uint8) * 255
+                [whole] = fo.Segmentation(mask=mask).to_detections({255: label.label}).detections
+                whole.id = label.id
+                label = whole
             found[row["sample"]][label.id] = label
         return {OBJECTS: {"detections": found}}
 
 
-@pytest.fixture
-def edited(make_dataset, tmp_path):
+@pytest.fixture(params=[False, True], ids=["cvat", "label_studio"])
+def edited(make_dataset, tmp_path, request):
     """Objects of two of four images in a tool."""
     dataset = make_dataset(4, wrong=())
     begin_correction(dataset, FIELD)
@@ -93,8 +100,9 @@ def edited(make_dataset, tmp_path):
     begin_hand_edits(view, FIELD, for_tool=True)
     path = tmp_path / "shapes.json"
     view.annotate(
-        "tool", label_field=OBJECTS, label_type="instances", classes=CLASSES, backend=ToolConfig, path=str(path)
-    )
+        "tool", label_field=OBJECTS, label_type="instances", classes=CLASSES, backend=ToolConfig, path=str(path),
+        whole=request.param,
+    )  # fmt: skip
     return dataset, path
 
 
