@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..fiftyone_plugin.errors import LabelQualityError
+from ..fiftyone_plugin.errors import LabelQualityError, told
 from .words import labels_of, reword, spoken
 
 PREFIX = "Label quality: "
@@ -74,7 +74,7 @@ class Entry(foo.Operator):
         except (ValueError, OSError) as error:
             if not is_on_page(ctx):
                 raise
-            raise LabelQualityError(spoken(str(error), self.labels(ctx))) from error
+            raise LabelQualityError(spoken(told(error), self.labels(ctx))) from error
 
     def act(self, ctx: Any) -> Any:
         """What is done; what it returns is shown by `resolve_output`."""

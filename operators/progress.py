@@ -16,6 +16,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset.runs.running_jobs import JobStopped, announce
+from ..fiftyone_plugin.errors import told
 from ..fiftyone_plugin.plugin_folder import PLUGIN_NAME
 from ..fiftyone_plugin.progress import Progress, silent, terminal_bar
 from .words import spoken
@@ -201,7 +202,7 @@ def _show_progress(ctx: Any, job_id: str, title: str, share: float, label: str) 
 
 def _show_error(ctx: Any, error: BaseException, labels: Mapping[str, str]) -> Any:
     """A message that shows an error in the App, where one raised in the middle of a job would not be seen."""
-    outputs, text = types.Object(), spoken(str(error), labels)
+    outputs, text = types.Object(), spoken(told(error), labels)
     if isinstance(error, JobStopped):
         outputs.view("stopped", types.Notice(label="Stopped", description=text))
     else:

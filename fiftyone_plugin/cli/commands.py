@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import LabelQualityError
+from ..errors import LabelQualityError, told
 from ..wording import as_flags
 from . import certifying, checking, correction
 from .arguments import (
@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
-    except LabelQualityError as error:
-        print(f"label-quality: {as_flags(str(error), options.flags)}", file=sys.stderr)
+    except (LabelQualityError, FileNotFoundError, PermissionError) as error:
+        print(f"label-quality: {as_flags(told(error), options.flags)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("label-quality: stopped; the same command goes on where it stopped", file=sys.stderr)

@@ -280,12 +280,24 @@ def test_errors_speak_the_words_of_the_form(make_dataset):
     assert "Expected 'Key' to be letters" in str(messages[-1].body.params)
 
 
-def test_what_any_operator_refuses_is_said_in_the_words_of_the_app(make_scored, monkeypatch):
+@pytest.mark.parametrize(
+    ("raised", "said_there"),
+    [
+        (
+            ValueError("Expected `min_region_area` > 0, but got -1; pass `overwrite=True`, or see `check_labels`"),
+            "Expected 'Smallest region' > 0.*tick '[A-Z][^']+'.*'Label quality: check labels'",
+        ),
+        (
+            FileNotFoundError(2, "No such file or directory", "masks/1.png"),
+            "masks/1.png is not there.*Start this again",
+        ),
+    ],
+)
+def test_what_any_operator_refuses_is_said_in_the_words_of_the_app(make_scored, monkeypatch, raised, said_there):
     dataset, unclear = make_scored(1), {}
-    raised = "Expected `min_region_area` > 0, but got -1; pass `overwrite=True`, or see `check_labels`"
 
     def refuse(*args, **kwargs):
-        raise ValueError(raised)
+        raise raised
 
     for one in entries():
         if one.name == "label_quality_metric":  # has no form: `evaluate_segmentations` calls it
@@ -293,13 +305,13 @@ def test_what_any_operator_refuses_is_said_in_the_words_of_the_app(make_scored, 
         job, ctx = hasattr(one, "work"), context(one.name, dataset, spaces={})
         monkeypatch.setattr(type(one), "work" if job else "act", refuse)
         said = []
-        with pytest.raises(ValueError, match="Expected") as error:
+        with pytest.raises((ValueError, OSError)) as error:
             said.extend(str(message.body.params["outputs"]) for message in one.execute(ctx))
         text = said[-1] if job else str(error.value)
-        if not re.search("'Smallest region' > 0.*tick '[A-Z][^']+'.*'Label quality: check labels'", text):
+        if not re.search(said_there, text):
             unclear[one.name] = text
         if not job:
-            with pytest.raises(ValueError, match="`overwrite=True`"):
+            with pytest.raises(type(raised), match=re.escape(str(raised))):
                 one.execute(context(one.name, dataset))
     assert unclear == {}
 
