@@ -143,7 +143,7 @@ def _source_details(ctx: Any, source: str, trained: list[str], inputs: types.Obj
             required=True,
             label="Model",
             description="A save_pretrained folder (/models/unet), a file (/models/net.pt, .pt2, .onnx), or a name; "
-            "transformers: takes any semantic or universal segmenter, docs/models.md lists them.",
+            "transformers: takes any semantic or universal segmenter.",
         )
         if ctx.params.get("model"):
             forms.refuse_where(asked, require_model, ctx.dataset, str(ctx.params["model"]))

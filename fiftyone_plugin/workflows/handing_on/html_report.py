@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ... import quality
 from ...dataset.fields.schema import ScoreFields
-from ...dataset.runs import run_records
+from ...dataset.runs import files, run_records
 from ...errors import LabelQualityError
 from ...models.files.images import image_size
 from ...wording import count, percent
@@ -52,6 +52,7 @@ svg rect{fill:#0072b2}small,.quiet{opacity:.75}
 """
 
 
+@files.disk_in_words()
 def write_report(samples: Any, path: str | Path, *, key: str = "label_quality", num_images: int = NUM_IMAGES) -> Path:
     """Write what a scoring run found into one HTML file: how much is wrong, where, and what was done about it.
 

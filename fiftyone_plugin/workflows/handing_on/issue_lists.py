@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...dataset.door.slices import every_slice
+from ...dataset.runs import files
 from ...errors import LabelQualityError
 from ...models.files.images import image_size
 from ...written_files import write_file
@@ -26,6 +27,7 @@ _COLUMNS: Final = [field.name for field in fields(FoundRegion) if field.name not
 _BOX: Final = ("left", "top", "width", "height")
 
 
+@files.disk_in_words()
 def export_label_issues(
     samples: Any,
     path: str | Path,

@@ -19,14 +19,15 @@ class ScoringOptions:
 
     methods: Sequence[str] = option(
         (),
-        "image scores to write, of `quality.METHODS`; softmin is always written, and with regions `combined`",
+        "image scores to write; softmin is always written, and with regions `combined`",
         label="Further scores",
         kind=list,
         choices=quality.METHOD_TITLES,
     )
     score: str | None = option(
         None,
-        "the method that the field `{key}` holds; if None the first of `methods`, or `combined` if there are none",
+        "the score by which images are ranked, in the field called like the key; if None the first of `methods`, or "
+        "`combined` if there are none",
         choices=quality.RANKING_TITLES,
     )
     key: str = option("label_quality", "name of the run and prefix of its fields")
