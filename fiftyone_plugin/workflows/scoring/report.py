@@ -176,7 +176,7 @@ class ScoringReport:
         lines += [f"- **{warning}**" for warning in self.warnings]
         if self.rehearsed_found is not None:
             lines.append(
-                f"- a test: of {self.num_rehearsed:,} errors of one object, put into copies of these labels on "
+                f"- a test: of {count(self.num_rehearsed, 'error')} of one object, put into copies of these labels on "
                 f"purpose, {percent(self.rehearsed_found)} % are among the worst fifth of the images (20 % by chance)"
             )
         if self.pairs:
