@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fiftyone.operators as foo
 import pytest
-from playwright.sync_api import expect
 
 from fiftyone_plugin import open_sitting
 from fiftyone_plugin.models.foundation.random_checkpoints import save_random_detector, save_random_sam
@@ -25,10 +24,9 @@ def test_from_training_to_the_next_round(person, make_dataset, tmp_path):
     detector = save_random_detector(tmp_path / "detector", ["road", "car", "tree"])
     sam = save_random_sam(tmp_path / "sam.pth")
     named = {"Classes": "road, car, tree", "Detector": detector, "SAM checkpoint": sam, "Box threshold": 0.05}
-    panel = person.open_panel(dataset, "label_quality", "text=No label has been scored here yet")
+    person.open(dataset)
     person.execute("Train with cross-validation", {**TINY, "Folds": 2}, "2 models trained on 10 images", choose=NETWORK)
     person.execute("Score labels", {}, "10 images scored")
-    expect(panel).to_contain_text("10 images checked", timeout=30_000)  # the first run closes no panel
     person.execute("Train on noisy labels", TINY, "Trained for 1 epochs on 10 images")
     person.execute("Compute superpixels", {"Size": 60}, "10 images have superpixels")
     person.execute("Generate pseudo labels", named, "10 images have pseudo labels")
