@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from fiftyone_plugin import begin_hand_edits, finish_hand_edits
+from fiftyone_plugin.workflows.correcting.correction_start import begin_correction
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 NAME = "label_correction"
@@ -330,3 +333,21 @@ def test_when_nothing_is_left_it_says_what_to_do_and_shows_what_changed(person, 
 def test_without_a_plan_it_says_what_to_do(person, app, page, make_dataset):
     person.open_panel(make_dataset(2), NAME, "text=No questions yet")
     person.screenshot("correction-8-no-plan")
+
+
+def test_an_object_is_renamed_in_the_annotate_tab(person, page, make_dataset):
+    dataset = make_dataset(1, wrong=())
+    begin_correction(dataset, "ground_truth")
+    begin_hand_edits(dataset, "ground_truth")
+    person.open(dataset)
+    page.locator("[data-cy=looker]").first.click()
+    modal = page.locator("[data-cy=modal]")
+    modal.get_by_text("Annotate", exact=True).click()
+    modal.get_by_text("tree", exact=True).click()
+    modal.get_by_role("combobox").last.click()  # the classes of the dataset, and no others
+    expect(page.get_by_role("option")).to_have_text(["road", "car", "tree"])
+    with page.expect_response(lambda answer: answer.request.method == "PATCH"):
+        page.get_by_role("option", name="car").click()
+    person.screenshot("correction-9-annotate")
+    report = finish_hand_edits(dataset, "ground_truth")
+    assert (report.num_answers, list(report.corrections.changes)) == (1, [("tree", "car")])

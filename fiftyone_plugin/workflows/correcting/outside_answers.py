@@ -253,6 +253,10 @@ def begin_hand_edits(
     if not dataset.has_field(name):
         text = f"Objects of `{run.fields.corrected}` to edit in the Annotate tab"
         dataset.add_sample_field(name, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, description=text)
+    if name not in dataset.label_schemas:  # without one, the Annotate tab asks for it and shows nothing
+        schema = {"type": "detections", "attributes": [], "classes": list(classes.names), "component": "dropdown"}
+        dataset.update_label_schema(name, schema)
+    dataset.activate_label_schemas(name, prepend=True)
     ids, offered = samples_behind(samples).values(["id", name])
     edited = 0
     before = dict(zip(ids, offered, strict=True))
