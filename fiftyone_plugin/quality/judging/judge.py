@@ -71,8 +71,8 @@ UNSURE: Final = (0.15, 0.3)
 on they do not."""
 
 SURE: Final = 0.15
-"""Share of pixels on which the model expects to be wrong from which on it says nothing about how much is wrong at
-least."""
+"""Share of pixels on which the model expects to be wrong from which on it cannot tell how much is wrong: all that it
+disagrees with may be, or nothing."""
 
 USEFUL: Final = 0.6
 """AUROC that a ranking must be shown to exceed: where the rehearsed errors of a kind or size leave that open (1.96
@@ -557,22 +557,22 @@ class Judge:
         """Lowest and highest share of wrong pixels that this dataset speaks for.
 
         Two estimates, each plus and minus 1.96 standard errors over the images: what disagrees beyond what the model
-        expects, which a model that is too sure of itself makes too large, one that is unsure too small; and the area of
-        the regions times their scores, which calls some of the model's own mistakes wrong. In neither are errors that
-        labels and model share, as a model does that learnt from these very labels, and one error that is made all over
-        the dataset counts too little: it looks like what the model confuses. A model that is not `SURE` says nothing
-        about how much is wrong at least, so the lowest is 0.
+        expects, and the area of the regions times their scores, which calls some of the model's own mistakes wrong. A
+        model that is not `SURE` cannot tell its own mistakes from wrong labels, above all one that learnt from these
+        very labels: there it is from nothing to all that disagrees. Errors that labels and model share are in neither,
+        and one error that is made all over the dataset counts too little: it looks like what the model confuses.
         """
         if not self.images:
             return 0.0, 0.0
         valid = np.array([image.valid for image in self.images], np.float64)
-        excess = np.array([image.disagreeing - image.expected for image in self.images])
+        disagreeing = np.array([image.disagreeing for image in self.images], np.float64)
+        expected = np.array([image.expected for image in self.images])
         areas = np.array([self._wrong_area(image) for image in self.images])
-        ends = [_ratio_range(values, valid) for values in (excess, areas)]
-        low, high = (
-            float(np.clip(pick(end), 0, 1)) for pick, end in zip((min, max), zip(*ends, strict=True), strict=True)
-        )
-        return (low if self.unsure < SURE else 0.0), high
+        beyond, inside = _ratio_range(disagreeing - expected, valid), _ratio_range(areas, valid)
+        low, high = min(beyond[0], inside[0]), max(beyond[1], inside[1])
+        if self.unsure >= SURE:
+            low, high = 0.0, max(high, _ratio_range(disagreeing, valid)[1])
+        return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
 
     def _wrong_area(self, image: ImageEvidence) -> float:
         """Expected wrong pixels in the regions of an image."""

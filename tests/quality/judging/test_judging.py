@@ -98,6 +98,10 @@ def test_the_share_of_wrong_labels_is_what_a_calibrated_model_cannot_explain():
     # A wrong label is agreed with where the model is wrong too, one time in five.
     assert evidence.excess == pytest.approx(np.mean(wrong) * (2 * 0.8 - 1), abs=0.01)
     assert evidence.unsure == pytest.approx(0.2, abs=0.01)
+    # Such a model cannot tell its mistakes from wrong labels: nothing may be wrong, or all that it disagrees with.
+    low, high = evidence.judge().wrong_share_range
+    assert low == 0
+    assert high > np.mean([(label != p.argmax(axis=0)).mean() for label, p in zip(labels, probs, strict=True)])
 
 
 @pytest.mark.parametrize("wrong", [(), (3, 11, 17)])
