@@ -87,7 +87,7 @@ def test_the_app_is_shown_progress_then_the_worst_images(dataset, tmp_path):
     assert sent[-3:] == ["open_dataset", "set_view", "show_output"]
     shown = messages[-1].body.params["results"]["report"]
     assert "6 images scored" in shown
-    assert "car -> road" in shown
+    assert "car → road" in shown
 
 
 def test_errors_reach_the_app_and_the_caller(dataset, tmp_path):

@@ -158,8 +158,8 @@ def test_what_a_person_should_know_is_said(tmp_path):
     options = replace(TINY, steps=1, disk_limit=240_000)
     names = {"class_names": ["ground", "red", "blue"]}
     result = cross_validate_frozen_features(lonely, tmp_path / "folds", **{**SETTINGS, "options": options, **names})
-    assert "of 6 images fit into the room on disk" in result.notes[0]
-    assert "blue (fold" in result.notes[1]
+    assert "of 6 images only" in result.notes[0]
+    assert "Too rare: blue" in result.notes[1]
     small = {**SETTINGS, "options": replace(options, disk_limit=10)}
     with pytest.raises(LabelQualityError, match="`disk_limit` is 10 bytes"):
         cross_validate_frozen_features(lonely, tmp_path / "none", **small)
