@@ -19,7 +19,9 @@ def test_score_list_and_delete(make_dataset, tmp_path, capsys):
     dataset = make_dataset(4, wrong=(1,))
     words = ["score", dataset.name, "--probabilities", "probabilities", "--output-dir", str(tmp_path / "run")]
     assert main([*words, "--methods", "iou", "softmin", "--ignore-index", "void"]) == 0
-    assert "4 images scored by iou" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "4 images scored in ground_truth" in said
+    assert "by iou" in said
     dataset.reload()
     assert dataset.sort_by("label_quality_softmin").first().filepath.endswith("1.png")
     assert main(["runs", dataset.name]) == 0

@@ -11,6 +11,7 @@ from ...dataset.door.slices import every_slice
 from ...dataset.fields.queries import CorrectionFields
 from ...dataset.runs import run_records
 from ...errors import LabelQualityError
+from ...wording import count
 from ..scoring.report import load_report
 from .review import runs_with_regions, show_regions
 
@@ -111,12 +112,11 @@ def _review_steps(dataset: Any) -> list[Step]:
     accepted = len(show_regions(dataset, key=keys[-1], status="accepted"))
     steps = []
     if likely:
-        text = (
-            f"{likely:,} regions are probably wrong; look at them, then `accept_label_issues` or `reject_label_issues`."
-        )
+        found = count(likely, "region")
+        text = f"Probably wrong: {found}; look at them, then `accept_label_issues` or `reject_label_issues`."
         steps.append(Step("show_label_issues", text))
     if accepted:
-        text = f"{accepted:,} regions were accepted; this takes them into the corrected labels."
+        text = f"Accepted: {count(accepted, 'region')}; this takes them into the corrected labels."
         steps.append(Step("apply_label_proposals", text))
     return steps
 

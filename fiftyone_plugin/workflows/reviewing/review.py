@@ -32,6 +32,7 @@ from ...dataset.runs.class_names import follow_class_names
 from ...dataset.runs.seen_labels import follow_renames, labels_seen
 from ...errors import LabelQualityError
 from ...progress import Progress, silent
+from ...wording import count
 from ..scoring.issue_regions import Lesson, load_scorer, region_file, reviewed_features, score_regions, teach
 
 _SAMPLES_AT_ONCE = 500
@@ -60,7 +61,7 @@ class ReviewReport:
         """The report as a person reads it."""
         said = {"accepted": "accepted as label errors", "rejected": "rejected", "pending": "put back to pending"}
         counts = ", ".join(f"{self.by_status.get(status, 0):,} {status}" for status in STATUSES)
-        lines = [f"**{self.num_regions:,} regions {said[self.decision]}**; now {counts}"]
+        lines = [f"**{count(self.num_regions, 'region')} {said[self.decision]}**; now {counts}"]
         return "\n".join([*lines, *(f"- **{warning}**" for warning in self.warnings)])
 
 

@@ -208,7 +208,7 @@ class ScoringReport:
             return []
         lines = [self._region_summary()]
         if self.dropped:
-            lines.append(f"- {self.dropped:,} regions are beyond the limit per image and not among them")
+            lines.append(f"- beyond the limit per image, and not among them: {count(self.dropped, 'region')}")
         if self.left_out or self.accepted_before:
             lines.append(
                 f"- reviewed earlier: {self.left_out:,} rejected regions were left out, {self.accepted_before:,} are "
@@ -223,7 +223,7 @@ class ScoringReport:
             return "- no regions: label and prediction agree everywhere, but for specks below the smallest area"
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in self.regions_by_kind.items())
         view = f": {kinds}; view `{self.key} regions`, worst first" if kinds else ""
-        head = f"- **{self.num_regions:,} regions** to review"
+        head = f"- **{count(self.num_regions or 0, 'region')}** to review"
         likely = f"{self.num_likely:,}" if self.num_likely else "none"
         text = f"{head}, {likely} of them more likely wrong than right{view}"
         return text if self.num_likely or not self.num_regions else f"{text}. {NONE_LIKELY}"

@@ -125,7 +125,7 @@ def test_a_decision_is_on_the_dataset_and_nothing_else_changes(dataset):
     report = review_regions(dataset, "accepted", label_ids=chosen, reviewer="ada")
     assert report.num_regions == 1
     assert report.by_status == {"accepted": 1, "pending": len(before) - 1}
-    assert "1 regions accepted" in report.markdown()
+    assert "1 region accepted" in report.markdown()
     after = all_regions(dataset)
     assert (after[chosen].status, after[chosen].reviewer) == ("accepted", "ada")
     assert after[chosen].reviewed_at is not None
