@@ -189,7 +189,7 @@ def test_regions_beyond_the_limit_are_counted_and_said(dataset, tmp_path):
     assert few.num_regions == 7
     assert few.dropped == every.num_regions - 7
     assert any(f"{few.dropped} regions with lower scores are left out" in warning for warning in few.warnings)
-    assert f"{few.dropped} regions are beyond the limit" in few.markdown()
+    assert f"not among them: {few.dropped} regions" in few.markdown()
     kept = dataset.first().few_regions.detections
     best = dataset.first().every_regions.detections[:7]
     assert [region.score for region in kept] == [region.score for region in best]
