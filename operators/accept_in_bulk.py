@@ -12,7 +12,7 @@ from ..fiftyone_plugin.quality import KINDS
 from ..fiftyone_plugin.quality.certainty.bulk_acceptance import ALLOWED, CONFIDENCE
 from ..fiftyone_plugin.workflows.certifying import bulk_acceptance
 from . import forms
-from .entry import Entry
+from .entry import Action
 from .progress import execute
 
 _ACTIONS = {
@@ -23,7 +23,7 @@ _ACTIONS = {
 }
 
 
-class AcceptInBulk(Entry):
+class AcceptInBulk(Action):
     """Draws regions to decide on, says what may be accepted, accepts it, takes it back."""
 
     name = "accept_in_bulk"

@@ -10,11 +10,11 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.workflows import housekeeping
 from . import forms
-from .entry import Entry
+from .entry import Action
 from .progress import execute
 
 
-class DeleteLabelQualityRun(Entry):
+class DeleteLabelQualityRun(Action):
     """Deletes exactly a run's fields, views and files."""
 
     name = "delete_label_quality_run"

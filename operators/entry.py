@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import fiftyone.operators as foo
@@ -63,23 +64,6 @@ class Entry(foo.Operator):
         reword(inputs)
         return types.Property(inputs, view=types.View(label=self.title))
 
-    def execute(self, ctx: Any) -> Any:
-        """Do it at once; jobs, which take longer, have an `execute` of their own.
-
-        Raises:
-            LabelQualityError: what `act` refuses; on a page in the words of the form
-        """
-        try:
-            return self.act(ctx)
-        except (ValueError, OSError) as error:
-            if not is_on_page(ctx):
-                raise
-            raise LabelQualityError(spoken(told(error), self.labels(ctx))) from error
-
-    def act(self, ctx: Any) -> Any:
-        """What is done; what it returns is shown by `resolve_output`."""
-        raise NotImplementedError
-
     def labels(self, ctx: Any) -> dict[str, str]:
         """What the form calls each argument; nothing where there is no form for what was given."""
         try:
@@ -107,6 +91,27 @@ class Entry(foo.Operator):
             return None
         button = types.Button(label=self.label, icon=self.icon, prompt=True)
         return types.Placement(types.Places.SAMPLES_GRID_SECONDARY_ACTIONS, button)
+
+
+class Action(Entry, ABC):
+    """An operator that is done at once; jobs, which take longer, are in `job.py`."""
+
+    def execute(self, ctx: Any) -> Any:
+        """Do it.
+
+        Raises:
+            LabelQualityError: what `act` refuses; on a page in the words of the form
+        """
+        try:
+            return self.act(ctx)
+        except (ValueError, OSError) as error:
+            if not is_on_page(ctx):
+                raise
+            raise LabelQualityError(spoken(told(error), self.labels(ctx))) from error
+
+    @abstractmethod
+    def act(self, ctx: Any) -> Any:
+        """What is done; what it returns is shown by `resolve_output`."""
 
 
 def is_on_page(ctx: Any) -> bool:

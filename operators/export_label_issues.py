@@ -10,12 +10,12 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin.dataset.fields.regions import STATUSES
 from ..fiftyone_plugin.workflows.handing_on import issue_lists
 from . import forms
-from .entry import Entry
+from .entry import Action
 from .job import given
 from .progress import execute
 
 
-class ExportLabelIssues(Entry):
+class ExportLabelIssues(Action):
     """Writes a file; the form only asks."""
 
     name = "export_label_issues"

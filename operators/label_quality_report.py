@@ -10,11 +10,11 @@ import fiftyone.operators.types as types
 from ..fiftyone_plugin.workflows.handing_on import html_report
 from ..fiftyone_plugin.workflows.reviewing.overview import scoring_runs
 from . import forms
-from .entry import Entry
+from .entry import Action
 from .progress import execute
 
 
-class LabelQualityReport(Entry):
+class LabelQualityReport(Action):
     """Writes a file; the form only asks."""
 
     name = "label_quality_report"

@@ -8,12 +8,12 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.workflows.reviewing import next_steps
 from . import forms
-from .entry import Entry, is_on_page
+from .entry import Action, is_on_page
 from .progress import execute
 from .words import in_the_app
 
 
-class LabelQualityStatus(Entry):
+class LabelQualityStatus(Action):
     """Reads what stands on the dataset."""
 
     name = "label_quality_status"

@@ -11,7 +11,7 @@ from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.workflows.certifying import reviewers
 from . import forms
-from .entry import Entry
+from .entry import Action
 from .job import Job, given
 from .progress import execute
 
@@ -44,7 +44,7 @@ class CompareReviewers(Job):
         return reviewers.reviewers_report(samples._root_dataset, key=key, **given(params, "truth_field", "tolerated"))
 
 
-class ShowSecondLook(Entry):
+class ShowSecondLook(Action):
     """Sets a view of regions for one reviewer."""
 
     name = "show_second_look"

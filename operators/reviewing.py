@@ -15,7 +15,7 @@ from ..fiftyone_plugin.dataset.fields.values import object_ids
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.workflows.reviewing import review
 from . import forms
-from .entry import Entry
+from .entry import Action
 from .progress import execute
 from .words import spoken
 
@@ -64,7 +64,7 @@ def target_of(ctx: Any, key: str) -> Target:
     return Target(samples, None, samples.count(f"{field}.detections"), text, whole=not chosen)
 
 
-class ReviewOperator(Entry):
+class ReviewOperator(Action):
     """Gives regions a status; subclasses say which."""
 
     verb = ""

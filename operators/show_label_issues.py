@@ -13,13 +13,13 @@ from ..fiftyone_plugin.dataset.fields.regions import STATUSES, captioned
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.workflows.reviewing import review
 from . import forms
-from .entry import Entry
+from .entry import Action
 from .progress import execute
 
 _CHOICES = ("key", "kinds", "given", "suggested", "min_score", "limit")
 
 
-class ShowLabelIssues(Entry):
+class ShowLabelIssues(Action):
     """Sets a view of regions, worst first."""
 
     name = "show_label_issues"

@@ -8,11 +8,11 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset.runs import running_jobs
 from . import forms
-from .entry import Entry
+from .entry import Action
 from .progress import execute
 
 
-class StopLabelQualityJob(Entry):
+class StopLabelQualityJob(Action):
     """Asks a job to stop; it does so between two of its steps."""
 
     name = "stop_label_quality_job"
