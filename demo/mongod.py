@@ -15,6 +15,7 @@ Standard library only, so that it works before anything is installed:
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib.util
 import json
 import os
@@ -274,13 +275,25 @@ def running_database(
         return
     keeper = _start_keeper(check.path, Path(environment["FIFTYONE_DATABASE_DIR"]))
     try:
-        port = _port(keeper, Path(environment["FIFTYONE_DATABASE_DIR"]))
-        yield _with_server(environment, f"mongodb://127.0.0.1:{port}")
+        address = f"mongodb://127.0.0.1:{_port(keeper, Path(environment['FIFTYONE_DATABASE_DIR']))}"
+        try:
+            yield _with_server(environment, address)
+        finally:
+            _let_fiftyone_end(address)
     finally:
         if keeper.stdin and keeper.stdout:
             keeper.stdin.close()
             keeper.wait()
             keeper.stdout.close()
+
+
+def _let_fiftyone_end(address: str) -> None:
+    """Have FiftyOne do now what it does as Python ends, where it would wait half a minute for a server that has gone."""
+    database = sys.modules.get("fiftyone.core.odm.database")
+    last_work = getattr(database, "_delete_non_persistent_datasets_if_allowed", None)
+    if last_work is not None and getattr(database, "_connection_kwargs", {}).get("host") == address:
+        atexit.unregister(last_work)
+        last_work()
 
 
 def _with_server(environment: Mapping[str, str], address: str) -> dict[str, str]:

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import pymongo
 import pytest
 
 from demo import mongod
@@ -136,6 +138,23 @@ class TestRunningDatabase:
         assert environment["A"] == "b"
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(("127.0.0.1", port), timeout=5)
+
+    def test_fiftyone_does_its_last_work_while_the_server_is_there(self, tmp_path, monkeypatch):
+        connected, answered = {}, []
+
+        def last_work():
+            client = pymongo.MongoClient(connected["host"])
+            answered.append(client.admin.command("ping")["ok"])
+            client.close()
+
+        module = SimpleNamespace(_connection_kwargs=connected, _delete_non_persistent_datasets_if_allowed=last_work)
+        monkeypatch.setitem(sys.modules, "fiftyone.core.odm.database", module)
+        with mongod.running_database({"FIFTYONE_DATABASE_DIR": str(tmp_path / "db")}) as environment:
+            connected["host"] = environment["FIFTYONE_DATABASE_URI"]
+            with mongod.running_database({"FIFTYONE_DATABASE_DIR": str(tmp_path / "other")}):
+                pass  # FiftyOne is connected to the first
+            assert not answered
+        assert answered == [1.0]
 
     def test_a_folder_in_use_is_said(self, tmp_path):
         environment = {"FIFTYONE_DATABASE_DIR": str(tmp_path)}
