@@ -288,7 +288,7 @@ def running_database(
 
 
 def _let_fiftyone_end(address: str) -> None:
-    """Have FiftyOne do now what it does as Python ends, where it would wait half a minute for a server that has gone."""
+    """Have FiftyOne do now what it does as Python ends: then it would wait half a minute for a server that has gone."""
     database = sys.modules.get("fiftyone.core.odm.database")
     last_work = getattr(database, "_delete_non_persistent_datasets_if_allowed", None)
     if last_work is not None and getattr(database, "_connection_kwargs", {}).get("host") == address:
