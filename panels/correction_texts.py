@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..fiftyone_plugin.wording import count, percent, percent_range
-from ..fiftyone_plugin.workflows.correcting.sitting import Question, SittingProgress
+from ..fiftyone_plugin.workflows.correcting.sitting import PersonProgress, Question, SittingProgress
 
 KEYS = (
     ("Enter, y", "the label is right"),
@@ -96,6 +98,36 @@ def _next_step(progress: SittingProgress, *, sample: bool) -> str:
         "that plans the next questions. **Apply** brings the corrected labels up to date and lists "
         "all repairs. **Undo** and **Back** still change answers."
     )
+
+
+def people_text(people: Sequence[PersonProgress]) -> str:
+    """How far each person is, and how reliable, one line each.
+
+    Args:
+        people: the one who reads has no name
+
+    Returns:
+        Markdown; empty where nobody has answered
+    """
+    return "\n".join(f"- {_person(one)}" for one in people)
+
+
+def _person(one: PersonProgress) -> str:
+    parts = [f"**{one.name or 'You'}**: {count(one.answered, 'answer')}"]
+    if one.seconds is not None:
+        parts.append(f"{one.seconds:.1f} s each")
+    for said, what in ((one.by_hidden, "known question"), (one.by_all, "answer")):
+        if said is None or not said.answers:
+            continue
+        about = "" if said is one.by_hidden else "about "
+        right = round(said.right.estimate * said.answers)
+        ends = f"{100 * said.right.low:.0f} to {100 * said.right.high:.0f} %"
+        parts.append(f"{about}{right:,} of {count(said.answers, what)} right ({ends})")
+        if said is one.by_all:
+            parts[-1] += " by all that was known at the last plan"
+    if any(said is not None and said.careless for said in (one.by_hidden, one.by_all)):
+        parts.append("**more slips than a careful person makes**")
+    return " · ".join(parts)
 
 
 def question_text(question: Question) -> str:

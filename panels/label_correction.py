@@ -26,7 +26,7 @@ from .viewer import Look
 
 # Where the App keeps what is chosen: by the places of the inputs on the page.
 FIELD, OTHER = "bar.field", "answers.other"
-OVERLAY, PLAIN, TAB = "options.overlay", "options.plain", "options.tab"
+OVERLAY, PLAIN, TAB, PEOPLE = "options.overlay", "options.plain", "options.tab", "options.people"
 
 NAME = "label_correction"
 MOST_BUTTONS = 9
@@ -106,6 +106,10 @@ class LabelCorrectionPanel(foo.Panel):
         """From the component to Plotly, or back."""
         plain = not ctx.panel.get_state(PLAIN)
         ctx.panel.set_state({PLAIN: plain, TAB: ctx.panel.get_state(TAB) or (uuid4().hex if plain else None)})
+
+    def switch_people(self, ctx: Any) -> None:
+        """Show how far each person is and how reliable, or hide it."""
+        ctx.panel.set_state(PEOPLE, not ctx.panel.get_state(PEOPLE))
 
     def plan(self, ctx: Any) -> None:
         """Open the form that plans questions."""
@@ -248,10 +252,12 @@ class LabelCorrectionPanel(foo.Panel):
         if len(desk.fields) > 1:
             self._fields(page, desk.fields)
         if question is None:
-            self._end(page, progress, sample=ctx.panel_id == NAME)
+            self._end(page, progress, sitting, sample=ctx.panel_id == NAME)
         else:
             self._question(page, question, desk.colors)
             self._progress(page, progress)
+            if ctx.panel.get_state(PEOPLE):
+                self._people(page, sitting)
             self._picture(ctx, page, question, self._look(ctx, version, desk.colors, question))
             self._answers(ctx, page, question, desk.colors)
         if message:
@@ -272,10 +278,19 @@ class LabelCorrectionPanel(foo.Panel):
         look = {"container": {"sx": {"background": line, "pb": 0.75, **_CLOSE}}}
         page.md(texts.progress_text(progress) + advice, name="progress", componentsProps=look)
 
-    def _end(self, page: types.Object, progress: answering.SittingProgress, *, sample: bool) -> None:
+    def _people(self, page: types.Object, sitting: answering.Sitting) -> None:
+        """How far each person is, and how reliable."""
+        text = texts.people_text(sitting.people())
+        if text:
+            page.md(text, name="people", componentsProps={"container": {"sx": _CLOSE}})
+
+    def _end(
+        self, page: types.Object, progress: answering.SittingProgress, sitting: answering.Sitting, *, sample: bool
+    ) -> None:
         """No question: what was repaired, and what to do with it."""
         look = {"container": {"sx": _HEAD}}
         page.md(texts.nothing_left(progress, sample=sample), name="nothing_left", componentsProps=look)
+        self._people(page, sitting)
         steps = types.Object()
         view = types.GridView(orientation="vertical", gap=1, componentsProps=_ONE_WIDTH)
         page.define_property("steps", steps, view=view)
@@ -361,6 +376,8 @@ class LabelCorrectionPanel(foo.Panel):
             button("unrefine", "Unclick · ⌫", "unrefine", disabled=not question.points)
             overlay = _OVERLAY_NAMES[ctx.panel.get_state(OVERLAY) or viewer.OVERLAYS[0]]
             button("overlay", f"{overlay} · m", "overlay")
+            shown = "Hide people" if ctx.panel.get_state(PEOPLE) else "People"
+            tools.btn("people", label=shown, on_click=self.switch_people, componentsProps=_FILLED, variant="outlined")
         plain = bool(ctx.panel.get_state(PLAIN))
         if viewer.BUNDLE.is_file():
             label = "With keys" if plain else "Plain viewer"

@@ -17,8 +17,9 @@ from ..door.masks import read_mask_file
 from .regions import utc_now
 from .schema import declare_detections
 
-QUERY_STATUSES: Final = ("pending", "confirmed", "corrected", "skipped")
-"""Not answered yet, the label is right, it was corrected, the reviewer could not say."""
+QUERY_STATUSES: Final = ("pending", "confirmed", "corrected", "skipped", "known")
+"""Not answered yet, the label is right, it was corrected, the reviewer could not say, or it was an answered hidden
+question, which tells about the reviewer and not about the label."""
 
 CLAIM_SECONDS: Final = 60
 """How long a query that was shown is kept for whom it was shown to; a page that is open says so more often."""
@@ -30,7 +31,10 @@ _ATTRIBUTES: Final = {
     "suggested": ("StringField", "Class that the model thinks most likely"),
     "value": ("FloatField", "How much the answer is expected to repair (acquisition value)"),
     "rank": ("IntField", "Place in the order of questions"),
-    "status": ("StringField", "pending, confirmed (the label is right), corrected or skipped"),
+    "status": (
+        "StringField",
+        "pending, confirmed (the label is right), corrected, skipped or known (a hidden question)",
+    ),
     "answer": ("StringField", "Class that it is, according to the reviewer"),
     "area": ("IntField", "Pixels that the question is about"),
     "audit": ("BooleanField", "Drawn at random, to estimate how much is still wrong"),

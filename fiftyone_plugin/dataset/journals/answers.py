@@ -119,6 +119,11 @@ class Answer:
             return self.status
         return "confirmed" if self.answer == self.given else "corrected"
 
+    @property
+    def query_status(self) -> str:
+        """Status of the query that was answered; of an answered hidden question, known."""
+        return self.status if self.outcome == self.status else "known"
+
     def repaint(self) -> Repaint | None:
         """What it says about the label; None if nothing.
 

@@ -11,8 +11,9 @@ careful people at most 5 % are ever called careless (Ville's inequality).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,33 @@ class Reliability:
     right: Interval
     weight: float
     careless: bool
+
+    def as_row(self) -> list[Any]:
+        """Plain values, for a file or a database."""
+        right = self.right
+        return [
+            self.answers,
+            self.known,
+            self.slips,
+            [right.estimate, right.low, right.high],
+            self.weight,
+            self.careless,
+        ]
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> Reliability:
+        """What `as_row` has made plain.
+
+        Args:
+            row: its values
+
+        Example:
+            >>> one = Reliability(40, 8, 1, Interval(0.9, 0.8, 0.96), 2.2, False)
+            >>> Reliability.from_row(one.as_row()) == one
+            True
+        """
+        answers, known, slips, right, weight, careless = row
+        return cls(int(answers), int(known), int(slips), Interval(*right), float(weight), bool(careless))
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ from ...quality.certainty.reviewers import Reliability
 from ...written_files import is_whole, sweep
 from ..rehearsing.rehearsal import write_mask
 from .correction_run import CorrectionRun, open_correction
-from .hidden_questions import people_by_hidden, person_in_words
+from .hidden_questions import answers_of, people_by_hidden, person_in_words
 
 ON_EDITED: Final = ("refuse", "replay", "discard")
 """What to do with the answers about labels that were edited since: say so, paint them onto the edited label, or take
@@ -83,7 +83,9 @@ class CorrectionReport:
 
     def markdown(self) -> str:
         """The report as a person reads it."""
-        counts = ", ".join(f"{self.by_status.get(status, 0):,} {status}" for status in queries.QUERY_STATUSES)
+        words = {"known": "hidden known ones"}
+        counted = [name for name in queries.QUERY_STATUSES if self.by_status.get(name) or name not in words]
+        counts = ", ".join(f"{self.by_status.get(name, 0):,} {words.get(name, name)}" for name in counted)
         lines = [
             f"**{self.num_repaired:,} pixels in {self.num_changed:,} of {self.num_images:,} images have another class "
             f"now** in `{queries.CorrectionFields(self.label_field).corrected}`",
@@ -355,7 +357,7 @@ def _apply(
         gone=gone,
         unreadable=unreadable,
         changes={(names[old], names[new]): number for (old, new), number in pairs.items()},
-        people=people_by_hidden(run, classes),
+        people=people_by_hidden(answers_of(run), classes),
     )
 
 
@@ -403,11 +405,12 @@ def reconcile(run: CorrectionRun, sample_id: str) -> int:
     changed = 0
     for query in queries.find_queries(run.dataset, run.fields.queries, newest):
         answer = newest[query.query_id]
-        if (query.status, query.answer) == (answer.status, answer.answer if answer.status == "corrected" else None):
+        status = answer.query_status
+        if (query.status, query.answer) == (status, answer.answer if status == "corrected" else None):
             continue
         queries.set_query_status(
-            run.dataset, run.fields.queries, sample_id, query.query_id, answer.status,
-            answer=answer.answer if answer.status == "corrected" else None, reviewer=answer.reviewer,
+            run.dataset, run.fields.queries, sample_id, query.query_id, status,
+            answer=answer.answer if status == "corrected" else None, reviewer=answer.reviewer,
             seconds=answer.seconds, at=answer.time,
         )  # fmt: skip
         changed += 1

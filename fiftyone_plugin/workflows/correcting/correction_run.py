@@ -231,7 +231,7 @@ def _take_over(dataset: Any, record: run_records.RunRecord, fields: CorrectionFi
     """Go on in a copy of a dataset with copies of the answers, and with a folder of its own."""
     found = answer_log.read_answers(dataset, fields.label_field, masks=False)
     asked = every_slice(dataset).count_values(f"{fields.queries}.detections.status")
-    answered = sum(number for status, number in asked.items() if status in ("confirmed", "corrected", "skipped"))
+    answered = sum(number for status, number in asked.items() if status not in (None, "pending"))
     if answered and not found:
         raise LabelQualityError(
             f"Expected the answers to the {answered:,} answered questions about {fields.label_field!r}, but this "

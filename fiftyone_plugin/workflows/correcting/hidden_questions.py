@@ -7,9 +7,10 @@ one is kept like a skip, with a source of its own: it counts for the person and 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from ...quality.certainty.reviewers import Reliability
 from ...wording import count
 from .correction_run import HIDDEN_QUESTIONS, CorrectionRun
 from .found_candidates import Found
+
+CONFIDENCE: Final = 0.95
+"""Probability from which a class counts as known."""
 
 SOMEBODY = "somebody"
 """Stands for all who gave no name."""
@@ -126,9 +130,17 @@ class HiddenQuestions:
 
 
 def choose_hidden(
-    sure: Mapping[tuple[int, int], int], found: Found, classes: ClassMap, number: int, seed: int
+    sure: Mapping[tuple[int, int], int],
+    found: Found,
+    classes: ClassMap,
+    number: int,
+    seed: int,
+    taken: Sequence[Chosen] = (),
 ) -> dict[tuple[int, int], KnownQuestion]:
     """Draw hidden questions and what they show.
+
+    Where too little was answered, as before the first sitting, the rest are rehearsed: superpixels whose label an
+    out-of-sample model agrees with, of which the shown error is known because it is put in here.
 
     Args:
         sure: (image, row) of superpixels that were answered about, with the class that is true beyond doubt
@@ -136,27 +148,51 @@ def choose_hidden(
         classes: of the label field
         number: at most so many
         seed: of the draw
+        taken: other questions, which are asked as they are
 
     Returns:
         what is shown, by (image, row)
     """
     rng = np.random.default_rng([seed, 1])
     usable = [index for index, value in enumerate(classes.values) if value is not None]
-    places = list(sure)
-    drawn: list[tuple[int, int]] = []
-    for place in rng.permutation(len(places)).tolist():
-        image, row = places[place]
-        if len(drawn) == number:
-            break
-        if sure[image, row] in usable and found.candidates[image].given[row] == sure[image, row]:
-            drawn.append((image, row))
+    if not number:
+        return {}
+    asked = {(one.image, one.row) for one in taken}
+    answered = [
+        (image, row) for image, row in sure
+        if (image, row) not in asked and found.candidates[image].given[row] == sure[image, row] in usable
+    ]  # fmt: skip
+    drawn = [answered[place] for place in rng.permutation(len(answered))[:number].tolist()]
+    if len(drawn) < number:
+        drawn += _agreed(found, {*asked, *sure}, usable, number - len(drawn), rng)
     wrong = which_are_wrong(len(drawn), len(usable), rng)
     return {
         (image, row): known_question(
-            sure[image, row], _likely(found, image, row, usable), found.confusion, wrong=one, rng=rng
+            int(found.candidates[image].given[row]), _likely(found, image, row, usable), found.confusion, wrong=one,
+            rng=rng,
         )
         for (image, row), one in zip(drawn, wrong, strict=True)
-    }
+    }  # fmt: skip
+
+
+def _agreed(
+    found: Found, left_out: set[tuple[int, int]], usable: Sequence[int], number: int, rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Superpixels that label and model are sure of, large enough to be seen, drawn from all classes alike."""
+    rows: list[tuple[int, int, int]] = []
+    for image, one in enumerate(found.candidates):
+        sure = (one.dominant == one.given) & np.isin(one.given, usable) & ~found.asked[image]
+        sure[sure] = one.mean_probs[sure, one.given[sure]] >= CONFIDENCE
+        sure &= one.area >= np.median(one.area, keepdims=True)
+        rows += [(int(one.given[row]), image, row) for row in np.flatnonzero(sure).tolist()]
+    rows = [rows[place] for place in rng.permutation(len(rows)).tolist()]
+    turns: Counter[int] = Counter()
+    ordered = []
+    for given, image, row in rows:
+        if (image, row) not in left_out:
+            ordered.append((turns[given], len(ordered), (image, row)))
+            turns[given] += 1
+    return [place for _, _, place in sorted(ordered)[:number]]
 
 
 def _likely(found: Found, image: int, row: int, usable: Sequence[int]) -> list[int]:
@@ -179,11 +215,16 @@ def hide_among(chosen: Sequence[Chosen], hidden: Sequence[tuple[int, int]], seed
     return mixed
 
 
-def hidden_answers(run: CorrectionRun, classes: ClassMap) -> list[tuple[str, int, int]]:
+def answers_of(run: CorrectionRun) -> list[Answer]:
+    """All answers that count, without their masks."""
+    return answer_log.answers_that_count(answer_log.read_answers(run.dataset, run.label_field, masks=False))
+
+
+def hidden_answers(counting: Sequence[Answer], classes: ClassMap) -> list[tuple[str, int, int]]:
     """What people said to hidden questions.
 
     Args:
-        run: of the correction
+        counting: answers that count, oldest first
         classes: of the label field
 
     Returns:
@@ -192,7 +233,7 @@ def hidden_answers(run: CorrectionRun, classes: ClassMap) -> list[tuple[str, int
     index_of: dict[Any, int] = {name: index for index, name in enumerate(classes.names)}
     index_of |= {value: index for index, value in enumerate(classes.values) if value is not None}
     rows = []
-    for one in answer_log.answers_that_count(answer_log.read_answers(run.dataset, run.label_field, masks=False)):
+    for one in counting:
         if one.source == HIDDEN and one.answer is not None:
             said, truth = index_of.get(one.answer if one.value is None else one.value), index_of.get(one.known)
             if said is not None and truth is not None:
@@ -200,17 +241,17 @@ def hidden_answers(run: CorrectionRun, classes: ClassMap) -> list[tuple[str, int
     return rows
 
 
-def people_by_hidden(run: CorrectionRun, classes: ClassMap) -> dict[str, Reliability]:
+def people_by_hidden(counting: Sequence[Answer], classes: ClassMap) -> dict[str, Reliability]:
     """How reliable each person is by hidden questions alone, which takes no probabilities.
 
     Args:
-        run: of the correction
+        counting: answers that count, oldest first
         classes: of the label field
 
     Returns:
         by name; only who answered some
     """
-    known = hidden_answers(run, classes)
+    known = hidden_answers(counting, classes)
     names = sorted({name for name, _, _ in known})
     flat = np.full((len(known), len(classes)), 1 / max(len(classes), 1))
     panel = judge_answers(

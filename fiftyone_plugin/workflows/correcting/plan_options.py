@@ -67,7 +67,8 @@ class PlanOptions:
     hidden: float = option(
         0.0,
         "share of the questions whose answer is known already, hidden among the others; most show a wrong class on "
-        "purpose. They tell how reliable each person is and never change a label; 0 for none",
+        "purpose. They tell how reliable each person is and never change a label; 0 for none. Before there are "
+        "answers, they are about what label and model are sure of",
         label="Share of hidden known questions",
         minimum=0,
         maximum=1,

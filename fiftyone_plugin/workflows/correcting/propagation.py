@@ -25,13 +25,10 @@ from ...dataset.journals.answers import AGREED, NOBODY, PROPAGATED, Answer
 from ...quality.certainty.reviewers import DOUBTFUL, Reliability
 from .correction_run import CorrectionRun
 from .found_candidates import Found
-from .hidden_questions import SOMEBODY, hidden_answers, people_by_hidden
+from .hidden_questions import CONFIDENCE, SOMEBODY, answers_of, hidden_answers, people_by_hidden
 
 if TYPE_CHECKING:
     from ...dataset.door.scan import LabelledImage
-
-CONFIDENCE = 0.95
-"""Probability of a class from which a superpixel like the answered ones is relabelled."""
 
 MOST_TIMES = 3
 """How often a superpixel is asked about at most."""
@@ -136,11 +133,11 @@ def propagate_answers(
     """
     said = said_of_superpixels(found, classes, images)
     if not said.places:
-        return Beliefs(None, 0, found.candidates, people=people_by_hidden(run, classes))
+        return Beliefs(None, 0, found.candidates, people=people_by_hidden(answers_of(run), classes))
     answers = said.answers(said.standing)
     others = AnswerModel.fit(found.candidates, answers).posterior(found.candidates, answers)
     prior = np.stack([others[image][row] for image, row in said.places])
-    panel, people = _judged(said, prior, hidden_answers(run, classes))
+    panel, people = _judged(said, prior, hidden_answers(answers_of(run), classes))
     agreed = _agree(run, classes, found, said, panel, images)
     answers = said.answers(agreed)
     posterior = _with_chances(others, said, panel)

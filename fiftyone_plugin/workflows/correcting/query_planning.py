@@ -239,9 +239,9 @@ def _run(
         beliefs=beliefs.posterior, seconds=found.seconds(),
     )  # fmt: skip
     seed = plan.seed + run.record.summary["round"]
-    known = choose_hidden(beliefs.sure, found, classes, round(plan.hidden * plan.budget), seed)
-    chosen = choose_queries(found.candidates, values, plan.budget - len(known), audits=plan.audits, seed=seed)
-    chosen = hide_among(chosen, list(known), seed)
+    chosen = choose_queries(found.candidates, values, plan.budget, audits=plan.audits, seed=seed)
+    known = choose_hidden(beliefs.sure, found, classes, round(plan.hidden * plan.budget), seed, chosen)
+    chosen = hide_among(chosen[: plan.budget - len(known)], list(known), seed)
     keep(begun)
     written = stage.write(images, found, chosen, known, progress)
     write_all(run, images, progress)
@@ -263,7 +263,7 @@ def _run(
         acquisition=ACQUISITIONS[plan.acquisition],
         skipped=skipped,
         seconds=round(time.monotonic() - started, 2),
-        warnings=[*_warnings(source, images, chosen, plan, found.confusion, classes), *faults],
+        warnings=[*_warnings(source, images, chosen, len(known), plan, found.confusion, classes), *faults],
         class_rows=recorded_rows(classes),
     )
     _finish(run, plan, source, report, found)
@@ -274,6 +274,7 @@ def _warnings(
     source: ProbabilitySource,
     images: Sequence[LabelledImage],
     chosen: Sequence[Any],
+    num_hidden: int,
     plan: QueryPlan,
     confusion: np.ndarray,
     classes: ClassMap,
@@ -288,6 +289,11 @@ def _warnings(
         )
     if len(chosen) < plan.budget:
         found.append(f"Only {len(chosen):,} of {plan.budget:,} questions can be asked; everything else was answered")
+    if num_hidden < (wanted := round(plan.hidden * plan.budget)):
+        found.append(
+            f"Only {num_hidden:,} of {wanted:,} hidden questions can be asked: of too few superpixels the answer is "
+            "known, by answers or because label and model are sure of the same class"
+        )
     return found
 
 
@@ -310,6 +316,7 @@ def _finish(run: CorrectionRun, plan: QueryPlan, source: ProbabilitySource, repo
     }
     history = [*summary.get("rounds", []), this]
     summary["labelled"] = found.labelled
+    summary["people"] = [[name, person.as_row()] for name, person in report.people.items()]
     asked = {"source": source.description, "budget": plan.budget, "seed": plan.seed}
     record = replace(
         run.record,

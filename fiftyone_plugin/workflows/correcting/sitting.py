@@ -33,12 +33,12 @@ from ...errors import LabelQualityError
 from ..starting.sam_embeddings import known_embeddings
 from .corrected_labels import Scribe, reconcile
 from .correction_run import CorrectionRun, LabelShelf, open_correction, planned_fields
-from .hidden_questions import HiddenQuestion, HiddenQuestions
+from .hidden_questions import SOMEBODY, HiddenQuestion, HiddenQuestions
 from .question_views import ImageShelf, Question, cut, enlarge, scale_of, window_around
 from .refinement import refiner_of, warm_up
-from .sitting_progress import SittingProgress, progress_of
+from .sitting_progress import PersonProgress, SittingProgress, people_of, progress_of
 
-__all__ = ["Question", "Sitting", "SittingProgress", "open_sitting", "planned_fields"]
+__all__ = ["PersonProgress", "Question", "Sitting", "SittingProgress", "open_sitting", "planned_fields"]
 
 _MOST_SITTINGS = 32
 _REFRESH = 15.0
@@ -276,6 +276,13 @@ class Sitting:
             waiting = queries.count_queries(self._run.dataset, self._run.fields.queries, self._sample_id)
             return progress_of(self._run, self._own, self._of_everyone(), waiting)
 
+    def people(self) -> list[PersonProgress]:
+        """How far each person is, and how reliable; of this sitting's person the name is empty."""
+        with database_in_words():
+            waiting = queries.count_queries(self._run.dataset, self._run.fields.queries)
+            found = people_of(self._run, self._of_everyone(), waiting)
+            return [replace(one, name="") if one.name == (self._reviewer or SOMEBODY) else one for one in found]
+
     def _of_everyone(self) -> list[Answer]:
         """What everybody answered, as of a few seconds ago, and what was answered here."""
         now = time.monotonic()
@@ -447,7 +454,7 @@ class Sitting:
             (answer,) = answers.add_answers(self._run.dataset, [answer])
             self._remember(answer)
             queries.set_query_status(
-                self._run.dataset, name, answer.sample_id, answer.query_id, answer.status,
+                self._run.dataset, name, answer.sample_id, answer.query_id, answer.query_status,
                 answer=answer.answer if answer.status == "corrected" else None, reviewer=answer.reviewer,
                 seconds=answer.seconds, at=answer.time,
             )  # fmt: skip

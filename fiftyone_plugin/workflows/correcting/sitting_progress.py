@@ -5,15 +5,98 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from statistics import median
+from typing import Any, Final
 
 from ...correction.answers.remaining import AskedRound, AuditRound, advice, remaining_share
 from ...correction.questions.query_costs import sitting_cost
 from ...dataset.fields.queries import AskedQuestion, asked_questions
-from ...dataset.journals.answers import Answer
+from ...dataset.journals.answers import HIDDEN, PERSON, Answer
+from ...quality.certainty.reviewers import Reliability
 from ...quality.regions.review_statistics import Interval
 from .correction_run import CorrectionRun
-from .hidden_questions import HiddenQuestions
+from .hidden_questions import SOMEBODY, HiddenQuestions, people_by_hidden
+
+_STEP: Final = 5
+"""While questions are left, answers to hidden ones are counted in steps: or the count would say which one it was."""
+
+
+@dataclass(frozen=True)
+class PersonProgress:
+    """How far one person is, and how reliable.
+
+    Attributes:
+        name: who
+        answered: questions
+        confirmed: of those, labels that were right
+        corrected: of those, labels that were corrected
+        skipped: of those, passed over
+        seconds: median seconds a question; None if they are not known
+        by_hidden: how reliable, by hidden known questions alone; None where none was answered
+        by_all: how reliable, by all that the last plan knew; None before there was one
+    """
+
+    name: str
+    answered: int
+    confirmed: int
+    corrected: int
+    skipped: int
+    seconds: float | None
+    by_hidden: Reliability | None
+    by_all: Reliability | None
+
+
+def people_of(run: CorrectionRun, everyone: Sequence[Answer], pending: int) -> list[PersonProgress]:
+    """How far each person is, and how reliable.
+
+    Args:
+        run: of the correction
+        everyone: all answers that count
+        pending: questions that nobody has answered yet
+
+    Returns:
+        who answered most first
+    """
+    asked = sorted((one for one in everyone if one.source in (PERSON, HIDDEN)), key=_name_and_age)
+    known = [one for one in asked if one.source == HIDDEN and one.answer is not None]
+    counted = [
+        one
+        for _, own in groupby(known, key=_name)
+        for rows in (list(own),)
+        for one in rows[: len(rows) - (len(rows) % _STEP if pending else 0)]
+    ]
+    by_hidden = people_by_hidden(counted, run.classes())
+    by_all = {name: Reliability.from_row(row) for name, row in run.record.summary.get("people", [])}
+    people = [
+        _person(name, list(own), by_hidden.get(name), by_all.get(name)) for name, own in groupby(asked, key=_name)
+    ]
+    return sorted(people, key=lambda one: -one.answered)
+
+
+def _name(answer: Answer) -> str:
+    return answer.reviewer or SOMEBODY
+
+
+def _name_and_age(answer: Answer) -> tuple[str, str]:
+    return _name(answer), answer.key
+
+
+def _person(
+    name: str, own: Sequence[Answer], by_hidden: Reliability | None, by_all: Reliability | None
+) -> PersonProgress:
+    counts = Counter(answer.outcome for answer in own)
+    seconds = [answer.seconds for answer in own if answer.seconds]
+    return PersonProgress(
+        name=name,
+        answered=len(own),
+        confirmed=counts["confirmed"],
+        corrected=counts["corrected"],
+        skipped=counts["skipped"],
+        seconds=median(seconds) if seconds else None,
+        by_hidden=by_hidden,
+        by_all=by_all,
+    )
 
 
 @dataclass(frozen=True)

@@ -77,18 +77,47 @@ def test_who_always_confirms_is_found_and_no_label_changes(planned, tmp_path):
         assert question.alternatives[0] != NAMES[known[query_id].truth]
     progress = sitting.progress()
     assert (progress.confirmed, progress.skipped, progress.pixels_repaired) == (24, 0, 0)
+    [bo] = [one for one in sitting.people() if not one.name]
+    assert (bo.answered, bo.confirmed, bo.by_hidden.known, bo.by_hidden.slips, bo.by_all) == (24, 24, 12, 9, None)
+    assert [one.by_all.careless for one in sitting.people() if one.name == "ada"] == [False]
     assert progress.wrong_share is not None  # the random questions tell as much as without hidden ones
     hidden = [one for one in read_answers(planned, FIELD) if one.source == HIDDEN]
     assert {(one.status, one.repaired, one.repaint()) for one in hidden} == {("skipped", 0, None)}
     done = apply_corrections(planned, FIELD, progress=silent)
     assert list(done.people) == ["bo"]
     assert "9 slips in 12" in done.markdown()
+    assert done.by_status == planned.count_values(f"{FIELD}_queries.detections.status")
+    assert (done.by_status.get("skipped"), done.by_status["known"]) == (None, 12)
+    assert "0 skipped, 12 hidden known ones" in done.markdown()
     report = plan(planned, tmp_path / "run", budget=5)
     bo, ada = report.people["bo"], report.people["ada"]
     assert (bo.known, bo.slips, bo.careless, ada.known, ada.careless) == (12, 9, True, 0, False)
     assert "9 slips in 12 hidden known questions, **more than a careful person makes**" in report.markdown()
     for now, then in zip(labels_of(planned), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_the_first_sitting_has_rehearsed_ones_which_are_counted_in_steps(make_dataset, tmp_path):
+    dataset = make_dataset(8, wrong=(2, 4))
+    report = plan(dataset, tmp_path / "run", budget=20, hidden=0.4, audits=0.5)
+    assert (report.num_queries, report.num_hidden, report.warnings) == (20, 8, [])
+    known, before = known_of(dataset), labels_of(dataset)
+    assert sum(one.shown != one.truth for one in known.values()) == 6
+    sitting, counts = open_sitting(dataset, FIELD, sitting_id="a", reviewer="ada"), set()
+    while (question := sitting.question) is not None:
+        if question.query_id in known:
+            assert truth_of(dataset, question) == NAMES[known[question.query_id].truth]
+            sitting.confirm()
+        else:
+            sitting.skip()
+        [ada] = sitting.people()
+        counts.add(ada.by_hidden and ada.by_hidden.known)
+    assert counts == {None, 5, 8}
+    assert ada.by_hidden.slips == 6
+    assert dataset.count_values(f"{FIELD}_queries.detections.status") == {"known": 8, "skipped": 12}
+    for now, then in zip(labels_of(dataset), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert any("hidden questions can be asked" in one for one in plan(dataset, tmp_path, budget=999, hidden=1).warnings)
 
 
 def test_who_always_takes_the_first_alternative_is_found_and_who_knows_is_not(planned, tmp_path):
