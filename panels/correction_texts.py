@@ -101,15 +101,15 @@ def _next_step(progress: SittingProgress, *, sample: bool) -> str:
 
 
 def people_text(people: Sequence[PersonProgress]) -> str:
-    """How far each person is, and how reliable, one line each.
+    """How far each person is, and how reliable, one paragraph each.
 
     Args:
         people: the one who reads has no name
 
     Returns:
-        Markdown; empty where nobody has answered
+        Markdown
     """
-    return "\n".join(f"- {_person(one)}" for one in people)
+    return "\n\n".join(map(_person, people)) or "Nobody has answered so far."
 
 
 def _person(one: PersonProgress) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -257,7 +257,7 @@ class LabelCorrectionPanel(foo.Panel):
             self._question(page, question, desk.colors)
             self._progress(page, progress)
             if ctx.panel.get_state(PEOPLE):
-                self._people(page, sitting)
+                self._people(page, sitting.people())
             self._picture(ctx, page, question, self._look(ctx, version, desk.colors, question))
             self._answers(ctx, page, question, desk.colors)
         if message:
@@ -278,11 +278,9 @@ class LabelCorrectionPanel(foo.Panel):
         look = {"container": {"sx": {"background": line, "pb": 0.75, **_CLOSE}}}
         page.md(texts.progress_text(progress) + advice, name="progress", componentsProps=look)
 
-    def _people(self, page: types.Object, sitting: answering.Sitting) -> None:
+    def _people(self, page: types.Object, people: Sequence[answering.PersonProgress]) -> None:
         """How far each person is, and how reliable."""
-        text = texts.people_text(sitting.people())
-        if text:
-            page.md(text, name="people", componentsProps={"container": {"sx": _CLOSE}})
+        page.md(texts.people_text(people), name="people", componentsProps={"container": {"sx": _HEAD}})
 
     def _end(
         self, page: types.Object, progress: answering.SittingProgress, sitting: answering.Sitting, *, sample: bool
@@ -290,7 +288,9 @@ class LabelCorrectionPanel(foo.Panel):
         """No question: what was repaired, and what to do with it."""
         look = {"container": {"sx": _HEAD}}
         page.md(texts.nothing_left(progress, sample=sample), name="nothing_left", componentsProps=look)
-        self._people(page, sitting)
+        people = sitting.people()
+        if len(people) > 1 or any(one.by_hidden or one.by_all for one in people):
+            self._people(page, people)
         steps = types.Object()
         view = types.GridView(orientation="vertical", gap=1, componentsProps=_ONE_WIDTH)
         page.define_property("steps", steps, view=view)

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import fiftyone.operators as foo
@@ -13,6 +14,10 @@ import numpy as np
 import pytest
 from fiftyone.operators.executor import ExecutionContext, Executor
 from PIL import Image
+
+from fiftyone_plugin.quality.certainty.reviewers import Reliability
+from fiftyone_plugin.quality.regions.review_statistics import Interval
+from fiftyone_plugin.workflows.correcting.sitting_progress import PersonProgress
 
 URI = "@label-quality/segmentation/label_correction"
 VIEW = Path(__file__).parents[2] / "panels" / "js" / "src" / "view.ts"
@@ -339,6 +344,23 @@ def test_progress_is_counted(screen):
     assert f"**1** answered, **{len(stored(screen.dataset)) - 1}** to go" in screen.text()
     assert f"**{repaired:,}** pixels repaired" in screen.text()
     assert "30 a minute" in screen.text()
+
+
+def test_how_reliable_people_are_is_said(screen):
+    screen.answer()
+    assert "People" in screen.text()
+    screen.send("switch_people")
+    assert "**You**: 1 answer · 2.0 s each" in screen.text()
+    sure, lost = (Reliability(50, 50, slips, Interval(1 - slips / 50, 0.85, 0.98), 2, slips > 3) for slips in (3, 20))
+    people = [
+        PersonProgress("", 120, 70, 50, 0, 3.14, sure, None),
+        PersonProgress("bo", 60, 60, 0, 0, None, None, lost),
+    ]
+    panel = sys.modules[type(foo.get_operator(URI)).__module__]
+    you, bo = panel.texts.people_text(people).split("\n\n")
+    assert you == "**You**: 120 answers · 3.1 s each · 47 of 50 known questions right (85 to 98 %)"
+    assert bo.startswith("**bo**: 60 answers · about 30 of 50 answers right (85 to 98 %) by all that was known")
+    assert bo.endswith("more slips than a careful person makes**")
 
 
 def test_an_image_that_was_deleted_is_passed_over(screen):
