@@ -187,7 +187,7 @@ def _agreed(
         rows += [(int(one.given[row]), image, row) for row in np.flatnonzero(sure).tolist()]
     rows = [rows[place] for place in rng.permutation(len(rows)).tolist()]
     turns: Counter[int] = Counter()
-    ordered = []
+    ordered: list[tuple[int, int, tuple[int, int]]] = []
     for given, image, row in rows:
         if (image, row) not in left_out:
             ordered.append((turns[given], len(ordered), (image, row)))
