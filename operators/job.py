@@ -14,6 +14,7 @@ from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.progress import Progress
 from . import forms
 from .entry import Entry
+from .looks import looks_of, take_up_looks
 from .progress import execute, run_with_progress, show_report
 from .words import in_the_app
 
@@ -89,7 +90,7 @@ class Job(Entry, ABC):
 
     def _run(self, ctx: Any) -> Generator[Any, None, dict[str, Any]]:
         samples, params = self.samples_of(ctx), dict(ctx.params)
-        looks = ctx.dataset.app_config.to_json()
+        before = looks_of(ctx.dataset)
         report = yield from run_with_progress(
             ctx,
             lambda progress: self.work(samples, params, progress),
@@ -98,12 +99,8 @@ class Job(Entry, ABC):
         )
         text = in_the_app(report if isinstance(report, str) else report.markdown())
         if not ctx.delegated:
-            if ctx.dataset.app_config.to_json() == looks:
-                yield ctx.ops.reload_dataset()
-            else:  # takes up new colours, but the App closes its panels then
-                yield ctx.ops.open_dataset(ctx.dataset.name)
-                if ctx.spaces is not None:
-                    yield ctx.ops.set_spaces(spaces=ctx.spaces)
+            yield ctx.ops.reload_dataset()
+            yield from take_up_looks(ctx, before)
             if (view := self._shown_after(ctx, report)) is not None:
                 yield ctx.ops.set_view(view)
             yield show_report(ctx, self.done, text)

@@ -72,7 +72,7 @@ def test_the_app_is_shown_the_report(dataset, tmp_path):
     messages = list(op.execute(ctx))
     assert all(message.to_json_line() for message in messages), "what the server sends must be JSON"
     sent = [message.body.operator_uri.split("/")[-1] for message in messages]
-    assert sent[-2:] == ["open_dataset", "show_output"]
+    assert sent[-2:] == ["set_color_scheme", "show_output"]
     assert "5 questions" in messages[-1].body.params["results"]["report"]
 
 

@@ -81,10 +81,11 @@ def test_the_app_is_shown_progress_then_the_worst_images(dataset, tmp_path):
     messages = list(op.execute(ctx))
     assert all(message.to_json_line() for message in messages), "what the server sends must be JSON"
     sent = [message.body.operator_uri.split("/")[-1] for message in messages]
-    assert set(sent[:-3]) == {"show_output"}
-    phases = [one.body.params["outputs"]["type"]["properties"]["progress"]["view"]["label"] for one in messages[:-3]]
+    assert set(sent[:-5]) == {"show_output"}
+    phases = [one.body.params["outputs"]["type"]["properties"]["progress"]["view"]["label"] for one in messages[:-5]]
     assert len({phase.partition(":")[0] for phase in phases}) > 6
-    assert sent[-3:] == ["open_dataset", "set_view", "show_output"]
+    assert sent[-5:] == ["reload_dataset", "set_color_scheme", "set_active_fields", "set_view", "show_output"]
+    assert "label_quality_regions" in messages[-3].body.params["fields"]
     shown = messages[-1].body.params["results"]["report"]
     assert "6 images scored" in shown
     assert "car → road" in shown

@@ -168,8 +168,8 @@ def test_the_operator_tells_progress_and_shows_a_report(make_dataset, tmp_path):
     messages = list(op.execute(ctx))
     assert all(message.to_json_line() for message in messages), "what the server sends must be JSON"
     sent = [message.body.operator_uri.split("/")[-1] for message in messages]
-    assert set(sent[:-2]) == {"show_output"}
-    assert sent[-2:] == ["open_dataset", "show_output"]
+    assert set(sent[:-4]) == {"show_output"}
+    assert sent[-4:] == ["reload_dataset", "set_color_scheme", "set_active_fields", "show_output"]
     assert "began to memorise" in messages[-1].body.params["results"]["report"]
 
 
