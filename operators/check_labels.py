@@ -38,8 +38,9 @@ class CheckLabels(Job):
             "mute",
             types.String(),
             required=False,
+            default=check_labels.muted_before(ctx.dataset, ctx.params.get("key") or check_labels.DEFAULT_KEY),
             label="Leave out",
-            description="Checks that are not wanted. Empty: those that were left out the last time.",
+            description="Checks that are not wanted; at first those that were left out the last time.",
             view=view,
         )
         forms.ignore_index_input(inputs)
@@ -64,7 +65,7 @@ class CheckLabels(Job):
         arguments = given(params, "label_field", "max_speck_area", "key")
         return check_labels.check_labels(
             samples,
-            mute=params.get("mute") or None,
+            mute=params.get("mute"),
             ignore_index=forms.ignore_index_param(params),
             progress=progress,
             **arguments,

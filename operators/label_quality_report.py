@@ -12,6 +12,7 @@ from ..fiftyone_plugin.workflows.reviewing.overview import scoring_runs
 from . import forms
 from .entry import Action
 from .progress import execute
+from .words import in_the_app
 
 
 class LabelQualityReport(Action):
@@ -54,7 +55,7 @@ class LabelQualityReport(Action):
     def act(self, ctx: Any) -> dict[str, Any]:
         """Write it."""
         key = ctx.params.get("key") or scoring_runs(ctx.dataset)[-1].key
-        return {"path": str(html_report.write_report(ctx.dataset, Path(ctx.params["path"]), key=key))}
+        return {"path": str(html_report.write_report(ctx.dataset, Path(ctx.params["path"]), key=key, words=in_the_app))}
 
     def resolve_output(self, ctx: Any) -> types.Property:
         """Where it is."""

@@ -9,14 +9,14 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from uuid import uuid4
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset.runs.running_jobs import JobStopped, announce
-from ..fiftyone_plugin.errors import told
+from ..fiftyone_plugin.errors import LabelQualityError, told
 from ..fiftyone_plugin.plugin_folder import PLUGIN_NAME
 from ..fiftyone_plugin.progress import Progress, silent, terminal_bar
 from .words import spoken
@@ -122,12 +122,20 @@ def run_with_progress(
             yield _show_progress(ctx, job_id, title, share, label)
     thread.join()
     if "error" in outcome:
-        if not ctx.delegated:
-            yield _show_error(ctx, outcome["error"], labels())
+        if ctx.delegated:
+            _fail(outcome["error"], labels())
+        yield _show_error(ctx, outcome["error"], labels())
         raise outcome["error"]
     if ctx.delegated:
         ctx.set_progress(progress=1.0, label="done")
     return outcome["result"]
+
+
+def _fail(error: BaseException, labels: Mapping[str, str]) -> NoReturn:
+    """End a delegated run, of which FiftyOne's page of runs shows what is raised."""
+    if isinstance(error, ValueError | OSError):
+        raise LabelQualityError(spoken(told(error), labels)) from error
+    raise error
 
 
 def _reports(events: SimpleQueue[tuple[float, str] | None]) -> Generator[tuple[float, str], None, None]:

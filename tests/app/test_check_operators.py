@@ -25,6 +25,7 @@ def test_check_clean_and_undo_as_the_app_calls_them(make_dataset):
     properties = check.resolve_input(ctx).type.properties
     assert {"label_field", "mute"} <= set(properties)
     assert len(properties["mute"].view.choices) == len(CHECKS)
+    assert properties["mute"].default == []
 
     params = {"label_field": "ground_truth", "mute": ["edge_strip"]}
     ctx = ExecutionContext(
@@ -37,6 +38,8 @@ def test_check_clean_and_undo_as_the_app_calls_them(make_dataset):
 
     record = check(dataset)  # from Python, what was muted stays so
     assert record.parameters["mute"] == ["edge_strip"]
+    assert check.resolve_input(ctx).type.properties["mute"].default == ["edge_strip"]
+    assert check(dataset, mute=[]).parameters["mute"] == []
     foo.get_operator(f"{PLUGIN}/clean_labels")(dataset, codes=["speck"])
     dataset.reload()
     assert read_mask_file(dataset.first().ground_truth_corrected.mask_path)[-5, 3] == 1

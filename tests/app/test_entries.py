@@ -263,6 +263,14 @@ def test_ctrl_c_and_a_run_marked_as_failed_stop_a_job(make_dataset, stopping):
     service.delete_operation(queued)
     assert len(ended) < 10
 
+    def refused(report):
+        raise ValueError("give `max_speck_area`")
+
+    with pytest.raises(ValueError, match="give 'Largest speck'"):
+        list(
+            progress.run_with_progress(ctx, refused, title="Check", labels=lambda: {"max_speck_area": "Largest speck"})
+        )
+
 
 def test_errors_speak_the_words_of_the_form(make_dataset):
     dataset = make_dataset(2)

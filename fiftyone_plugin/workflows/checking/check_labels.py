@@ -81,10 +81,27 @@ def check_labels(
         return _run(samples, label_field, muted, ignore_index, max_speck_area, key, bar)
 
 
+def muted_before(dataset: Any, key: str = DEFAULT_KEY) -> list[str]:
+    """Codes that the last check-up of this name did not look at.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        key: name of the run
+
+    Returns:
+        the codes; none where there was no check-up
+
+    Example:
+        >>> muted_before(dataset)  # doctest: +SKIP
+        ['speck']
+    """
+    earlier = run_records.find_run(dataset, key)
+    return [code for code in (earlier.parameters.get("mute", []) if earlier else []) if code in CHECKS]
+
+
 def _muted(dataset: Any, key: str, mute: str | Sequence[str] | None) -> list[str]:
     if mute is None:
-        earlier = run_records.find_run(dataset, key)
-        return [code for code in (earlier.parameters.get("mute", []) if earlier else []) if code in CHECKS]
+        return muted_before(dataset, key)
     codes = [mute] if isinstance(mute, str) else list(mute)
     unknown = [code for code in codes if code not in CHECKS]
     if unknown:

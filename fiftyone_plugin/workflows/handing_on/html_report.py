@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from html import escape
@@ -53,7 +53,14 @@ svg rect{fill:#0072b2}small,.quiet{opacity:.75}
 
 
 @files.disk_in_words()
-def write_report(samples: Any, path: str | Path, *, key: str = "label_quality", num_images: int = NUM_IMAGES) -> Path:
+def write_report(
+    samples: Any,
+    path: str | Path,
+    *,
+    key: str = "label_quality",
+    num_images: int = NUM_IMAGES,
+    words: Callable[[str], str] = str,
+) -> Path:
     """Write what a scoring run found into one HTML file: how much is wrong, where, and what was done about it.
 
     Args:
@@ -61,6 +68,7 @@ def write_report(samples: Any, path: str | Path, *, key: str = "label_quality", 
         path: file to write, ending in .html; one that is there is replaced
         key: the scoring run
         num_images: how many of the worst images to show
+        words: puts warnings, which name arguments in Python, into the words of those who read them
 
     Returns:
         the file
@@ -78,7 +86,7 @@ def write_report(samples: Any, path: str | Path, *, key: str = "label_quality", 
     report, overview = load_report(dataset, key), run_overview(dataset, key)
     title = f"Label quality of {dataset.name}"
     parts = [
-        f"<h1>{escape(title)}</h1>", *_judged(dataset, report), *_how_much(report, overview),
+        f"<h1>{escape(title)}</h1>", *_judged(dataset, report), *_how_much(report, overview, words),
         *_worst(dataset, report, num_images), *_classes(overview), *_pairs(report), *_reviews(overview),
         *_before_and_after(dataset, report.label_field), *_limits(report),
     ]  # fmt: skip
@@ -128,7 +136,7 @@ def _without_folders(source: str) -> str:
     return re.sub(r"(?:(?<!\w)/|\b[A-Za-z]:\\)[^\s]*[/\\]([^\s/\\]+)", r"\1", source)
 
 
-def _how_much(report: ScoringReport, overview: RunOverview) -> Iterator[str]:
+def _how_much(report: ScoringReport, overview: RunOverview, words: Callable[[str], str]) -> Iterator[str]:
     yield "<h2>How much is wrong</h2>"
     if (told := how_much_is_wrong(overview)) is not None:
         yield f'<p class="big">{told.text}</p>'
@@ -140,7 +148,9 @@ def _how_much(report: ScoringReport, overview: RunOverview) -> Iterator[str]:
             f"<p>{count(report.num_regions, 'region')} where label and prediction differ, {likely} of them more likely "
             f"wrong than right.{means}</p>"
         )
-    yield from (f'<p class="warn">{escape(warning)}</p>' for warning in overview.warnings)
+    for warning in overview.warnings:
+        text = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(words(warning)))
+        yield f'<p class="warn">{text}</p>'
 
 
 def _worst(dataset: Any, report: ScoringReport, number: int) -> Iterator[str]:

@@ -147,7 +147,6 @@ class RunOverview:
         method: title of the score
         score_fields: (field, title) of the scores to look at
         num_images: images with a score
-        flagged_share: share of the labelled pixels that confident learning flags
         wrong_share: share of the labelled pixels that seem to be wrong, as the run estimated it; None if it did not
         wrong_share_range: lowest and highest share that the dataset speaks for; None if it was not estimated
         warnings: what to know before believing the scores
@@ -161,7 +160,6 @@ class RunOverview:
     method: str
     score_fields: list[tuple[str, str]]
     num_images: int
-    flagged_share: float
     wrong_share: float | None
     wrong_share_range: tuple[float, float] | None
     warnings: list[str]
@@ -180,7 +178,6 @@ class Comparison:
         method: title of that
         histograms: over the same bins
         change: of the score, image by image
-        flagged_shares: of both
         kinds: (kind, regions of the first, regions of the second); rejected ones are not counted
     """
 
@@ -189,7 +186,6 @@ class Comparison:
     method: str
     histograms: tuple[numbers.Histogram, numbers.Histogram]
     change: numbers.Change
-    flagged_shares: tuple[float, float]
     kinds: list[tuple[str, int, int]]
 
 
@@ -448,7 +444,6 @@ def _run_overview(dataset: Any, record: run_records.RunRecord) -> RunOverview:
         method=method,
         score_fields=_score_fields(dataset, record),
         num_images=int(summary.get("num_scored") or 0),
-        flagged_share=float(summary.get("flagged_share") or 0.0),
         wrong_share=summary.get("wrong_share"),
         wrong_share_range=summary.get("wrong_share_range"),
         warnings=[str(warning) for warning in summary.get("warnings") or []],
@@ -604,7 +599,6 @@ def _compare(dataset: Any, before: run_records.RunRecord, after: run_records.Run
         method=str(before.summary.get("method") if same else "softmin").replace("_", " "),
         histograms=tuple(numbers.score_histogram(dataset, name, span=span) for name in (first, second)),  # type: ignore[arg-type]
         change=numbers.score_change(dataset, first, second),
-        flagged_shares=tuple(float(run.summary.get("flagged_share") or 0.0) for run in (before, after)),  # type: ignore[arg-type]
         kinds=[(kind, kinds[0][kind], kinds[1][kind]) for kind in KINDS],
     )
 

@@ -13,6 +13,7 @@ import pytest
 
 from fiftyone_plugin import apply_proposals, export_label_issues, review_regions, score_label_quality, write_report
 from fiftyone_plugin.cli.commands import main
+from fiftyone_plugin.dataset.runs import run_records
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.workflows.handing_on.found_regions import found_regions
 from fiftyone_plugin.workflows.handing_on.issue_lists import run_lengths
@@ -45,7 +46,11 @@ def test_the_report_tells_the_whole_story_in_one_file(scored, tmp_path):
 
 def test_a_report_by_operator_and_command(scored, tmp_path, capsys):
     path = tmp_path / "o.html"
+    record = run_records.find_run(scored, "label_quality")
+    record.summary["warnings"] = ["raise `min_region_area` for `car`"]
+    run_records.register_run(scored, record)
     assert foo.get_operator(f"{PLUGIN}/label_quality_report")(scored, str(path)) == {"path": str(path)}
+    assert "raise &#x27;Smallest region&#x27; for <code>car</code>" in path.read_text()
     with pytest.raises(foo.executor.ExecutionError, match="Replace the file"):
         foo.execute_operator(f"{PLUGIN}/label_quality_report", {"dataset": scored, "params": {"path": str(path)}})
     assert main(["report", scored.name, str(tmp_path / "c.html")]) == 0
