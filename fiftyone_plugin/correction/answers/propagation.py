@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,10 @@ from scipy.special import betaincinv
 from ...errors import LabelQualityError
 from ..questions.made_anew import MadeAnew
 
-__all__ = ["Answer", "AnswerModel", "Proposal", "bears_out", "certain_proposals", "doubtful_answers", "propagate"]
+__all__ = ["Answer", "AnswerModel", "Proposal", "certain_proposals", "doubtful_answers", "propagate"]
+
+CERTAIN: Final = 0.95
+"""Probability of a class from which a superpixel like the answered ones is relabelled."""
 
 FloatArray = npt.NDArray[np.float64]
 _SMALLEST_PROBABILITY = 1e-4
@@ -180,10 +183,12 @@ def propagate(
     candidates: Sequence[Described],
     answers: Sequence[Answer],
     *,
-    confidence: float = 0.9,
+    confidence: float = CERTAIN,
     shrinkage: Shrinkage | None = None,
 ) -> list[Proposal]:
-    """Propose classes for superpixels that nobody was asked about, where the answers make it certain enough.
+    """Propose classes for superpixels that nobody was asked about, where it is certain, and answers bear that out.
+
+    The rule of `plan_correction_queries`, but for doubts in the answers.
 
     Args:
         candidates: one per image, with out-of-sample predictions and the labels as corrected by answers
@@ -198,7 +203,7 @@ def propagate(
         LabelQualityError: an answer names no candidate or no class, or the confidence is no probability
     """
     if not 0 < confidence <= 1:
-        raise LabelQualityError(f"Expected `confidence` above 0 and at most 1, but got {confidence}; try 0.9.")
+        raise LabelQualityError(f"Expected `confidence` above 0 and at most 1, but got {confidence}; try {CERTAIN}.")
     model = AnswerModel.fit(candidates, answers, shrinkage=shrinkage)
     return certain_proposals(candidates, answers, model.posterior(candidates, answers), confidence)
 
@@ -206,17 +211,19 @@ def propagate(
 def certain_proposals(
     candidates: Sequence[Described], answers: Sequence[Answer], posterior: Sequence[FloatArray], confidence: float
 ) -> list[Proposal]:
-    """The proposals that are certain enough, from probabilities that are known already.
+    """The proposals that are certain enough, from probabilities that are known already; none before answers bear it out.
 
     Args:
         candidates: one per image
         answers: all so far
-        posterior: (n, K) per image
+        posterior: (n, K) per image, from `AnswerModel.posterior`, where no answer tells about itself
         confidence: smallest probability of the proposed class
 
     Returns:
         the most certain first
     """
+    if not bears_out(answers, posterior, confidence):
+        return []
     asked = {(answer.image, answer.row) for answer in answers}
     found = []
     for image, (candidate, probs) in enumerate(zip(candidates, posterior, strict=True)):

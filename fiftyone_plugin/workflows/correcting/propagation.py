@@ -14,7 +14,7 @@ from uuid import uuid4
 import numpy as np
 
 from ...correction.answers.propagation import Answer as SuperpixelAnswer
-from ...correction.answers.propagation import AnswerModel, Proposal, bears_out, certain_proposals
+from ...correction.answers.propagation import CERTAIN, AnswerModel, Proposal, certain_proposals
 from ...correction.answers.reliability import AnswerPanel, judge_answers
 from ...correction.questions.candidates import Candidates
 from ...correction.questions.made_anew import MadeAnew
@@ -144,11 +144,8 @@ def propagate_answers(
     turned = [Proposal(one.image, one.row, one.answer, 1.0) for one, before in zip(answers, said.standing, strict=True)
               if one.answer != before]  # fmt: skip
     beliefs = Beliefs(posterior, 0, _relabelled(found.candidates, turned), *_open(said, panel), people)
-    if not (relabel and bears_out(answers, others, CONFIDENCE)):
-        return beliefs
-    proposals = certain_proposals(found.candidates, answers, posterior, CONFIDENCE)
     open_ones = [
-        one for one in proposals
+        one for one in (certain_proposals(found.candidates, answers, others, CERTAIN) if relabel else ())
         if not found.asked[one.image][one.row] and classes.values[one.answer] is not None
     ]  # fmt: skip
     _keep(run, classes, found, open_ones, images)
