@@ -60,12 +60,14 @@ class Answer:
         row: of the superpixel among the image's candidates
         given: class that was asked about, -1 if none
         answer: class that it has
+        audit: whether the question was drawn at random, as `choose_queries` says
     """
 
     image: int
     row: int
     given: int
     answer: int
+    audit: bool = False
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def propagate(
 def certain_proposals(
     candidates: Sequence[Described], answers: Sequence[Answer], posterior: Sequence[FloatArray], confidence: float
 ) -> list[Proposal]:
-    """The proposals that are certain enough, from probabilities that are known already; none before answers bear it out.
+    """The proposals that are certain enough, from probabilities that are known; none before answers bear it out.
 
     Args:
         candidates: one per image
@@ -240,19 +242,22 @@ def bears_out(
 ) -> bool:
     """Whether answers bear out that what is certain without them is right: a few of them prove nothing.
 
+    Only questions drawn at random tell: those that were chosen because much is wrong there say that the model is right
+    and the label is not, which need not hold elsewhere.
+
     Args:
         answers: all so far
         posterior: (n, K) per image, from `AnswerModel.posterior`, where no answer tells about itself
         confidence: probability from which a class counts as certain
-        share: of the answered superpixels that would have been relabelled unasked, the share that must be right, with
-            95 % confidence (Clopper and Pearson 1934); 0.9 wants 29 of 29 or 45 of 46
+        share: of the superpixels drawn at random that would have been relabelled unasked, the share that must be
+            right, with 95 % confidence (Clopper and Pearson 1934); 0.9 wants 29 of 29 or 45 of 46
 
     Returns:
         whether it is
 
     Example:
         >>> sure = [np.array([[0.01, 0.99]] * 29)]
-        >>> said = [Answer(0, row, given=0, answer=1) for row in range(29)]
+        >>> said = [Answer(0, row, given=0, answer=1, audit=True) for row in range(29)]
         >>> bears_out(said, sure, 0.95), bears_out(said[:28], sure, 0.95)
         (True, False)
     """
@@ -260,7 +265,7 @@ def bears_out(
         int(row.argmax()) == one.answer
         for one in answers
         for row in (posterior[one.image][one.row],)
-        if row.max() >= confidence and row.argmax() != one.given
+        if one.audit and row.max() >= confidence and row.argmax() != one.given
     ]
     return any(right) and bool(betaincinv(sum(right), len(right) - sum(right) + 1, 0.05) >= share)
 
@@ -278,8 +283,8 @@ def doubtful_answers(answers: Sequence[Answer], posterior: Sequence[FloatArray],
 
     Example:
         >>> said = [Answer(0, 0, given=1, answer=0), Answer(0, 1, given=1, answer=1)]
-        >>> doubtful_answers(said, [np.array([[0.01, 0.99], [0.4, 0.6]])])
-        [Answer(image=0, row=0, given=1, answer=0)]
+        >>> doubtful_answers(said, [np.array([[0.01, 0.99], [0.4, 0.6]])]) == said[:1]
+        True
     """
     found = [(float(posterior[each.image][each.row, each.answer]), number) for number, each in enumerate(answers)]
     return [answers[number] for probability, number in sorted(found) if probability < least]

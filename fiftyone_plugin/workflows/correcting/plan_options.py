@@ -54,14 +54,14 @@ class PlanOptions:
     )
     propagate: bool = option(
         True,
-        "whether superpixels that nobody was asked about are relabelled where the answers make it certain; a person's "
-        "answer always counts more",
+        "whether superpixels that nobody was asked about are relabelled where the answers make it certain, and answers "
+        "to random questions bear that out; a person's answer always counts more",
         label="Relabel what is like the answered",
     )
     recheck: bool = option(
         True,
-        "whether a superpixel is asked about again where its answers leave it doubtful, by how reliable who answered "
-        "is and by everything else: finds slips, at the price of some questions",
+        "whether a superpixel is asked about again, up to three times, where its answers leave it doubtful, by how "
+        "reliable who answered is and by everything else, and that is worth more than another question: finds slips",
         label="Ask again where an answer is doubtful",
     )
     hidden: float = option(

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from ...correction.answers.propagation import Answer as SuperpixelAnswer
 from ...correction.answers.propagation import CERTAIN, AnswerModel, Proposal, certain_proposals
+from ...correction.answers.propagation import Answer as SuperpixelAnswer
 from ...correction.answers.reliability import AnswerPanel, judge_answers
 from ...correction.questions.candidates import Candidates
 from ...correction.questions.made_anew import MadeAnew
@@ -22,7 +22,7 @@ from ...dataset.door.classes import ClassMap
 from ...dataset.fields.regions import utc_now
 from ...dataset.journals import answers as answer_log
 from ...dataset.journals.answers import AGREED, NOBODY, PROPAGATED, Answer
-from ...quality.certainty.reviewers import DOUBTFUL, Reliability
+from ...quality.certainty.reviewers import Reliability
 from .correction_run import CorrectionRun
 from .found_candidates import Found
 from .hidden_questions import CONFIDENCE, SOMEBODY, answers_of, hidden_answers, people_by_hidden
@@ -52,7 +52,8 @@ class Beliefs:
         posterior: for each image the (n, K) probabilities of the true classes; None if nothing was answered yet
         num_propagated: superpixels that were relabelled
         candidates: of each image, with the new given classes
-        doubtful: (image, row) of superpixels that were answered about and may be asked about again
+        again: by (image, row) of a superpixel that was answered about and may be asked about again, how likely what was
+            said is true
         sure: by (image, row) of a superpixel, its class where that is known well enough to tell who errs
         people: how reliable each reviewer is, by name
     """
@@ -60,7 +61,7 @@ class Beliefs:
     posterior: Sequence[np.ndarray] | None
     num_propagated: int
     candidates: Sequence[Candidates]
-    doubtful: list[tuple[int, int]] = field(default_factory=list)
+    again: dict[tuple[int, int], float] = field(default_factory=dict)
     sure: dict[tuple[int, int], int] = field(default_factory=dict)
     people: dict[str, Reliability] = field(default_factory=dict)
 
@@ -76,6 +77,7 @@ class Said:
         classes: what they said
         keys: of these answers
         standing: class that the label has by the answers, the newest one or what people agreed on since
+        audits: whether the first question about it was drawn at random
     """
 
     places: list[tuple[int, int]] = field(default_factory=list)
@@ -84,6 +86,7 @@ class Said:
     classes: list[list[int]] = field(default_factory=list)
     keys: list[list[str]] = field(default_factory=list)
     standing: list[int] = field(default_factory=list)
+    audits: list[bool] = field(default_factory=list)
 
     def answers(self, classes: Sequence[int]) -> list[SuperpixelAnswer]:
         """One answer a superpixel.
@@ -91,8 +94,8 @@ class Said:
         Args:
             classes: of each superpixel
         """
-        rows = zip(self.places, self.given, classes, strict=True)
-        return [SuperpixelAnswer(image, row, given, said) for (image, row), given, said in rows]
+        rows = zip(self.places, self.given, classes, self.audits, strict=True)
+        return [SuperpixelAnswer(image, row, given, said, audit) for (image, row), given, said, audit in rows]
 
 
 def withdraw_propagated(run: CorrectionRun, sample_ids: Sequence[str]) -> int:
@@ -175,16 +178,16 @@ def _judged(
     return replace(panel, chances=panel.chances[:asked]), dict(zip(names, panel.people, strict=True))
 
 
-def _open(said: Said, panel: AnswerPanel) -> tuple[list[tuple[int, int]], dict[tuple[int, int], int]]:
-    """What may be asked again because it may be wrong, and what somebody said that is sure."""
-    doubtful, sure = [], {}
+def _open(said: Said, panel: AnswerPanel) -> tuple[dict[tuple[int, int], float], dict[tuple[int, int], int]]:
+    """What may be asked again, where that is worth more than another question, and what somebody said that is sure."""
+    again, sure = {}, {}
     for place, people, said_here, chances in zip(said.places, said.people, said.classes, panel.chances, strict=True):
         best = int(chances.argmax())
-        if len(people) < MOST_TIMES and chances[best] < DOUBTFUL:
-            doubtful.append(place)
-        elif chances[best] >= CONFIDENCE and best in said_here:
+        if len(people) < MOST_TIMES:
+            again[place] = max(float(chances[value]) for value in said_here)
+        if chances[best] >= CONFIDENCE and best in said_here:
             sure[place] = best
-    return doubtful, sure
+    return again, sure
 
 
 def _with_chances(others: Sequence[np.ndarray], said: Said, panel: AnswerPanel) -> Sequence[np.ndarray]:
@@ -276,6 +279,7 @@ def said_of_superpixels(found: Found, classes: ClassMap, images: ImageFiles) -> 
                 said.places.append((place, row))
                 said.given.append(index_of.get(answer.given, -1))
                 said.standing.append(truth)
+                said.audits.append(answer.audit)
                 for column in (said.people, said.classes, said.keys):
                     column.append([])
             at = own[row]

@@ -16,7 +16,7 @@ from uuid import uuid4
 import numpy as np
 
 from ...correction.answers.replay import replay, tight
-from ...correction.questions.acquisition import ACQUISITIONS, acquisition_values, choose_queries
+from ...correction.questions.acquisition import ACQUISITIONS, DEFAULT_ACQUISITION, acquisition_values, choose_queries
 from ...correction.questions.candidates import Candidates, find_candidates
 from ...correction.questions.expansion import expand
 from ...correction.questions.known_questions import KnownQuestion
@@ -39,7 +39,7 @@ from ...errors import LabelQualityError
 from ...models.files.images import read_image
 from ...options import split, takes
 from ...progress import Progress, silent, terminal_bar
-from ...quality.certainty.reviewers import Reliability
+from ...quality.certainty.reviewers import DOUBTFUL, Reliability
 from ...quality.records.arrays_file import write_arrays
 from ...written_files import is_whole, sweep
 from ..checking.first_look import first_look
@@ -53,7 +53,7 @@ from .correction_start import begin, keep, next_round, require_correctable, writ
 from .found_candidates import Found
 from .hidden_questions import HiddenQuestion, HiddenQuestions, choose_hidden, hide_among, person_in_words
 from .plan_options import REMEMBERED, PlanOptions, QueryPlan, require_plan_options
-from .propagation import propagate_answers, withdraw_propagated
+from .propagation import Beliefs, propagate_answers, withdraw_propagated
 
 _ALTERNATIVES = 5
 _ASKED = 0.5
@@ -232,12 +232,7 @@ def _run(
     withdraw_propagated(run, [image.sample_id for image in images])
     beliefs = propagate_answers(run, classes, found, plan.propagate, stage)
     found = replace(found, candidates=beliefs.candidates)
-    for place, row in beliefs.doubtful if plan.recheck else ():
-        found.asked[place][row] = False
-    values = acquisition_values(
-        found.candidates, plan.acquisition, seed=plan.seed + run.record.summary["round"], asked=found.asked,
-        beliefs=beliefs.posterior, seconds=found.seconds(),
-    )  # fmt: skip
+    values = _values(found, beliefs, plan, plan.seed + run.record.summary["round"])
     seed = plan.seed + run.record.summary["round"]
     chosen = choose_queries(found.candidates, values, plan.budget, audits=plan.audits, seed=seed)
     known = choose_hidden(beliefs.sure, found, classes, round(plan.hidden * plan.budget), seed, chosen)
@@ -268,6 +263,29 @@ def _run(
     )
     _finish(run, plan, source, report, found)
     return report
+
+
+def _values(found: Found, beliefs: Beliefs, plan: QueryPlan, seed: int) -> list[np.ndarray]:
+    """What each question is worth; what was answered is open again where it is doubtful, or worth more than others."""
+    open_again = beliefs.again if plan.recheck else {}
+    if plan.acquisition != DEFAULT_ACQUISITION:  # which alone knows what another answer to the same question is worth
+        open_again = {place: chance for place, chance in open_again.items() if chance < DOUBTFUL}
+    for image, row in open_again:
+        found.asked[image][row] = False
+    values = acquisition_values(
+        found.candidates, plan.acquisition, seed=seed, asked=found.asked, beliefs=beliefs.posterior,
+        seconds=found.seconds(),
+    )  # fmt: skip
+    sure = [place for place, chance in open_again.items() if chance >= DOUBTFUL]
+    again = [values[image][row] for image, row in sure]
+    for image, row in sure:
+        values[image][row] = np.nan
+    first = np.concatenate([each[~np.isnan(each)] for each in values])
+    least = np.sort(first)[-plan.budget] if first.size >= plan.budget else np.inf
+    for (image, row), value in zip(sure, again, strict=True):
+        found.asked[image][row] = not value > least
+        values[image][row] = value if value > least else np.nan
+    return values
 
 
 def _warnings(

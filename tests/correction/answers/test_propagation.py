@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,7 +51,7 @@ def _world(seed, images=40, each=8, sharpness=4.0):
 def _some_answers(truths, found, share, seed):
     rng = np.random.default_rng(seed)
     return [
-        Answer(image, row, int(found[image].given[row]), int(truth[row]))
+        Answer(image, row, int(found[image].given[row]), int(truth[row]), audit=True)
         for image, truth in enumerate(truths)
         for row in range(len(truth))
         if rng.random() < share
@@ -110,7 +111,7 @@ def test_certain_proposals_repair_and_spare_what_was_asked_once_answers_bear_the
     said = _some_answers(truths, found, 0.4, 3)
     asked = {(each.image, each.row) for each in said}
     proposals = propagate(found, said)
-    assert propagate(found, said[:20]) == []
+    assert propagate(found, said[:20]) == propagate(found, [replace(each, audit=False) for each in said]) == []
     right = [truths[each.image][each.row] == each.answer for each in proposals]
     assert len(proposals) > 10
     assert np.mean(right) > 0.85
