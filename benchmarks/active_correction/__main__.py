@@ -56,14 +56,12 @@ METHODS = {
     "beliefs": Method("sam", "expected_repair", beliefs=True, by_second=False),
     "filled": Method("filled", "expected_repair", beliefs=True, by_second=False),
     "slic": Method("slic", "expected_repair", beliefs=True, by_second=False),
-    "ours": Method("filled", "expected_repair", beliefs=True, relabel="answers", replans=4, by_second=False),
-    "ours, doubting": Method(
-        "filled", "expected_repair", beliefs=True, relabel="answers", replans=4, by_second=False, doubt_answers=0.05
-    ),
+    "ours": Method("filled", "expected_repair", beliefs=True, replans=4, by_second=False),
+    "ours, doubting": Method("filled", "expected_repair", beliefs=True, replans=4, by_second=False, doubt_answers=0.05),
     "ours, weighing": Method(
-        "filled", "expected_repair", beliefs=True, relabel="answers", replans=4, by_second=False, weigh_answers=True
+        "filled", "expected_repair", beliefs=True, replans=4, by_second=False, weigh_answers=True, closing=3
     ),
-    "ours, by second": Method("filled", "expected_repair", beliefs=True, relabel="answers", replans=4),
+    "ours, by second": Method("filled", "expected_repair", beliefs=True, replans=4),
 }
 PUBLISHED = {"random": "published", "cil": "published", "sim": "published", "sim, memory": "published"}
 MAIN = ("random", "cil", "sim", "a2lc", "ours")

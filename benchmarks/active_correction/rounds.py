@@ -13,18 +13,11 @@ import numpy.typing as npt
 from active_correction import a2lc
 
 from fiftyone_plugin.correction.answers.annotators import Annotator, Judgement
-from fiftyone_plugin.correction.answers.propagation import (
-    Answer,
-    AnswerModel,
-    Proposal,
-    certain_proposals,
-    doubtful_answers,
-)
+from fiftyone_plugin.correction.answers.propagation import Answer, AnswerModel, doubtful_answers
 from fiftyone_plugin.correction.answers.reliability import judge_answers
 from fiftyone_plugin.correction.questions.acquisition import acquisition_values, choose_queries
 from fiftyone_plugin.correction.questions.candidates import Candidates, find_candidates
 from fiftyone_plugin.correction.questions.query_costs import AnswerSeconds
-from fiftyone_plugin.quality.certainty.reviewers import DOUBTFUL
 
 MOST_TIMES = 3  # that a superpixel is asked about
 EVERY = 2  # row and column that candidates are described by; answers hold for all pixels
@@ -41,13 +34,14 @@ class Method:
         acquisition: as in `fiftyone_plugin.correction.acquisition`
         memory: nothing is asked twice
         beliefs: what the answers tell about other superpixels decides what is asked
-        relabel: how answers reach superpixels that nobody was asked about: "none", "a2lc", "answers" (ours)
-        confidence: of relabelling by "answers"
+        relabel: how answers reach superpixels that nobody was asked about: "none" or "a2lc"; ours wait for answers to
+            random questions, which are not asked here
         by_second: "expected_repair" goes by what is repaired per second, not per question
         doubt_answers: an answer that is less probable than this by all others may be asked about a second time
         weigh_answers: the reliability of who answers decides which answer counts, and a superpixel may be asked about
             up to three times where that is expected to repair more than any other question
         replans: times in a round that the questions are chosen anew in the light of the answers
+        closing: times that the last of these parts is halved, so that hardly an answer of a round remains unchecked
     """
 
     superpixels: str
@@ -55,11 +49,11 @@ class Method:
     memory: bool = True
     beliefs: bool = False
     relabel: str = "none"
-    confidence: float = 0.95
     by_second: bool = True
     doubt_answers: float = 0.0
     weigh_answers: bool = False
     replans: int = 1
+    closing: int = 0
 
 
 @dataclass(frozen=True)
@@ -225,6 +219,8 @@ def run_rounds(
             if number == 1 and first_candidates is not None:
                 first_candidates += candidates
         parts = [budget // method.replans + (part < budget % method.replans) for part in range(method.replans)]
+        for _ in range(method.closing):
+            parts[-1:] = [parts[-1] - parts[-1] // 2, parts[-1] // 2]
         asked_now: set[tuple[int, int]] = set()
         for part, questions in enumerate(parts):
             asked_now |= _ask(state, candidates, method, annotator, truths, questions, seed * 1000 + number * 10 + part)
@@ -281,7 +277,7 @@ def _ask(
         np.array([(image, int(segment)) in state.answered for segment in each.segment], bool)
         for image, each in enumerate(candidates)
     ]
-    shown, extra = candidates, {}
+    extra = {}
     if method.beliefs:
         answers = _answers(state, candidates)
         beliefs = AnswerModel.fit(candidates, answers).posterior(candidates, answers)
@@ -291,16 +287,13 @@ def _ask(
             asked[answer.image][answer.row] = (answer.image, segment) in state.twice
         if method.weigh_answers and answers:
             extra["beliefs"] = _weighed(state, candidates, answers, beliefs, asked)
-            shown = candidates = [_refreshed(each, state, image) for image, each in enumerate(candidates)]
-            answers = _answers(state, candidates)
-        if method.relabel == "answers":
-            proposals = certain_proposals(candidates, answers, beliefs, method.confidence)
-            shown = _with_proposals(candidates, proposals)
-            state.relabelled = _by_segment(candidates, [(each.image, each.row, each.answer) for each in proposals])
+            candidates = [_refreshed(each, state, image) for image, each in enumerate(candidates)]
     if method.acquisition == "expected_repair":
         extra["seconds"] = AnswerSeconds() if method.by_second else AnswerSeconds(1.0, 1.0)
-    values = acquisition_values(shown, method.acquisition, seed=seed, asked=asked if method.memory else None, **extra)
-    chosen = choose_queries(shown, values, questions, seed=seed)
+    values = acquisition_values(
+        candidates, method.acquisition, seed=seed, asked=asked if method.memory else None, **extra
+    )
+    chosen = choose_queries(candidates, values, questions, seed=seed)
     labels = state.current()
     for each in chosen:
         found = candidates[each.image]
@@ -329,43 +322,25 @@ def _weighed(
             state.answered[place] = (state.answered[place][0], best)
             state.labels[place[0]][state.segments[place[0]] == place[1]] = best
         known[answer.image][answer.row] = chances
-        asked[answer.image][answer.row] = len(said) >= MOST_TIMES or chances[best] >= DOUBTFUL
+        asked[answer.image][answer.row] = len(said) >= MOST_TIMES
     return known
-
-
-def _with_proposals(candidates: Sequence[Candidates], proposals: Sequence[Proposal]) -> list[Candidates]:
-    given = [each.given.copy() for each in candidates]
-    for each in proposals:
-        given[each.image][each.row] = each.answer
-    return [replace(each, given=values) for each, values in zip(candidates, given, strict=True)]
 
 
 def _relabel(
     state: Correction, candidates: list[Candidates], method: Method, asked_now: set[tuple[int, int]], seed: int
 ) -> None:
-    """Let the answers reach superpixels that nobody was asked about."""
-    if method.relabel == "answers":
-        answers = _answers(state, candidates)
-        beliefs = AnswerModel.fit(candidates, answers).posterior(candidates, answers)
-        if method.weigh_answers and answers:
-            _weighed(state, candidates, answers, beliefs, [np.zeros(len(each), bool) for each in candidates])
-        found = [
-            (each.image, each.row, each.answer)
-            for each in certain_proposals(candidates, answers, beliefs, method.confidence)
-        ]
-        state.relabelled = {}
-    elif method.relabel == "a2lc":
-        shown = candidates
+    """Let the answers reach superpixels that nobody was asked about, and the likeliest ones count."""
+    if method.relabel == "a2lc":
         asked = {
             (image, row)
             for image, each in enumerate(candidates)
             for row, segment in enumerate(each.segment.tolist())
             if (image, segment) in state.answered
         }
-        found = a2lc.relabelled(shown, asked_now, asked, seed=seed)
-    else:
-        return
-    state.relabelled |= _by_segment(candidates, found)
+        state.relabelled |= _by_segment(candidates, a2lc.relabelled(candidates, asked_now, asked, seed=seed))
+    elif method.weigh_answers and (answers := _answers(state, candidates)):
+        beliefs = AnswerModel.fit(candidates, answers).posterior(candidates, answers)
+        _weighed(state, candidates, answers, beliefs, [np.zeros(len(each), bool) for each in candidates])
 
 
 def _by_segment(candidates: Sequence[Candidates], found: Sequence[tuple[int, int, int]]) -> dict[tuple[int, int], int]:
