@@ -1,27 +1,49 @@
-"""All regions of a run as columns that follow the database: what was written since the last look is read, no more."""
+"""All regions of a run as columns that follow the database: what was written since the last look is read, no more.
+
+Reading half a million regions takes seconds, so what was read is kept: in memory, and in a file for the next process.
+Neither is believed: each sample's time of writing and the size of its regions are compared with the database first.
+"""
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
+from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ...quality import KINDS
+from ...quality.records.arrays_file import read_arrays, write_arrays
 
 PENDING, ACCEPTED, REJECTED = "pending", "accepted", "rejected"
 _STATUSES = (PENDING, ACCEPTED, REJECTED)
+_CODES: Final = {status: number for number, status in enumerate(_STATUSES)}
 _NAMED = ("label", "given", "suggested")
-_NEVER = datetime(1970, 1, 1)
+_VALUES = ("first_score", "score", "area")
+_EPOCH = datetime(1970, 1, 1)
 _SKEW = timedelta(minutes=1)
-"""How far the clock of another machine that writes may be behind: so much is read again."""
+"""How far the clock of another machine that writes may be behind: so much is looked at again."""
+
+_SAME_MS: Final = 1_000
+"""What was written so shortly before the latest may be written again within the same millisecond: it is read again."""
+
+FILE: Final = "columns.npz"
+"""In the folder of a run: its regions as they were when they were last read."""
+
+_WORTH_A_FILE: Final = 1_000
+"""Regions that are read in a moment."""
+
+_AT_ONCE: Final = 1_000
+"""Samples whose regions are in memory as documents at once."""
 
 _KEPT = 4
 _columns: OrderedDict[tuple[Any, ...], RegionColumns] = OrderedDict()
@@ -74,8 +96,8 @@ class RegionColumns:
         status: (R,) number of its status in pending, accepted, rejected
         values: (3, R) score before any review, score now, pixels
         images: (R,) number of the image in the order of `image_ids`
-        image_ids: sample ids; some may have no region any more
-        newest: when the latest of the samples was written
+        image_ids: sample ids; some may have no region any more, or may be gone
+        stamps: (2, N) of each sample when it was written, in milliseconds, and how many bytes its regions had then
         count: samples of the dataset
     """
 
@@ -85,8 +107,13 @@ class RegionColumns:
     values: FloatArray
     images: IntArray
     image_ids: list[Any]
-    newest: datetime
+    stamps: IntArray
     count: int
+
+    @property
+    def newest(self) -> datetime:
+        """When the latest of the samples was written."""
+        return _EPOCH + timedelta(milliseconds=int(self.stamps[0].max(initial=0)))
 
     @cached_property
     def table(self) -> list[RegionCount]:
@@ -116,9 +143,9 @@ class RegionColumns:
         """Ids of the samples that have a region somebody decided on."""
         return [self.image_ids[number] for number in np.unique(self.images[self.status > 0]).tolist()]
 
-    def without(self, gone: Iterable[int]) -> RegionColumns:
+    def without(self, gone: IntArray) -> RegionColumns:
         """The same without the regions of some images, by number."""
-        kept = ~np.isin(self.images, list(gone))
+        kept = ~np.isin(self.images, gone)
         return replace(
             self,
             named=self.named[:, kept],
@@ -128,23 +155,27 @@ class RegionColumns:
         )
 
 
-def region_columns(dataset: Any, regions: str, state: tuple[str, ...], classes: Sequence[str] = ()) -> RegionColumns:
+_NONE: Final = RegionColumns(
+    (("",),) * 3, np.zeros((3, 0), np.int64), np.zeros(0, np.int64), np.zeros((3, 0)), np.zeros(0, np.int64), [],
+    np.zeros((2, 0), np.int64), 0,
+)  # fmt: skip
+
+
+def region_columns(dataset: Any, regions: str, state: tuple[str, ...], file: Path | None = None) -> RegionColumns:
     """The regions of a field as they are now; remembered, so that after a change only what was written is read.
 
     Args:
         dataset: the `fiftyone.Dataset`
         regions: its Detections field
         state: is another one where the field was made anew
-        classes: names that given and suggested classes are likely to have; others are found, which takes longer
+        file: where they are kept for other processes, see `keep_regions`
 
     Returns:
         the columns
     """
     with _busy:
         key = (*state, regions)
-        kept = _columns.get(key)
-        words = kept.words if kept else (("", *KINDS), ("", *classes), ("", *classes))
-        columns = _read(dataset, regions, kept, words)
+        columns = _followed(dataset, regions, _columns.get(key), file)
         _columns[key] = columns
         _columns.move_to_end(key)
         while len(_columns) > _KEPT:
@@ -152,98 +183,150 @@ def region_columns(dataset: Any, regions: str, state: tuple[str, ...], classes: 
         return columns
 
 
-def _read(dataset: Any, regions: str, kept: RegionColumns | None, words: tuple[tuple[str, ...], ...]) -> RegionColumns:
-    samples = dataset._sample_collection
-    match = {"last_modified_at": {"$gte": kept.newest - _SKEW}} if kept else {}
-    rows = list(samples.aggregate(_pipeline(regions, match, words)))
-    codes = np.fromiter(chain.from_iterable(row["code"] for row in rows), np.int64)
-    found = words if (codes >= 0).all() else _all_words(samples, regions, words)
-    if found != words:
-        return _read(dataset, regions, None, found)
-    columns = _joined(kept, rows, np.maximum(codes, 0), words)
-    there = samples.estimated_document_count()
-    if there != columns.count:
-        ids = {row["_id"] for row in samples.find({}, {"_id": 1})}
-        gone = [number for number, image in enumerate(columns.image_ids) if image not in ids]
-        columns = replace(columns.without(gone), count=there)
+def keep_regions(dataset: Any, regions: str, file: Path | None) -> None:
+    """Leave the regions of a field in a file, so that whoever looks first need not read all of them.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        regions: its Detections field
+        file: where to; few regions are not kept
+    """
+    _followed(dataset, regions, None, file)
+
+
+def _followed(dataset: Any, regions: str, kept: RegionColumns | None, file: Path | None) -> RegionColumns:
+    """What was kept, made true; kept again where that was much."""
+    samples, known = dataset._sample_collection, kept or _from_file(file) or _NONE
+    columns, changed = _read(samples, regions, known, whole=kept is None)
+    if file is not None and np.isin(columns.images, changed).sum() >= _WORTH_A_FILE:
+        with suppress(OSError):  # who may only read has them in memory
+            _to_file(file, columns)
     return columns
 
 
-def _all_words(samples: Any, regions: str, words: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
-    """The known words and all others that occur."""
-    there = (samples.distinct(f"{regions}.detections.{name}") for name in _NAMED)
-    return tuple(
-        tuple(dict.fromkeys([*known, *(word for word in some if isinstance(word, str))]))
-        for known, some in zip(words, there, strict=True)
-    )
+def _read(samples: Any, regions: str, kept: RegionColumns, *, whole: bool) -> tuple[RegionColumns, IntArray]:
+    """The regions now, and the numbers of the images that were written since.
 
-
-def _pipeline(regions: str, match: dict[str, Any], words: tuple[tuple[str, ...], ...]) -> list[dict[str, Any]]:
-    """Four short lists of numbers a sample; the words and the status of a region make one number, -1 if unknown."""
-    path = f"{regions}.detections"
-
-    def each(value: Any) -> dict[str, Any]:
-        return {"$map": {"input": {"$ifNull": [f"${path}", []]}, "as": "r", "in": value}}
-
-    places: list[Any] = [
-        {"$indexOfArray": [{"$literal": list(known)}, {"$ifNull": [f"$$r.{name}", ""]}]}
-        for known, name in zip(words, _NAMED, strict=True)
-    ]
-    status = {"$add": [1, {"$indexOfArray": [list(_STATUSES[1:]), {"$ifNull": ["$$r.status", ""]}]}]}
-    packed: Any = "$$kind"
-    for more, base in (("$$given", len(words[1])), ("$$suggested", len(words[2])), (status, len(_STATUSES))):
-        packed = {"$add": [{"$multiply": [packed, base]}, more]}
-    names = ("kind", "given", "suggested")
-    known = {"$cond": [{"$lt": [{"$min": [f"$${name}" for name in names]}, 0]}, -1, packed]}
-    score = {"$ifNull": ["$$r.score", 0.0]}
-    wanted = (*_NAMED, "status", "score", "first_score", "area")
-    columns = {
-        "code": each({"$let": {"vars": dict(zip(names, places, strict=True)), "in": known}}),
-        "before": each({"$ifNull": ["$$r.first_score", score]}),
-        "shown": each(score),
-        "area": each({"$ifNull": ["$$r.area", 0]}),
-    }
-    return [
-        {"$match": match},
-        {"$project": {"last_modified_at": 1, **{f"{path}.{name}": 1 for name in wanted}}},
-        {"$project": {"last_modified_at": 1, **columns}},
-    ]
-
-
-def _joined(
-    kept: RegionColumns | None, rows: list[dict[str, Any]], codes: IntArray, words: tuple[tuple[str, ...], ...]
-) -> RegionColumns:
-    """What was kept, with the samples that were read in place of what they were."""
-    image_ids = list(kept.image_ids) if kept else []
-    number = {image: place for place, image in enumerate(image_ids)} if kept else {}
-    places = []
-    for row in rows:
-        if row["_id"] not in number:
-            number[row["_id"]] = len(image_ids)
-            image_ids.append(row["_id"])
-        places.append(number[row["_id"]])
-    sizes = np.fromiter((len(row["code"]) for row in rows), np.int64, len(rows))
-    images = np.repeat(np.array(places, np.int64), sizes)
-    values = np.array(
-        [
-            np.fromiter(chain.from_iterable(row[name] for row in rows), np.float64, len(codes))
-            for name in ("before", "shown", "area")
-        ]
-    ).reshape(3, -1)
-    *named, status = np.unravel_index(codes, (*(len(known) for known in words), len(_STATUSES)))
-    read = RegionColumns(
-        words, np.array(named, np.int64).reshape(3, -1), np.asarray(status, np.int64), values, images, image_ids,
-        max((row.get("last_modified_at") or _NEVER for row in rows), default=_NEVER), len(image_ids),
-    )  # fmt: skip
-    if kept is None:
-        return read
-    old = kept.without(places)
-    return replace(
+    Compared are the samples of the last minute, all of them if `whole` or where some are missing. What a sample holds
+    is read after its stamp: written in between, it is only read once more.
+    """
+    seen = _stamps(samples, regions, {} if whole else {"last_modified_at": {"$gte": kept.newest - _SKEW}})
+    number = {image: place for place, image in enumerate(kept.image_ids)}
+    new = [image for image in seen if image not in number]
+    there = samples.estimated_document_count()
+    if not whole and kept.count + len(new) != there:
+        return _read(samples, regions, kept, whole=True)
+    image_ids = [*kept.image_ids, *new]
+    number.update(zip(new, range(len(number), len(image_ids)), strict=True))
+    places = np.array([number[image] for image in seen], np.int64)
+    stamps = np.full((2, len(image_ids)), -1, np.int64)
+    if not whole:
+        stamps[:, : len(kept.image_ids)] = kept.stamps
+    stamps[:, places] = np.array(list(seen.values()), np.int64).reshape(-1, 2).T
+    before = np.full_like(stamps, -1)
+    before[:, : len(kept.image_ids)] = kept.stamps
+    changed = (stamps != before).any(0)
+    again = np.flatnonzero(changed | (stamps[0] >= stamps[0].max(initial=_SAME_MS) - _SAME_MS))
+    wanted = [image_ids[place] for place in again.tolist()]
+    old = kept.without(again)
+    read = _columns_of(_documents(samples, regions, wanted), regions, number, kept.words)
+    columns = replace(
         read,
         named=np.concatenate([old.named, read.named], axis=1),
         status=np.concatenate([old.status, read.status]),
         values=np.concatenate([old.values, read.values], axis=1),
         images=np.concatenate([old.images, read.images]),
-        newest=max(old.newest, read.newest),
-        count=kept.count + len(image_ids) - len(kept.image_ids),
+        image_ids=image_ids,
+        stamps=stamps,
+        count=len(seen) if whole else there,
     )
+    return columns, np.flatnonzero(changed)
+
+
+def _stamps(samples: Any, regions: str, match: Mapping[str, Any]) -> dict[Any, tuple[int, int]]:
+    """When samples were written, and how many bytes their regions have; takes no look into them."""
+    time = {"$convert": {"input": "$last_modified_at", "to": "long", "onError": -1, "onNull": -1}}
+    is_document = {"$eq": [{"$type": f"${regions}"}, "object"]}
+    size = {"$cond": [is_document, {"$bsonSize": f"${regions}"}, -1]}
+    rows = samples.aggregate([{"$match": match}, {"$project": {"time": time, "size": size}}])
+    return {row["_id"]: (row["time"], row["size"]) for row in rows}
+
+
+def _documents(samples: Any, regions: str, ids: Sequence[Any]) -> Iterable[dict[str, Any]]:
+    wanted = {f"{regions}.detections.{name}": 1 for name in (*_NAMED, "status", *_VALUES)}
+    if 2 * len(ids) > samples.estimated_document_count():
+        every = set(ids)
+        yield from (row for row in samples.find({}, wanted) if row["_id"] in every)
+        return
+    for start in range(0, len(ids), _AT_ONCE):
+        yield from samples.find({"_id": {"$in": list(ids[start : start + _AT_ONCE])}}, wanted)
+
+
+class _Codes(dict[Any, int]):
+    """Numbers of words: one that is new gets the next, what is no word that of the empty one, which is the first."""
+
+    def __missing__(self, word: Any) -> int:
+        return self.setdefault(word, len(self)) if isinstance(word, str) else 0
+
+
+def _columns_of(
+    rows: Iterable[dict[str, Any]], regions: str, number: Mapping[Any, int], words: tuple[tuple[str, ...], ...]
+) -> RegionColumns:
+    """The regions of documents, a few documents at a time; words that are new get the next numbers."""
+    codes = [_Codes(zip(known, range(len(known)), strict=True)) for known in words]
+    parts = [(_NONE.named, _NONE.status, _NONE.values, _NONE.images)]
+    rows = iter(rows)
+    while batch := list(islice(rows, _AT_ONCE)):
+        lists = [_regions_of(row, regions) for row in batch]
+        found = list(chain.from_iterable(lists))
+        named = [[known[region.get(name)] for region in found] for known, name in zip(codes, _NAMED, strict=True)]
+        status = [_CODES.get(region.get("status"), 0) for region in found]
+        first, shown, areas = (np.array([region.get(name) for region in found], np.float64) for name in _VALUES)
+        shown = np.nan_to_num(shown)
+        values = np.array([np.where(np.isnan(first), shown, first), shown, np.nan_to_num(areas)])
+        images = np.repeat([number[row["_id"]] for row in batch], [len(some) for some in lists])
+        parts.append((np.array(named, np.int64), np.array(status, np.int64), values, images.astype(np.int64)))
+    named, status, values, images = (np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True))
+    return replace(_NONE, words=tuple(map(tuple, codes)), named=named, status=status, values=values, images=images)
+
+
+def _regions_of(row: Mapping[str, Any], regions: str) -> list[dict[str, Any]]:
+    field = row.get(regions)
+    return (field.get("detections") or []) if isinstance(field, dict) else []
+
+
+def _to_file(file: Path, columns: RegionColumns) -> None:
+    arrays = {
+        "words": np.frombuffer(json.dumps(columns.words).encode(), np.uint8),
+        "named": columns.named.astype(np.int32),
+        "status": columns.status.astype(np.int8),
+        "values": columns.values,
+        "images": columns.images.astype(np.int32),
+        "ids": np.frombuffer(b"".join(image.binary for image in columns.image_ids), np.uint8),
+        "stamps": columns.stamps,
+        "count": np.array(columns.count),
+    }
+    write_arrays(file, arrays, compressed=False)
+
+
+def _from_file(file: Path | None) -> RegionColumns | None:
+    """What a file holds; None where there is none that can be read."""
+    from bson import ObjectId
+
+    if file is None:
+        return None
+    try:
+        arrays = read_arrays(file)
+        ids = arrays["ids"].tobytes()
+        return RegionColumns(
+            words=tuple(map(tuple, json.loads(arrays["words"].tobytes()))),
+            named=arrays["named"].astype(np.int64),
+            status=arrays["status"].astype(np.int64),
+            values=arrays["values"],
+            images=arrays["images"].astype(np.int64),
+            image_ids=[ObjectId(ids[start : start + 12]) for start in range(0, len(ids), 12)],
+            stamps=arrays["stamps"],
+            count=int(arrays["count"]),
+        )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

@@ -618,6 +618,6 @@ def _columns_of(dataset: Any, run: run_records.RunRecord) -> RegionColumns | Non
     name = regions_field(run.key)
     if not dataset.has_field(name):
         return None
-    return region_columns.region_columns(
-        dataset, name, _state_of_run(dataset, run.key), run.summary.get("classes") or ()
-    )
+    folder = next((path for path in run_records.own_folders(dataset, run) if path.is_dir()), None)
+    file = folder / region_columns.FILE if folder else None
+    return region_columns.region_columns(dataset, name, _state_of_run(dataset, run.key), file)

@@ -14,6 +14,7 @@ from ...dataset.door.scan import LabelledImage
 from ...dataset.door.slices import slices_with
 from ...dataset.fields import appearance
 from ...dataset.fields import schema as sample_fields
+from ...dataset.fields.region_columns import FILE, keep_regions
 from ...dataset.fields.regions import captioned, declare_regions, make_patches, only_likely
 from ...dataset.fields.regions import write_regions as write_region_batch
 from ...dataset.runs import run_records
@@ -63,6 +64,8 @@ def write_results(
         columns.add_numbers(names.num_regions, regions.per_image, text, integer=True)
         _write_regions(dataset, plan, stage, images, regions)
     columns.write()
+    if regions is not None:
+        keep_regions(dataset, names.regions, stage.folder / FILE)
     _show(dataset, plan, classes, report, [image.sample_id for image in images])
     return run_records.RunRecord(
         key=plan.key,

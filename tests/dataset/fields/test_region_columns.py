@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from datetime import datetime
 
@@ -77,26 +78,82 @@ def change(dataset, rng, number):
         dataset.delete_samples(sample)
 
 
-def test_columns_follow_the_dataset(dataset, monkeypatch):
-    rng = np.random.default_rng(1)
+@pytest.fixture
+def kept_always(monkeypatch):
     monkeypatch.setattr(region_columns, "_SKEW", region_columns.timedelta(0))
+    monkeypatch.setattr(region_columns, "_WORTH_A_FILE", 0)
+
+
+def test_columns_follow_the_dataset(dataset, tmp_path, kept_always):
+    """In memory, through a file that the last process left at some time, and read anew."""
+    rng = np.random.default_rng(1)
     for number in range(30):
         change(dataset, rng, number)
-        followed = region_columns.region_columns(dataset, NAME, ("one",), ["road"])
+        if number % 4 == 0:
+            region_columns.keep_regions(dataset, NAME, tmp_path / "kept.npz")
+        shutil.copy(tmp_path / "kept.npz", tmp_path / "copy.npz")  # as it was, not as this look leaves it
+        followed = region_columns.region_columns(dataset, NAME, ("one",))
+        by_file = region_columns.region_columns(dataset, NAME, (f"file {number}",), tmp_path / "copy.npz")
         anew = region_columns.region_columns(dataset, NAME, (f"state {number}",))
-        assert found_table(followed) == found_table(anew) == plain_table(dataset)
-        rows = [pending_rows(columns.pending(["missing", "boundary"])) for columns in (followed, anew)]
-        assert rows[0] == rows[1]
-        assert sorted(followed.decided_images()) == sorted(anew.decided_images())
+        assert found_table(followed) == found_table(by_file) == found_table(anew) == plain_table(dataset)
+        rows = [pending_rows(columns.pending(["missing", "boundary"])) for columns in (followed, by_file, anew)]
+        assert rows[0] == rows[1] == rows[2]
+        assert sorted(followed.decided_images()) == sorted(by_file.decided_images()) == sorted(anew.decided_images())
 
 
-def test_only_what_was_written_is_read(dataset, monkeypatch):
+def cleared(dataset):
+    dataset.clear_sample_field(NAME)
+
+
+def emptied_behind_fiftyone(dataset):
+    dataset._sample_collection.update_many({}, {"$set": {NAME: None}})
+
+
+def restored(dataset):
+    """What a backup of the database brings back is older than what was looked at."""
+    old = {f"{NAME}.detections.0.status": "pending", "last_modified_at": datetime(2020, 1, 1)}
+    dataset._sample_collection.update_many({f"{NAME}.detections.0": {"$exists": True}}, {"$set": old})
+
+
+def all_deleted(dataset):
+    dataset.delete_samples(dataset.values("id"))
+
+
+@pytest.mark.parametrize("happens", [cleared, emptied_behind_fiftyone, restored, all_deleted])
+def test_a_file_is_not_believed(dataset, tmp_path, kept_always, happens):
+    region_columns.keep_regions(dataset, NAME, tmp_path / "kept.npz")
+    happens(dataset)
+    assert found_table(region_columns.region_columns(dataset, NAME, ("a",), tmp_path / "kept.npz")) == plain_table(
+        dataset
+    )
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no archive", "of a clone"])
+def test_a_file_that_is_gone_or_not_ours_changes_nothing(dataset, tmp_path, kept_always, content):
+    path = tmp_path / "kept.npz"
+    region_columns.keep_regions(dataset, NAME, path)
+    clone = dataset.clone()
+    clone.first().update_fields({NAME: fo.Detections()})
+    if content == "of a clone":
+        region_columns.keep_regions(clone, NAME, path)
+    elif content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    for one in (dataset, clone):
+        assert found_table(region_columns.region_columns(one, NAME, (one.name,), path)) == plain_table(one)
+    clone.delete()
+
+
+def test_only_what_was_written_is_read(dataset, tmp_path, kept_always, monkeypatch):
+    """Also where all samples were written within a minute, as a run does, and in a process that has only the file."""
     written = datetime(2026, 1, 1)
     for number, sample_id in enumerate(dataset.values("_id")):
-        when = {"last_modified_at": written + number * region_columns._SKEW}
+        when = {"last_modified_at": written + number * region_columns.timedelta(seconds=2)}
         dataset._sample_collection.update_one({"_id": sample_id}, {"$set": when})
+    region_columns.region_columns(dataset, NAME, ("two",), tmp_path / "kept.npz")
+    asked, before = [], region_columns._documents
+    monkeypatch.setattr(region_columns, "_documents", lambda *given: asked.append(len(given[2])) or before(*given))
     region_columns.region_columns(dataset, NAME, ("two",))
-    asked, before = [], region_columns._pipeline
-    monkeypatch.setattr(region_columns, "_pipeline", lambda *given: asked.append(given[1]) or before(*given))
-    region_columns.region_columns(dataset, NAME, ("two",))
-    assert [dataset._sample_collection.count_documents(match) for match in asked] == [2]  # the last minute's
+    region_columns.region_columns(dataset, NAME, ("another process",), tmp_path / "kept.npz")
+    assert asked == [1, 1]  # what was written last may be written again within the same millisecond
