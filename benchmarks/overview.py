@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -44,7 +45,7 @@ def main() -> None:
         environment = stack.enter_context(running_database(isolated_environment(folder)))
         os.environ.clear()
         os.environ.update(environment)
-        dataset = make_dataset(options.images, options.regions, options.reviewed)
+        dataset = make_dataset(options.images, options.regions, options.reviewed, Path(folder) / "runs")
         rows = measure(dataset, options.repeats)
     table = Table(title=f"{options.images:,} images, {options.regions:,} regions, {options.reviewed:,} reviewed")
     for column in ("what", "first, s", "median, s"):
@@ -54,10 +55,11 @@ def main() -> None:
     Console().print(table)
 
 
-def make_dataset(num_images: int, num_regions: int, num_reviewed: int, name: str = "overview") -> Any:
+def make_dataset(num_images: int, num_regions: int, num_reviewed: int, folder: Path, name: str = "overview") -> Any:
     """A dataset with two finished scoring runs, its documents written in bulk."""
     import fiftyone as fo
 
+    from fiftyone_plugin.dataset.fields.region_columns import FILE, keep_regions
     from fiftyone_plugin.dataset.fields.regions import make_patches
 
     rng = np.random.default_rng(0)
@@ -77,8 +79,10 @@ def make_dataset(num_images: int, num_regions: int, num_reviewed: int, name: str
     for key in (KEY, OTHER):
         dataset.create_index(key)
         dataset.create_index(f"{key}_softmin")
-        _register(dataset, key, num_images)
-        patches = make_patches(dataset, f"{key}_regions")  # as a run does
+        (folder / key).mkdir(parents=True)
+        _register(dataset, key, num_images, folder / key)
+        keep_regions(dataset, f"{key}_regions", folder / key / FILE)  # as a run does
+        patches = make_patches(dataset, f"{key}_regions")
         dataset.save_view(f"{key} regions", patches)
     return dataset
 
@@ -131,7 +135,7 @@ def _region(rank: int, score: float, reviewed: bool, rng: np.random.Generator) -
     }  # fmt: skip
 
 
-def _register(dataset: Any, key: str, num_images: int) -> None:
+def _register(dataset: Any, key: str, num_images: int, folder: Path) -> None:
     from fiftyone_plugin.dataset.runs import run_records
     from fiftyone_plugin.workflows.scoring.report import ScoringReport
 
@@ -141,41 +145,54 @@ def _register(dataset: Any, key: str, num_images: int) -> None:
         dataset=dataset.name, key=key, label_field="ground_truth", method="softmin", classes=CLASSES,
         num_scored=num_images, num_resumed=0, skipped=[], flagged_share=0.03, worst=[], pairs=[],
         class_scores={name: 0.5 + 0.015 * number for number, name in enumerate(CLASSES)}, warnings=[], fields=fields,
-        views=[], output_dir="", seconds=1.0,
+        views=[], output_dir=str(folder), seconds=1.0,
     ).as_dict()  # fmt: skip
     summary = {**report, "class_pixels": dict.fromkeys(CLASSES, share)}
     run_records.register_run(
-        dataset, run_records.RunRecord(key, run_records.SCORING, "ground_truth", {}, fields, summary=summary)
+        dataset,
+        run_records.RunRecord(
+            key, run_records.SCORING, "ground_truth", {}, fields, output_dir=str(folder), summary=summary
+        ),
     )
 
 
 def measure(dataset: Any, repeats: int) -> list[tuple[str, float, float]]:
     """Seconds by question and for the whole page, as (name, first call, median)."""
     from fiftyone_plugin.dataset.fields import overview as numbers
-    from fiftyone_plugin.dataset.fields.region_columns import RegionColumns, region_columns
+    from fiftyone_plugin.dataset.fields.region_columns import FILE, RegionColumns, region_columns
+    from fiftyone_plugin.dataset.runs import run_records
     from fiftyone_plugin.workflows.reviewing import overview
 
     regions, turn = f"{KEY}_regions", itertools.count()
-    columns = region_columns(dataset, regions, ("two",), CLASSES)
+    columns = region_columns(dataset, regions, ("two",))
+    file = Path(run_records.find_run(dataset, KEY).output_dir) / FILE
     jobs: dict[str, Callable[[], Any]] = {
         "version (cache key)": lambda: numbers.version_of(dataset),
         "score histogram": lambda: numbers.score_histogram(dataset, KEY),
         "worst images": lambda: numbers.worst_images(dataset, KEY, 8),
-        "all regions, read anew": lambda: region_columns(dataset, regions, (str(next(turn)),), CLASSES),
-        "all regions, one image changed": lambda: (
-            written(dataset) or region_columns(dataset, regions, ("one",), CLASSES)
-        ),
+        "all regions, read anew": lambda: region_columns(dataset, regions, (str(next(turn)),)),
+        "all regions, by the run's file": lambda: region_columns(dataset, regions, (str(next(turn)),), file),
+        "all regions, one image changed": lambda: written(dataset) or region_columns(dataset, regions, ("one",)),
         "regions by kind, classes, status": lambda: RegionColumns.table.func(columns),
         "score change between runs": lambda: numbers.score_change(dataset, KEY, OTHER),
         "overview of a run": lambda: overview.run_overview(dataset, KEY),
         "comparison of two runs": lambda: overview.compare_runs(dataset, KEY, OTHER),
-        "regions of a class pair": lambda: len(
+        "regions of a class pair": lambda: shown(
             overview.regions_of(dataset, KEY, given=CLASSES[0], suggested=CLASSES[1])
         ),
-        "regions of a kind": lambda: len(overview.regions_of(dataset, KEY, label="missing")),
+        "regions of a kind": lambda: shown(overview.regions_of(dataset, KEY, label="missing")),
+        "the likely ones": lambda: shown(overview.regions_of(dataset, KEY, least=0.5)),
     }
     rows = [_timed(name, job, repeats) for name, job in jobs.items()]
     return rows + _panel_seconds(dataset, repeats)
+
+
+def shown(view: Any) -> None:
+    """What the panel and the grid ask of a view first: how many there are, and a page of them."""
+    from fiftyone_plugin.dataset.fields.regions import num_shown
+
+    num_shown(view)
+    view.limit(20).values("id")
 
 
 def written(dataset: Any) -> None:
@@ -200,7 +217,15 @@ def _panel_seconds(dataset: Any, repeats: int) -> list[tuple[str, float, float]]
         written(dataset)
         event(run, other)
 
+    def first(run: str, other: str | None = None) -> None:
+        for name in [name for name in sys.modules if name.endswith((".fields.region_columns", ".reviewing.overview"))]:
+            getattr(sys.modules[name], "_columns", {}).clear()
+            getattr(sys.modules[name], "_cache", {}).clear()
+        event(run, other)
+
     jobs = {
+        "panel, first look of a process": lambda: first(KEY),
+        "the same with a comparison": lambda: first(KEY, OTHER),
         "panel opened or regions changed": lambda: changed(KEY),
         "panel opened with a comparison": lambda: changed(KEY, OTHER),
         "another event in the panel": lambda: event(KEY, OTHER),

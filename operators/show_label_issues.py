@@ -9,7 +9,7 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin import quality
 from ..fiftyone_plugin.dataset.door.slices import every_slice
-from ..fiftyone_plugin.dataset.fields.regions import STATUSES, captioned
+from ..fiftyone_plugin.dataset.fields.regions import STATUSES, captioned, num_shown
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.workflows.reviewing import review
 from . import forms
@@ -64,7 +64,7 @@ class ShowLabelIssues(Action):
         arguments["key"] = key = ctx.params.get("key") or forms.regions_key(ctx)
         samples = ctx.target_view() if _within_view(ctx) else ctx.dataset
         view = review.show_regions(samples, status=None if status == "all" else status, **arguments)
-        number = view.count("id")
+        number = num_shown(view)
         below = _less_likely(samples, status, arguments, number)
         if not number:
             ctx.ops.notify(f"No region fits these choices{below}", variant="info")
@@ -88,7 +88,7 @@ def _less_likely(samples: Any, status: str, arguments: dict[str, Any], shown: in
     if lowest <= 0 or "limit" in arguments:
         return ""
     others = {**arguments, "min_score": 0.0}
-    more = len(review.show_regions(samples, status=None if status == "all" else status, **others)) - shown
+    more = num_shown(review.show_regions(samples, status=None if status == "all" else status, **others)) - shown
     return f"; {more:,} more have a score below {lowest:g}: lower it to see them" if more else ""
 
 

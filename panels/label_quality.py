@@ -9,6 +9,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset.fields.appearance import class_colors
+from ..fiftyone_plugin.dataset.fields.regions import num_shown
 from ..fiftyone_plugin.dataset.runs import running_jobs
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.quality import LIKELY
@@ -191,7 +192,7 @@ class LabelQualityPanel(foo.Panel):
 
     def _show(self, ctx: Any, view: Any, noun: str = "image") -> bool:
         """Show a view under Samples and say so; False if there is nothing in it."""
-        number = view.count("id")
+        number = num_shown(view)
         if number:
             ctx.ops.set_view(view=view)
             ctx.ops.notify(f"Shown under Samples: {count(number, noun)}", variant="success")

@@ -26,6 +26,14 @@ STATUSES: Final = ("pending", "accepted", "rejected")
 MOST_PER_IMAGE: Final = 10_000
 """Regions of one image that fit into one document of the database with a wide margin."""
 
+_INDEXED: Final = (
+    ("score",),
+    ("status", "score"),
+    ("label", "status", "score"),
+    ("given", "suggested", "status", "score"),
+)
+"""Attributes of patches that views ask for together."""
+
 _CHUNK = 2_000
 
 _ATTRIBUTES: Final = {
@@ -422,9 +430,10 @@ def patches_view(samples: Any, name: str, saved_view: str) -> Any:
     whole = isinstance(samples, fo.Dataset) or not samples._stages
     if whole and _has_own_view(dataset, saved_view):
         view = dataset.load_saved_view(saved_view)
-        if view.count("id") != every_slice(dataset).count(f"{name}.detections"):
+        if not _has_as_many(view._dataset, _num_regions(dataset, name)):
             with _ids_in_words(name):
                 view.reload()  # regions were added or deleted since
+        _index_patches(view._dataset, name)
         return view._base_view.sort_by(f"{name}.score", reverse=True)  # called by their kind, not by a caption
     return patches_of(samples, name).sort_by(f"{name}.score", reverse=True)
 
@@ -472,9 +481,70 @@ def _has_own_view(dataset: Any, name: str) -> bool:
 def make_patches(dataset: Any, name: str) -> Any:
     """Copy all regions as patches, for a saved view, worst first."""
     patches = patches_of(dataset, name)
-    for attribute in ("score", "label", "status", "given"):
-        patches._dataset.create_index(f"{name}.{attribute}")
+    _index_patches(patches._dataset, name)
     return patches.sort_by(f"{name}.score", reverse=True)
+
+
+def _index_patches(patches: Any, name: str) -> None:
+    """Indexes by which what is asked for is found worst first and counted; those that are there cost nothing."""
+    from pymongo import IndexModel
+
+    indexes = [[(f"{name}.{part}", -1 if part == "score" else 1) for part in parts] for parts in _INDEXED]
+    patches._sample_collection.create_indexes([IndexModel(index) for index in indexes])
+
+
+def _num_regions(dataset: Any, name: str) -> int:
+    path = f"${name}.detections"
+    size = {"$cond": [{"$isArray": path}, {"$size": path}, 0]}
+    rows = _collection(dataset).aggregate([{"$group": {"_id": None, "number": {"$sum": size}}}])
+    return int(next(iter(rows), {}).get("number", 0))
+
+
+def _has_as_many(patches: Any, number: int) -> bool:
+    """Whether there are so many patches; MongoDB's own count may be wrong after a crash."""
+    collection = patches._sample_collection
+    return number in (collection.estimated_document_count(), collection.count_documents({}))
+
+
+def matched(view: Any, name: str, least: float = 0.0, **wanted: Any) -> Any:
+    """A view of patches with only some regions, found by an index.
+
+    Args:
+        view: of patches
+        name: the field
+        least: lowest score
+        wanted: attribute to the value or the list of values that it may have; None for all
+
+    Returns:
+        the view
+    """
+    asked = {
+        f"{name}.{attribute}": {"$in": list(value)} if isinstance(value, list | tuple) else value
+        for attribute, value in wanted.items()
+        if value is not None
+    }
+    if least > 0:
+        asked[f"{name}.score"] = {"$gte": least}
+    return view.match(asked) if asked else view
+
+
+def num_shown(view: Any) -> int:
+    """How many samples or patches a view has; their order and what they are called are not made for that.
+
+    Args:
+        view: a `fiftyone.DatasetView`
+
+    Returns:
+        the number
+    """
+    from fiftyone import SetField, SortBy
+
+    bare, stages = view._base_view, [stage for stage in view._stages if not isinstance(stage, SortBy)]
+    while stages and isinstance(stages[-1], SetField):
+        stages.pop()
+    for stage in stages:
+        bare = bare.add_stage(stage)
+    return len(bare)
 
 
 def captioned(view: Any, name: str) -> Any:

@@ -342,13 +342,9 @@ def regions_of(dataset: Any, key: str, *, status: str | None = PENDING, least: f
     Returns:
         the view; a region leaves it when it gets another status
     """
-    from fiftyone import ViewField
-
     name = regions_field(key)
     view = regions.patches_view(dataset, name, f"{key} regions")
-    for attribute, value in (({"status": status} if status else {}) | wanted).items():
-        view = view.match(ViewField(f"{name}.{attribute}") == value)
-    return regions.captioned(view.match(ViewField(f"{name}.score") >= least) if least > 0 else view, name)
+    return regions.captioned(regions.matched(view, name, least, status=status, **wanted), name)
 
 
 def same_view(view: Any, other: Any) -> bool:

@@ -127,8 +127,6 @@ def show_regions(
     Example:
         >>> view = show_regions(dataset, kinds="missing", suggested="person")  # doctest: +SKIP
     """
-    from fiftyone import ViewField
-
     record = scoring_run(samples, key)
     name = ScoreFields(key).regions
     dataset = samples._root_dataset
@@ -138,12 +136,7 @@ def show_regions(
         "suggested": _among("suggested", suggested, _classes(dataset, name, "suggested", suggested)),
         "status": _among("status", status, STATUSES),
     }
-    view = regions.patches_view(samples, name, f"{key} regions")
-    for attribute, values in wanted.items():
-        if values is not None:
-            view = view.match(ViewField(f"{name}.{attribute}").is_in(values))
-    if min_score > 0:
-        view = view.match(ViewField(f"{name}.score") >= min_score)
+    view = regions.matched(regions.patches_view(samples, name, f"{key} regions"), name, min_score, **wanted)
     for text in _change_warnings(record, changed_labels(dataset, key=key)):
         warnings.warn(text, stacklevel=2)
     return view.limit(limit) if limit is not None else view
