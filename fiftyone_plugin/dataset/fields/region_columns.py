@@ -26,7 +26,7 @@ from ...quality.records.arrays_file import read_arrays, write_arrays
 
 PENDING, ACCEPTED, REJECTED = "pending", "accepted", "rejected"
 _STATUSES = (PENDING, ACCEPTED, REJECTED)
-_CODES: Final = {status: number for number, status in enumerate(_STATUSES)}
+_CODES: Final[dict[Any, int]] = {status: number for number, status in enumerate(_STATUSES)}
 _NAMED = ("label", "given", "suggested")
 _VALUES = ("first_score", "score", "area")
 _EPOCH = datetime(1970, 1, 1)
@@ -279,13 +279,13 @@ def _columns_of(
     while batch := list(islice(rows, _AT_ONCE)):
         lists = [_regions_of(row, regions) for row in batch]
         found = list(chain.from_iterable(lists))
-        named = [[known[region.get(name)] for region in found] for known, name in zip(codes, _NAMED, strict=True)]
-        status = [_CODES.get(region.get("status"), 0) for region in found]
+        numbers = [[known[region.get(name)] for region in found] for known, name in zip(codes, _NAMED, strict=True)]
+        decided = [_CODES.get(region.get("status"), 0) for region in found]
         first, shown, areas = (np.array([region.get(name) for region in found], np.float64) for name in _VALUES)
         shown = np.nan_to_num(shown)
         values = np.array([np.where(np.isnan(first), shown, first), shown, np.nan_to_num(areas)])
         images = np.repeat([number[row["_id"]] for row in batch], [len(some) for some in lists])
-        parts.append((np.array(named, np.int64), np.array(status, np.int64), values, images.astype(np.int64)))
+        parts.append((np.array(numbers, np.int64), np.array(decided, np.int64), values, images.astype(np.int64)))
     named, status, values, images = (np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True))
     return replace(_NONE, words=tuple(map(tuple, codes)), named=named, status=status, values=values, images=images)
 
@@ -296,7 +296,7 @@ def _regions_of(row: Mapping[str, Any], regions: str) -> list[dict[str, Any]]:
 
 
 def _to_file(file: Path, columns: RegionColumns) -> None:
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "words": np.frombuffer(json.dumps(columns.words).encode(), np.uint8),
         "named": columns.named.astype(np.int32),
         "status": columns.status.astype(np.int8),

@@ -497,7 +497,7 @@ def _num_regions(dataset: Any, name: str) -> int:
     path = f"${name}.detections"
     size = {"$cond": [{"$isArray": path}, {"$size": path}, 0]}
     rows = _collection(dataset).aggregate([{"$group": {"_id": None, "number": {"$sum": size}}}])
-    return int(next(iter(rows), {}).get("number", 0))
+    return sum(int(row["number"]) for row in rows)
 
 
 def _has_as_many(patches: Any, number: int) -> bool:
