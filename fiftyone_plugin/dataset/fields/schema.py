@@ -68,6 +68,8 @@ class Columns:
         self._dataset = dataset
         self._values: dict[str, Mapping[str, Any]] = {}
         self._numbers: list[str] = []
+        self._fields: dict[str, Any] = {}
+        self._targets: dict[str, dict[Any, str]] = {}
 
     def add_numbers(
         self, name: str, values: Mapping[str, float | int | None], description: str, *, integer: bool = False
@@ -81,8 +83,9 @@ class Columns:
             integer: whether to declare an IntField instead of a FloatField
         """
         import fiftyone as fo
+        from fiftyone.core.odm import create_field
 
-        _declare(self._dataset, name, fo.IntField if integer else fo.FloatField, description)
+        self._fields[name] = create_field(name, fo.IntField if integer else fo.FloatField, description=description)
         self._values[name] = values
         self._numbers.append(name)
 
@@ -92,22 +95,24 @@ class Columns:
         """Add one mask on disk per sample, and what its values mean; none if the values are no classes."""
         import fiftyone as fo
 
-        declare_segmentation(self._dataset, name, description, targets)
+        self._fields[name] = _labels(name, fo.Segmentation, description)
+        self._targets |= {name: dict(targets)} if targets else {}
         self._values[name] = {sample_id: fo.Segmentation(mask_path=path) for sample_id, path in paths.items()}
 
     def add_heatmaps(self, name: str, paths: Mapping[str, str], description: str) -> None:
         """Add one 8-bit heatmap on disk per sample, with the range [0, 1]."""
         import fiftyone as fo
 
-        _declare(self._dataset, name, fo.EmbeddedDocumentField, description, embedded_doc_type=fo.Heatmap)
+        self._fields[name] = _labels(name, fo.Heatmap, description)
         self._values[name] = {sample_id: fo.Heatmap(map_path=path, range=[0, 1]) for sample_id, path in paths.items()}
 
     def write(self) -> None:
         """Write all fields, a thousand samples at once, and index the numbers."""
         from bson import ObjectId
         from fiftyone.core.odm.utils import serialize_value
-        from pymongo import UpdateOne
+        from pymongo import IndexModel, UpdateOne
 
+        declare(self._dataset, self._fields, self._targets)
         ids = list(dict.fromkeys(sample_id for values in self._values.values() for sample_id in values))
         for start in range(0, len(ids), _AT_ONCE):
             some, now = ids[start : start + _AT_ONCE], datetime.now(timezone.utc)
@@ -117,8 +122,8 @@ class Columns:
                 row["last_modified_at"] = now
                 changes.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": row}))
             self._dataset._bulk_write(changes, ids=some)
-        for name in set(self._numbers).difference(self._dataset.list_indexes()):
-            self._dataset.create_index(name)
+        if self._numbers:  # those that are there cost nothing
+            self._dataset._sample_collection.create_indexes([IndexModel([(name, 1)]) for name in self._numbers])
 
 
 def write_numbers(
@@ -133,16 +138,19 @@ def write_numbers(
 def write_strings(dataset: Any, name: str, values: Mapping[str, str | None], description: str) -> None:
     """Write one string per sample; the App lists the values in its sidebar."""
     import fiftyone as fo
+    from fiftyone.core.odm import create_field
 
-    _declare(dataset, name, fo.StringField, description)
+    declare(dataset, {name: create_field(name, fo.StringField, description=description)})
     dataset.set_values(name, dict(values), key_field="id")
 
 
 def write_string_lists(dataset: Any, name: str, values: Mapping[str, list[str]], description: str) -> None:
     """Write several strings per sample; the App filters by each of them in its sidebar."""
     import fiftyone as fo
+    from fiftyone.core.odm import create_field
 
-    _declare(dataset, name, fo.ListField, description, subfield=fo.StringField)
+    field = create_field(name, fo.ListField, subfield=fo.StringField, description=description)
+    declare(dataset, {name: field})
     dataset.set_values(name, dict(values), key_field="id")
 
 
@@ -166,10 +174,7 @@ def declare_segmentation(dataset: Any, name: str, description: str, targets: Map
     """
     import fiftyone as fo
 
-    _declare(dataset, name, fo.EmbeddedDocumentField, description, embedded_doc_type=fo.Segmentation)
-    if targets:
-        dataset.mask_targets = {**dataset.mask_targets, name: dict(targets)}
-        dataset.save()
+    declare(dataset, {name: _labels(name, fo.Segmentation, description)}, {name: dict(targets)} if targets else {})
 
 
 def declare_detections(dataset: Any, name: str, description: str, attributes: Mapping[str, tuple[str, str]]) -> None:
@@ -183,12 +188,11 @@ def declare_detections(dataset: Any, name: str, description: str, attributes: Ma
     """
     import fiftyone as fo
 
-    _declare(dataset, name, fo.EmbeddedDocumentField, description, embedded_doc_type=fo.Detections)
-    paths = {f"{name}.detections.{attribute}": about for attribute, about in attributes.items()}
-    missing = {path: getattr(fo, kind)(description=text) for path, (kind, text) in paths.items()
-               if not dataset.has_field(path)}  # fmt: skip
-    if missing:  # at once: FiftyOne writes and reads the whole dataset document for every call
-        dataset._merge_sample_field_schema(missing)
+    declare(dataset, {name: _labels(name, fo.Detections, description)})
+    declare(
+        dataset,
+        {f"{name}.detections.{path}": getattr(fo, kind)(description=text) for path, (kind, text) in attributes.items()},
+    )
 
 
 def write_heatmaps(dataset: Any, name: str, paths: Mapping[str, str], description: str) -> None:
@@ -198,6 +202,24 @@ def write_heatmaps(dataset: Any, name: str, paths: Mapping[str, str], descriptio
     columns.write()
 
 
-def _declare(dataset: Any, name: str, ftype: Any, description: str, **kwargs: Any) -> None:
-    if not dataset.has_field(name):
-        dataset.add_sample_field(name, ftype, description=description, **kwargs)
+def declare(dataset: Any, fields: Mapping[str, Any], targets: Mapping[str, dict[Any, str]] | None = None) -> None:
+    """Declare fields that do not exist, all at once: FiftyOne writes and reads the whole dataset document each time.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        fields: path to field
+        targets: mask field to mask value to class name
+    """
+    missing = {path: field for path, field in fields.items() if not dataset.has_field(path)}
+    if missing:
+        dataset._merge_sample_field_schema(missing)
+    if targets:
+        dataset.mask_targets = {**dataset.mask_targets, **targets}
+        dataset.save()
+
+
+def _labels(name: str, kind: Any, description: str) -> Any:
+    import fiftyone as fo
+    from fiftyone.core.odm import create_field
+
+    return create_field(name, fo.EmbeddedDocumentField, embedded_doc_type=kind, description=description)

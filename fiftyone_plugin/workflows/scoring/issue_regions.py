@@ -17,6 +17,7 @@ from ...dataset.journals.reviews import PERSON, SAME_IOU, Review, overlap
 from ...dataset.runs import files
 from ...errors import LabelQualityError
 from ...models.files.reading import read_ahead
+from ...written_files import write_many
 
 _REGIONS_AT_ONCE = 2_000
 SCORER = Path("records") / "scorer.json"
@@ -125,7 +126,11 @@ class RegionStage:
 
     def mask_path(self, sample_id: str, row: int) -> Path:
         """PNG of one region's mask."""
-        return self.folder / "regions" / sample_id / f"{row}.png"
+        return self.mask_folder(sample_id) / f"{row}.png"
+
+    def mask_folder(self, sample_id: str) -> Path:
+        """Folder of the masks of an image's regions."""
+        return self.folder / "regions" / sample_id
 
     def rehearsal_path(self, sample_id: str) -> Path:
         """File of what rehearsed errors in an image look like."""
@@ -155,6 +160,8 @@ class RegionStage:
     def settle_image(self, sample_id: str, reviews: Sequence[Review], scorer: quality.RegionScorer) -> SettledImage:
         """Score the regions of one image, bring in what reviewers said earlier, and draw the masks.
 
+        They are on the disk after `all_on_disk`; nothing names them before.
+
         Args:
             sample_id: of the image
             reviews: what was said about its regions earlier
@@ -166,8 +173,9 @@ class RegionStage:
         found = self._load(sample_id, scorer)
         known = self._recognise(found, reviews)
         kept = [row for row in range(len(found)) if not _is_rejected(known.get(row))]
-        for row in kept:
-            files.write_png(self.mask_path(sample_id, row), draw_mask(found.regions[row].mask))
+        if kept:
+            drawn = ((f"{row}.png", files.png_of(draw_mask(found.regions[row].mask))) for row in kept)
+            write_many(self.mask_folder(sample_id), drawn)
         kinds = Counter(found.regions[row].kind for row in kept)
         likely = sum(found.regions[row].score >= quality.LIKELY for row in kept)
         return SettledImage(sample_id, len(found), len(kept), found.dropped, likely, kinds, known)

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from uuid import uuid4
@@ -780,10 +781,11 @@ def settle_classes(
 
 
 def _channels_of(source: ProbabilitySource, images: Sequence[LabelledImage]) -> int:
-    """How many channels most of the first images have; a model has one number and is asked once."""
+    """How many channels most of the first images have; a model has one number and is asked about one image."""
     channels: list[int] = []
     failure: Exception | None = None
-    for image, result in source.stream(source.probes(images, _PROBES)):
+    probes = source.probes(images, _PROBES)
+    for image, result in chain.from_iterable(source.stream([probe]) for probe in probes):  # no batch of them
         if isinstance(result, Exception):
             failure = failure or result
             continue

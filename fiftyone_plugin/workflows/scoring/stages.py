@@ -17,6 +17,7 @@ from ...dataset.door.scan import LabelledImage, mask_reader
 from ...dataset.journals.reviews import Review
 from ...dataset.runs import files
 from ...models.files.reading import read_ahead
+from ...written_files import all_on_disk
 from ..engines.dataset_job import DatasetJob
 from .issue_regions import SettledImage
 from .plan import ScoringPlan
@@ -154,7 +155,14 @@ def settle_images(
     Yields:
         what is known of the regions of each image
     """
-    yield from _side_by_side(lambda item: job.stage.regions.settle_image(item[0], item[1], scorer), items)
+    regions, folders = job.stage.regions, []
+
+    def settle(item: tuple[str, Sequence[Review]]) -> SettledImage:
+        folders.append(regions.mask_folder(item[0]))
+        return regions.settle_image(item[0], item[1], scorer)
+
+    yield from _side_by_side(settle, items)
+    all_on_disk(folders)
 
 
 def _side_by_side(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
