@@ -178,7 +178,8 @@ def png_of(image: np.ndarray) -> bytes:
         b'PNG'
     """
     buffer = io.BytesIO()
-    strategy = zlib.Z_RLE if image.ndim == 2 else zlib.Z_DEFAULT_STRATEGY  # masks and maps: half the time, no larger
+    grey = image.ndim == 2 and image.dtype == np.uint8  # masks and maps: half the time, no larger
+    strategy = zlib.Z_RLE if grey else zlib.Z_DEFAULT_STRATEGY
     Image.fromarray(image).save(buffer, format="PNG", compress_level=4, compress_type=strategy)
     return buffer.getvalue()
 

@@ -14,6 +14,7 @@ from fiftyone_plugin import delete_label_quality_run, load_report, quality, scor
 from fiftyone_plugin.dataset.fields import appearance
 from fiftyone_plugin.errors import LabelQualityError
 from fiftyone_plugin.progress import silent
+from fiftyone_plugin.workflows.scoring import sources, stages
 
 WRONG = 2
 
@@ -76,6 +77,34 @@ def test_the_wrong_half_of_the_road_is_the_worst_region(dataset, tmp_path):
     worst = dataset.load_saved_view("label_quality regions").first()
     assert worst.filepath.endswith(f"{WRONG}.png")
     assert (worst.label_quality_regions.given, worst.label_quality_regions.suggested) == ("car", "road")
+
+
+def test_masks_are_on_the_disk_before_anything_names_them(dataset, tmp_path, monkeypatch):
+    waited_for = []
+
+    def all_on_disk(folders):
+        assert not dataset.has_field("label_quality_regions")
+        waited_for.extend(str(path) for folder in folders if folder.is_dir() for path in folder.iterdir())
+
+    monkeypatch.setattr(stages, "all_on_disk", all_on_disk)
+    score(dataset, tmp_path / "run")
+    named = dataset.values("label_quality_regions.detections.mask_path", unwind=True)
+    assert set(named) == set(waited_for) != set()
+
+
+def test_a_model_is_asked_about_one_image_and_not_about_a_batch():
+    asked = []
+
+    class Source:
+        def probes(self, images, count):
+            return images[:count]
+
+        def stream(self, images):
+            asked.extend(images)
+            yield from ((image, ValueError("unreadable") if image == "a" else np.zeros((3, 2, 2))) for image in images)
+
+    assert sources._channels_of(Source(), ["a", "b", "c", "d"]) == 3
+    assert asked == ["a", "b"]
 
 
 def test_every_image_lists_its_regions_worst_first(dataset, tmp_path):
