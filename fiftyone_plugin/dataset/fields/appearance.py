@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Mapping, Sequence
-from threading import Lock
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Lock, local
 from typing import Any
 
 ISSUE_COLOR = "#ff00e6"
@@ -17,6 +18,7 @@ LIGHT = 0.35
 
 
 _saving = Lock()
+_held = local()
 
 
 def distinct_colors(count: int) -> list[str]:
@@ -38,6 +40,21 @@ def distinct_colors(count: int) -> list[str]:
         red, green, blue = colorsys.hls_to_rgb(hue, (0.5, 0.66, 0.4)[index % 3], 0.72)
         colors.append(f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}")
     return colors
+
+
+@contextmanager
+def saved_once(dataset: Any) -> Iterator[None]:
+    """Save what is set within at its end only: FiftyOne writes the whole dataset document each time.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+    """
+    _held.dataset = dataset
+    try:
+        yield
+    finally:
+        _held.dataset = None
+    dataset.save()
 
 
 def color_classes(
@@ -154,7 +171,12 @@ def _without(entries: list[dict[str, Any]] | None, paths: set[str]) -> list[dict
 
 def _save_scheme(dataset: Any, scheme: Any) -> None:
     dataset.app_config.color_scheme = scheme
-    dataset.save()
+    _save(dataset)
+
+
+def _save(dataset: Any) -> None:
+    if getattr(_held, "dataset", None) is not dataset:
+        dataset.save()
 
 
 def show_fields(dataset: Any, fields: list[str]) -> None:
@@ -162,7 +184,7 @@ def show_fields(dataset: Any, fields: list[str]) -> None:
     import fiftyone as fo
 
     dataset.app_config.active_fields = fo.ActiveFields(paths=fields)
-    dataset.save()
+    _save(dataset)
 
 
 def save_view(dataset: Any, name: str, view: Any, description: str) -> None:

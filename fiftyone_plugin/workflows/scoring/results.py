@@ -116,14 +116,8 @@ def _versions() -> dict[str, str]:
 
 def _show(dataset: Any, plan: ScoringPlan, classes: ClassMap, report: ScoringReport, sample_ids: Sequence[str]) -> None:
     names = plan.fields
-    if not classes.rgb:
-        appearance.color_classes(dataset, [plan.label_field], classes.value_names)
-    appearance.color_issues(dataset, names.issues, names.map)
-    appearance.color_regions(dataset, names.regions)
-    marks = [
-        name for written, name in ((plan.write_regions, names.regions), (plan.write_issues, names.issues)) if written
-    ]
-    appearance.show_fields(dataset, [plan.label_field, *marks[:1], plan.key])
+    with appearance.saved_once(dataset):
+        _color(dataset, plan, classes)
     home = slices_with(dataset, sample_ids)
     scored = home.exists(plan.key)
     worst = scored.sort_by(plan.key).limit(NUM_WORST)
@@ -135,3 +129,15 @@ def _show(dataset: Any, plan: ScoringPlan, classes: ClassMap, report: ScoringRep
     if report.num_regions:
         patches = captioned(make_patches(home, names.regions), names.regions)
         appearance.save_view(dataset, report.views[2], patches, "Regions whose label is probably wrong, worst first")
+
+
+def _color(dataset: Any, plan: ScoringPlan, classes: ClassMap) -> None:
+    names = plan.fields
+    if not classes.rgb:
+        appearance.color_classes(dataset, [plan.label_field], classes.value_names)
+    appearance.color_issues(dataset, names.issues, names.map)
+    appearance.color_regions(dataset, names.regions)
+    marks = [
+        name for written, name in ((plan.write_regions, names.regions), (plan.write_issues, names.issues)) if written
+    ]
+    appearance.show_fields(dataset, [plan.label_field, *marks[:1], plan.key])
