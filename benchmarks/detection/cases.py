@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,6 +96,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, required=True, help="for models and predictions")
     parser.add_argument("--part", choices=["tuning", "report"], default="report")
     parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="skip so many images, for others than a call before")
 
 
 def source(name: str, options: argparse.Namespace) -> Source:
@@ -113,7 +115,8 @@ def source(name: str, options: argparse.Namespace) -> Source:
             weights=weights / "mobilenet_v2_imagenet.pth", wanted=collection,
         )  # fmt: skip
     pictures = _part(collection, options.part)
-    kept = tuple(pictures[:: max(1, len(pictures) // options.images)][: options.images])
+    step = max(1, len(pictures) // options.images)
+    kept = tuple(pictures[options.first :: step][: options.images])
     return Source(name, kept, probs, len(collection.class_names))
 
 
@@ -142,6 +145,15 @@ def labels_in_question(
         for label, picture, where in zip(labels, pictures, known, strict=True)
     ]
     return labels, np.array(shares) > WRONG_SHARE
+
+
+def kept_cases(path: Path, made: Callable[[], Iterable[Case]]) -> list[Case]:
+    """What was measured before, or is measured now and kept: the code of regions and rehearsals must be the same."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(list(made())))
+    found: list[Case] = pickle.loads(path.read_bytes())
+    return found
 
 
 def clean_cases(made: Source) -> list[Case]:

@@ -7,19 +7,22 @@ labels that Grounded-SAM made; on CamVid, every third frame, heads on frozen fea
 across folds with an error in a fifth of the labels. Predictions are kept in `--folder`. In each regime a fifth of the
 labels get one error; "small" are single objects of 90 pixels to a hundredth of the image, "machine" is one connected
 error of a Grounded-SAM label. Clean labels, and all of Grounded-SAM's (an image is wrong if more than a tenth of its
-pixels are), are rows of their own. Labels without an error are measured once for all regimes. `--part tuning` takes two
-thirds of the images (of CamVid's blocks of consecutive frames) and was used to decide; `report` the others.
+pixels are), are rows of their own. Labels without an error are measured once for all regimes, and what was
+measured is kept in `--folder`/cases for other judges: remove it when the code of regions or of rehearsed errors has
+changed. `--part tuning` takes two thirds of the images (of CamVid's blocks of consecutive frames) and was used to
+decide; `report` the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
 import json
 import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -75,15 +78,17 @@ def main() -> None:
 def measure(model: str, options: argparse.Namespace, rows: dict) -> None:
     """All regimes of a model."""
     made = cases.source(model, options)
-    clean = cases.clean_cases(made)
+    folder = options.folder / "cases" / f"{model}-{options.part}-{options.images}-{options.first}"
+    clean = cases.kept_cases(folder / "clean-0", lambda: cases.clean_cases(made))
     add(rows, f"{model}/clean/0", clean, options.json)
     if made.has_machine_labels:
-        add(rows, f"{model}/Grounded-SAM/0", cases.machine_cases(made), options.json)
-    for seed in options.seeds:
-        for regime in made.regimes():
-            key = f"{model}/{regime}/{seed}"
-            if regime in options.regimes and key not in rows:
-                add(rows, key, list(cases.corrupted_cases(made, clean, regime, seed)), options.json)
+        machine = cases.kept_cases(folder / "machine-0", lambda: cases.machine_cases(made))
+        add(rows, f"{model}/Grounded-SAM/0", machine, options.json)
+    for seed, regime in itertools.product(options.seeds, made.regimes()):
+        key = f"{model}/{regime}/{seed}"
+        if regime in options.regimes and key not in rows:
+            drawn = functools.partial(cases.corrupted_cases, made, clean, regime, seed)
+            add(rows, key, cases.kept_cases(folder / f"{regime}-errors-{seed}", drawn), options.json)
 
 
 def add(rows: dict, key: str, found: Sequence[cases.Case], path: Path | None) -> None:
@@ -170,10 +175,10 @@ def region_figures(found: Sequence[cases.Case], judge: quality.Judge) -> dict[st
         "errors": int(hits.sum()),
         "expected": float(values.sum()),
     }
-    for low, high in pairwise(SIZE_BINS):
+    for low, high in itertools.pairwise(SIZE_BINS):
         inside = [got for got, size in zip(reached, sizes, strict=True) if low <= size < high]
         row[f"recall {low}-"] = float(np.mean(inside)) if inside else float("nan")
-    for low, high in pairwise(SCORE_BINS):
+    for low, high in itertools.pairwise(SCORE_BINS):
         within = (values >= low) & ((values < high) | (high == 1))
         row |= {f"errors {low:g}-": int(hits[within].sum()), f"expected {low:g}-": float(values[within].sum())}
     for kind in quality.KINDS:
