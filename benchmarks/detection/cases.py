@@ -70,7 +70,8 @@ class Case:
         regions: of the image
         rehearsals: of the image
         hits: for each region the error that it has found, or None
-        objects: the same where connected wrong pixels are one error, whatever their classes
+        pairs: its given and its true class, or None
+        objects: as `hits`, where connected wrong pixels are one error, whatever their classes
         sizes: pixels of the errors by number; the first is not an error
         object_sizes: the same of connected wrong pixels
         wrong: whether the label counts as wrong
@@ -82,6 +83,7 @@ class Case:
     regions: quality.ImageRegions
     rehearsals: Sequence[quality.Rehearsal]
     hits: list[int | None]
+    pairs: list[tuple[int, int] | None]
     objects: list[int | None]
     sizes: np.ndarray
     object_sizes: np.ndarray
@@ -216,11 +218,17 @@ def measured(made: Source, label: np.ndarray, place: int, kind: str | None) -> C
     parts = measures.error_parts(label, picture.true, changed)
     objects = measures.connected(changed)
     boxes = [(region.bbox, region.mask) for region in regions]
+    hits = measures.region_hits(parts, boxes)
+    firsts = dict(zip(*np.unique(parts, return_index=True), strict=True))
+    pairs = [
+        None if hit is None else (int(label.flat[firsts[hit]]), int(picture.true.flat[firsts[hit]])) for hit in hits
+    ]
     return Case(
         record.without_maps(),
         replace(regions, regions=tuple(replace(region, mask=region.mask[:0]) for region in regions)),
         rehearsals,
-        measures.region_hits(parts, boxes),
+        hits,
+        pairs,
         measures.region_hits(objects, boxes),
         np.bincount(parts.reshape(-1)),
         np.bincount(objects.reshape(-1)),

@@ -161,7 +161,11 @@ def region_figures(found: Sequence[cases.Case], judge: quality.Judge) -> dict[st
         rankings["objects"].add_hits(place, case.object_sizes, case.objects, scores)
         kinds += [region.kind for region in typed]
         if case.kind in RIGHT_KIND:
-            right += [r.kind == RIGHT_KIND[case.kind] for r, hit in zip(typed, case.hits, strict=True) if hit]
+            right += [
+                region.kind == right_kind(case.kind, *pair, judge.scorer.background)
+                for region, pair in zip(typed, case.pairs, strict=True)
+                if pair
+            ]
         sizes += case.object_sizes[1:].tolist()
         reached += np.isin(np.arange(1, case.object_sizes.size), [hit for hit in case.objects if hit]).tolist()
     values = np.array(rankings["judge"].scores)
@@ -185,6 +189,13 @@ def region_figures(found: Sequence[cases.Case], judge: quality.Judge) -> dict[st
         of_kind = np.array([one == kind for one in kinds], bool)
         row |= {f"of {kind}": int(hits[of_kind].sum()), f"expected of {kind}": float(values[of_kind].sum())}
     return row
+
+
+def right_kind(kind: str, given: int, true: int, background: int | None) -> str:
+    """What an error is: by its classes where one stands for nothing, as an object of "nothing" may be put in, too."""
+    if background is None:
+        return RIGHT_KIND[kind]
+    return "missing" if given == background else "spurious" if true == background else "wrong_class"
 
 
 def share_figures(found: Sequence[cases.Case], judge: quality.Judge, regime: str) -> dict[str, float | str]:

@@ -7,6 +7,7 @@ where it is strong they are the label's. So the dataset is asked, in three steps
    labels, and a logistic regression learns to tell the regions of these errors from all others. Besides the features of
    a region it sees its context: how often the dataset's labels and predictions disagree on these two classes, and how
    sure and how right the model is about them. What the model confuses everywhere counts less than what happens once.
+   How many of the dataset's own regions are errors is then estimated from their scores: rehearsed errors are many.
 2. Errors that the labels hold already must not teach the opposite. A calibrated model tells how often it expects to be
    wrong: the mean of 1 - best probability. What it disagrees beyond that is taken for wrong labels (see
    `Judge.wrong_share`), and the worst regions of that total area are not shown as examples of good ones.
@@ -41,7 +42,7 @@ import numpy.typing as npt
 from ...errors import LabelQualityError
 from ..records.image_records import ImageRecord
 from ..regions.issue_regions import ImageRegions, region_scores
-from ..regions.logistic_regression import logistic
+from ..regions.logistic_regression import log_odds, logistic
 from ..regions.region_terms import FEATURE_NAMES
 from ..regions.region_verifier import CONTEXT_NAMES, RegionVerifier
 from ..regions.review_shift import ReviewShift
@@ -68,11 +69,7 @@ NOISY: Final = (0.1, 0.2)
 
 UNSURE: Final = (0.15, 0.3)
 """Share of pixels on which the model expects to be wrong: from the first on single errors count less, from the second
-on they do not."""
-
-SURE: Final = 0.15
-"""Share of pixels on which the model expects to be wrong from which on it cannot tell how much is wrong: all that it
-disagrees with may be, or nothing."""
+on they do not, and the model cannot tell how much is wrong: all that it disagrees with may be, or nothing."""
 
 USEFUL: Final = 0.6
 """AUROC that a ranking must be shown to exceed: where the rehearsed errors of a kind or size leave that open (1.96
@@ -103,6 +100,8 @@ most units. Nearly all good labels fit best where they are."""
 _FARTHEST: Final = 8.0
 _SUREST: Final = 1 - 1e-6
 _NO_ERROR: Final = 1e-3
+_NOTHING: Final = (None, 0.5)
+_SHARES: Final = logistic(np.linspace(-12, 4, 161))
 _SINGLE: Final = 3
 _COARSE: Final = 3
 _AREA: Final = FEATURE_NAMES.index("log_area")
@@ -470,10 +469,10 @@ class Evidence:
         given, predicted, agreeing, confidence = shares
         context = ClassContext(given, predicted, agreeing, np.nan_to_num(divide(confidence, given)), pairs)
         useful = _coarseness(self.excess, self.unsure) < 1
-        verifiers = tuple(
-            _verifier(images, context, self.excess, part) if useful else None for part in range(NUM_PARTS)
-        )
-        return Judge(tuple(images), RegionScorer(context, verifiers, background), self.excess, self.unsure)
+        learnt = [_learnt(images, context, self.excess, part) if useful else _NOTHING for part in range(NUM_PARTS)]
+        usual = RegionScorer(context, tuple(verifier for verifier, _ in learnt), background)
+        scorer = _with_prior(usual, [share for _, share in learnt], images)
+        return Judge(tuple(images), scorer, usual, self.excess, self.unsure)
 
 
 def image_evidence(
@@ -507,8 +506,12 @@ def image_evidence(
 
 
 def _coarseness(wrong_share: float, unsure: float) -> float:
-    weak, noisy = ((value - low) / (high - low) for value, (low, high) in ((unsure, UNSURE), (wrong_share, NOISY)))
-    return float(np.clip(max(noisy, weak), 0, 1))
+    return max(_passed(wrong_share, NOISY), _passed(unsure, UNSURE))
+
+
+def _passed(value: float, limits: tuple[float, float]) -> float:
+    """How far a value has come from the first limit to the second, from 0 to 1."""
+    return min(max((value - limits[0]) / (limits[1] - limits[0]), 0.0), 1.0)
 
 
 def _expected(images: Sequence[ImageEvidence]) -> float:
@@ -542,6 +545,7 @@ class Judge:
     Attributes:
         images: what was collected, in the order of their keys
         scorer: of regions
+        usual: the same, if errors were as common as those that were rehearsed
         wrong_share: share of the labelled pixels that seem to be wrong: what labels and predictions disagree on beyond
             what the model expects
         unsure: share of the labelled pixels on which the model expects to be wrong
@@ -549,6 +553,7 @@ class Judge:
 
     images: tuple[ImageEvidence, ...]
     scorer: RegionScorer
+    usual: RegionScorer
     wrong_share: float
     unsure: float
 
@@ -557,27 +562,26 @@ class Judge:
         """Lowest and highest share of wrong pixels that this dataset speaks for.
 
         Two estimates, each plus and minus 1.96 standard errors over the images: what disagrees beyond what the model
-        expects, and the area of the regions times their scores, which calls some of the model's own mistakes wrong. A
-        model that is not `SURE` cannot tell its own mistakes from wrong labels, above all one that learnt from these
-        very labels: there it is from nothing to all that disagrees. Errors that labels and model share are in neither,
-        and one error that is made all over the dataset counts too little: it looks like what the model confuses.
+        expects, and the area of the regions times their scores, which calls some of the model's own mistakes wrong. At
+        the highest, errors are as common as rehearsed ones, and a label that is moved is wrong wherever it disagrees:
+        its borders are wrong where the model expects its own mistakes. The more `UNSURE` a model is, the less it can
+        tell its mistakes from wrong labels, above all one that learnt from these very labels: the range grows until it
+        is from nothing to all that disagrees. Errors that labels and model share are in neither, and one error that is
+        made all over the dataset counts too little: it looks like what the model confuses.
         """
         if not self.images:
             return 0.0, 0.0
         valid = np.array([image.valid for image in self.images], np.float64)
         disagreeing = np.array([image.disagreeing for image in self.images], np.float64)
         expected = np.array([image.expected for image in self.images])
-        areas = np.array([self._wrong_area(image) for image in self.images])
-        beyond, inside = _ratio_range(disagreeing - expected, valid), _ratio_range(areas, valid)
-        low, high = min(beyond[0], inside[0]), max(beyond[1], inside[1])
-        if self.unsure >= SURE:
-            low, high = 0.0, max(high, _ratio_range(disagreeing, valid)[1])
-        return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
-
-    def _wrong_area(self, image: ImageEvidence) -> float:
-        """Expected wrong pixels in the regions of an image."""
-        scores = self.scorer.scores(image.key, image.rows) if len(image.rows) else np.zeros(0)
-        return float((scores * 10 ** image.rows.features[:, _AREA]).sum() * image.size)
+        least, most = (np.array([_wrong_area(s, image) for image in self.images]) for s in (self.scorer, self.usual))
+        still = np.array([image.moved == 0 for image in self.images])
+        low = min(_ratio_range(values, valid)[0] for values in (disagreeing - expected, least))
+        high = max(_ratio_range(values, valid)[1] for values in (disagreeing - still * expected, most))
+        weak = _passed(self.unsure, UNSURE)
+        highest = max(high, _ratio_range(disagreeing, valid)[1])
+        low, high = np.clip([(1 - weak) * low, (1 - weak) * high + weak * highest], 0, 1).tolist()
+        return low, high
 
     @property
     def coarse(self) -> float:
@@ -726,6 +730,12 @@ def _found(asis: FloatArray, worse: FloatArray, owners: npt.NDArray[np.str_]) ->
     return Found(len(worse), auroc, float((worse >= np.percentile(asis, 80)).mean()), error)
 
 
+def _wrong_area(scorer: RegionScorer, image: ImageEvidence) -> float:
+    """Wrong pixels that a scorer expects in the regions of an image."""
+    scores = scorer.scores(image.key, image.rows) if len(image.rows) else np.zeros(0)
+    return float((scores * 10 ** image.rows.features[:, _AREA]).sum() * image.size)
+
+
 def _ratio_range(values: FloatArray, sizes: FloatArray) -> tuple[float, float]:
     """Sum of values over sum of sizes, less and plus 1.96 standard errors."""
     total = max(float(sizes.sum()), 1.0)
@@ -739,10 +749,10 @@ def _log_odds(value: float) -> float:
     return float(np.log(kept / (1 - kept)))
 
 
-def _verifier(
+def _learnt(
     images: Sequence[ImageEvidence], context: ClassContext, excess: float, part: int
-) -> RegionVerifier | None:
-    """Learn from the rehearsals of the other parts."""
+) -> tuple[RegionVerifier | None, float]:
+    """Learn from the rehearsals of the other parts; and how many of their regions are errors."""
     limit = _trusted_below(images, excess)
     rows, hits = [], []
     for image in images:
@@ -754,8 +764,31 @@ def _verifier(
             hits.append(altered.hits[keep])
     found = np.concatenate([np.zeros(0, np.bool_), *hits])
     if found.sum() < FEWEST_HITS or found.all():
-        return None
-    return RegionVerifier.learnt(np.concatenate(rows), found, strength=REHEARSED_STRENGTH)
+        return _NOTHING
+    return RegionVerifier.learnt(np.concatenate(rows), found, strength=REHEARSED_STRENGTH), float(found.mean())
+
+
+def _with_prior(usual: RegionScorer, shares: Sequence[float], images: Sequence[ImageEvidence]) -> RegionScorer:
+    """Let the dataset's own regions tell how many of them are errors, besides the `shares` that were rehearsed.
+
+    How likely these regions are if a share of them are errors follows from the odds of each; the share is its mean over
+    all that are possible (with Jeffreys' prior). Expectation-maximisation finds the likeliest instead (Saerens, Latinne
+    & Decaestecker, "Adjusting the outputs of a classifier to new a priori probabilities", Neural Computation 2002).
+    Errors that are harder to see than rehearsed ones are missing in it, while rehearsals are one to a label: the log
+    odds half way between the two are used.
+    """
+    rehearsed = log_odds(shares)
+    known = [image for image in images if len(image.rows) and usual.verifiers[image.part] is not None]
+    odds = [log_odds(usual.scores(image.key, image.rows)) - rehearsed[image.part] for image in known]
+    excess = np.expm1(np.concatenate([np.zeros(0), *odds]))
+    fits = np.array([np.log1p(share * excess).sum() for share in _SHARES])
+    chances = np.exp(fits - fits.max()) * np.sqrt(_SHARES * (1 - _SHARES))  # per step of the log odds
+    shifts = (log_odds(chances @ _SHARES / chances.sum()) - rehearsed) / 2
+    shifted = (
+        None if one is None else replace(one, bias=one.bias + float(shift))
+        for one, shift in zip(usual.verifiers, shifts, strict=True)
+    )  # fmt: skip
+    return replace(usual, verifiers=tuple(shifted))
 
 
 def _trusted_below(images: Sequence[ImageEvidence], excess: float) -> float:

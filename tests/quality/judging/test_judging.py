@@ -9,9 +9,10 @@ from scipy import ndimage
 
 from fiftyone_plugin import quality
 from fiftyone_plugin.errors import LabelQualityError
-from fiftyone_plugin.quality.judging.judge import Found, Rehearsed, _found
-from fiftyone_plugin.quality.judging.rehearsed_labels import MOST_PER_IMAGE, REHEARSED_KINDS
+from fiftyone_plugin.quality.judging.judge import Found, ImageEvidence, Rehearsed, _found
+from fiftyone_plugin.quality.judging.rehearsed_labels import MOST_PER_IMAGE, REHEARSED_KINDS, RegionRows
 from fiftyone_plugin.quality.known_errors import inject_error
+from fiftyone_plugin.quality.regions.region_terms import FEATURE_NAMES
 
 SIZE = (60, 80)
 
@@ -98,10 +99,42 @@ def test_the_share_of_wrong_labels_is_what_a_calibrated_model_cannot_explain():
     # A wrong label is agreed with where the model is wrong too, one time in five.
     assert evidence.excess == pytest.approx(np.mean(wrong) * (2 * 0.8 - 1), abs=0.01)
     assert evidence.unsure == pytest.approx(0.2, abs=0.01)
-    # Such a model cannot tell its mistakes from wrong labels: nothing may be wrong, or all that it disagrees with.
+    low, high = evidence.judge().wrong_share_range
+    assert low < np.mean(wrong) < high
+
+
+def test_who_guesses_cannot_tell_how_much_is_wrong():
+    labels, _ = dataset(wrong=())
+    guesses = [np.random.default_rng(i).dirichlet(np.ones(4), SIZE).transpose(2, 0, 1) for i in range(len(labels))]
+    evidence = quality.Evidence(4)
+    for index, (label, probs) in enumerate(zip(labels, guesses, strict=True)):
+        record = quality.image_record(label, probs)
+        evidence.add(str(index), record, quality.image_regions(label, record))
     low, high = evidence.judge().wrong_share_range
     assert low == 0
-    assert high > np.mean([(label != p.argmax(axis=0)).mean() for label, p in zip(labels, probs, strict=True)])
+    assert high > np.mean([(label != p.argmax(axis=0)).mean() for label, p in zip(labels, guesses, strict=True)])
+
+
+@pytest.mark.parametrize(("gain", "highest"), [(0.0, 0.0), (0.05, 0.025)])
+def test_a_moved_label_may_be_wrong_wherever_it_disagrees(gain, highest):
+    """Three of twelve are moved, and the model expects as many mistakes as there are."""
+    evidence = quality.Evidence(2)
+    none = RegionRows(np.zeros((0, len(FEATURE_NAMES))), np.zeros(0, int), np.zeros(0, int))
+    for index in range(12):
+        moved = gain if index < 3 else 0.0
+        evidence.add_image(
+            ImageEvidence(str(index), 0.9, 0.9, none, (), np.full((4, 2), 0.5), 1000, 1000, 100, 100.0, moved)
+        )
+    low, high = evidence.judge().wrong_share_range
+    assert low == 0
+    assert highest <= high <= 2.5 * highest
+
+
+def test_nothing_is_expected_where_nothing_is_wrong():
+    for wrong in ((), (3, 11, 17)):
+        verdict = quality.judge_labels(*dataset(wrong=wrong))
+        assert sum(region.score for region in verdict.regions) <= 1 + len(wrong)
+    assert verdict.judge.scorer.learnt
 
 
 @pytest.mark.parametrize("wrong", [(), (3, 11, 17)])
