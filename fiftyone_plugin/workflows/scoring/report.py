@@ -54,17 +54,17 @@ def estimated_wrong_share(share: float | None, between: Sequence[float] | None =
 
     Example:
         >>> estimated_wrong_share(0.021, (0.01, 0.04)).markdown()
-        '**About 2.1 % of the labelled pixels seem wrong**; 1.0 to 4.0 %, without errors that the model makes, too.'
+        '**About 2.1 % of the labelled pixels seem wrong**; 1.0 to 4.0 %; errors that the model makes too do not count.'
         >>> estimated_wrong_share(0.0, (0.0, 0.026)).markdown()
         '**Little seems wrong, or the model is too weak to tell**; at most 2.6 % of the labelled pixels.'
     """
     if share is None:
         return None
     low, high = between or (share, share)
-    without = "without errors that the model makes, too"
+    without = "errors that the model makes too do not count"
     if share >= SEEN:
         ends = percent_range(low, high) if between else ""
-        how = f"{ends}, {without}" if ends else without
+        how = f"{ends}; {without}" if ends else without
         return WrongShare(f"About {percent(share)} % of the labelled pixels seem wrong", how)
     if SEEN <= high <= _HARDLY_ANY:
         return WrongShare(f"At most {percent(high)} % of the labelled pixels seem wrong", without)
