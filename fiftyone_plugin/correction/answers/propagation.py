@@ -21,7 +21,7 @@ from scipy.special import betaincinv
 from ...errors import LabelQualityError
 from ..questions.made_anew import MadeAnew
 
-__all__ = ["Answer", "AnswerModel", "Proposal", "certain_proposals", "doubtful_answers", "propagate"]
+__all__ = ["Answer", "AnswerModel", "Proposal", "bears_out", "certain_proposals", "doubtful_answers", "propagate"]
 
 CERTAIN: Final = 0.95
 """Probability of a class from which a superpixel like the answered ones is relabelled."""
@@ -207,13 +207,16 @@ def propagate(
     if not 0 < confidence <= 1:
         raise LabelQualityError(f"Expected `confidence` above 0 and at most 1, but got {confidence}; try {CERTAIN}.")
     model = AnswerModel.fit(candidates, answers, shrinkage=shrinkage)
-    return certain_proposals(candidates, answers, model.posterior(candidates, answers), confidence)
+    posterior = model.posterior(candidates, answers)
+    if not bears_out(answers, posterior, confidence):
+        return []
+    return certain_proposals(candidates, answers, posterior, confidence)
 
 
 def certain_proposals(
     candidates: Sequence[Described], answers: Sequence[Answer], posterior: Sequence[FloatArray], confidence: float
 ) -> list[Proposal]:
-    """The proposals that are certain enough, from probabilities that are known; none before answers bear it out.
+    """The proposals that are certain enough, from probabilities that are known already.
 
     Args:
         candidates: one per image
@@ -224,8 +227,6 @@ def certain_proposals(
     Returns:
         the most certain first
     """
-    if not bears_out(answers, posterior, confidence):
-        return []
     asked = {(answer.image, answer.row) for answer in answers}
     found = []
     for image, (candidate, probs) in enumerate(zip(candidates, posterior, strict=True)):

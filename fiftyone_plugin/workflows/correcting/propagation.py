@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from ...correction.answers.propagation import CERTAIN, AnswerModel, Proposal, certain_proposals
+from ...correction.answers.propagation import CERTAIN, AnswerModel, Proposal, bears_out, certain_proposals
 from ...correction.answers.propagation import Answer as SuperpixelAnswer
 from ...correction.answers.reliability import AnswerPanel, judge_answers
 from ...correction.questions.candidates import Candidates
@@ -147,6 +147,7 @@ def propagate_answers(
     turned = [Proposal(one.image, one.row, one.answer, 1.0) for one, before in zip(answers, said.standing, strict=True)
               if one.answer != before]  # fmt: skip
     beliefs = Beliefs(posterior, 0, _relabelled(found.candidates, turned), *_open(said, panel), people)
+    relabel = relabel and bears_out(answers, others, CERTAIN)
     open_ones = [
         one for one in (certain_proposals(found.candidates, answers, others, CERTAIN) if relabel else ())
         if not found.asked[one.image][one.row] and classes.values[one.answer] is not None

@@ -430,7 +430,7 @@ def test_a_sitting_takes_up_a_new_plan(planned, sitting, tmp_path):
 def test_propagated_labels_never_lie_over_a_persons_answer(planned, sitting, tmp_path, monkeypatch):
     answer_all(planned, sitting)
     assert plan(planned, tmp_path / "run", propagate=True).num_propagated == 0  # nothing bears it out
-    monkeypatch.setattr("fiftyone_plugin.correction.answers.propagation.bears_out", lambda *_: True)
+    monkeypatch.setattr("fiftyone_plugin.workflows.correcting.propagation.bears_out", lambda *_: True)
     monkeypatch.setattr("fiftyone_plugin.workflows.correcting.propagation.CERTAIN", 0.5)
     report = plan(planned, tmp_path / "run", propagate=True)
     assert report.num_propagated > 0
