@@ -38,6 +38,7 @@ _ATTRIBUTES: Final = {
     "answer": ("StringField", "Class that it is, according to the reviewer"),
     "area": ("IntField", "Pixels that the question is about"),
     "audit": ("BooleanField", "Drawn at random, to estimate how much is still wrong"),
+    "trial": ("BooleanField", "Drawn at random among what would be relabelled unasked, to see whether that is right"),
     "round": ("IntField", "Round of planning"),
     "row": ("IntField", "Row of the representative pixel"),
     "column": ("IntField", "Column of the representative pixel"),
@@ -104,6 +105,7 @@ class StoredQuery:
             in queries of older versions, which keep names only
         claimed_by: sitting that it was shown to
         claimed_at: when
+        trial: whether it was drawn at random among what would be relabelled unasked
     """
 
     sample_id: str
@@ -125,6 +127,7 @@ class StoredQuery:
     claimed_by: str | None
     claimed_at: datetime | None
     values: tuple[int | None, ...] = ()
+    trial: bool = False
 
     def named(self, name_of: Mapping[int, str]) -> StoredQuery:
         """The query with the names that its classes have now.
@@ -227,6 +230,7 @@ def query_document(
         "answer": None,
         "area": int(area),
         "audit": bool(audit),
+        "trial": False,
         "round": int(round_number),
         "row": int(point[0]),
         "column": int(point[1]),
@@ -545,4 +549,5 @@ def _stored(sample_id: str, content: Mapping[str, Any]) -> StoredQuery:
         claimed_by=content.get("claimed_by"),
         claimed_at=content.get("claimed_at"),
         values=tuple(content.get("values") or ()),
+        trial=bool(content.get("trial")),
     )

@@ -55,6 +55,7 @@ class Answer:
         repaired: pixels that got another class
         area: pixels of the query, which refining may have changed
         audit: whether the query was drawn at random
+        trial: whether the query was drawn at random among what would have been relabelled unasked
         round: of planning that asked; 0 for other sources
         sitting: of whom at which screen
         reviewer: who answered
@@ -85,6 +86,7 @@ class Answer:
     seconds: float | None = None
     time: datetime = field(default_factory=utc_now)
     known: int | None = None
+    trial: bool = False
     key: str = ""
 
     def as_dict(self) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Beliefs:
             said is true
         sure: by (image, row) of a superpixel, its class where that is known well enough to tell who errs
         people: how reliable each reviewer is, by name
+        untried: (image, row) of superpixels that would be relabelled, did answers bear that out
     """
 
     posterior: Sequence[np.ndarray] | None
@@ -64,6 +65,7 @@ class Beliefs:
     again: dict[tuple[int, int], float] = field(default_factory=dict)
     sure: dict[tuple[int, int], int] = field(default_factory=dict)
     people: dict[str, Reliability] = field(default_factory=dict)
+    untried: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,7 @@ class Said:
         classes: what they said
         keys: of these answers
         standing: class that the label has by the answers, the newest one or what people agreed on since
-        audits: whether the first question about it was drawn at random
+        audits: whether the first question about it was drawn at random, from all or from what would be relabelled
     """
 
     places: list[tuple[int, int]] = field(default_factory=list)
@@ -147,11 +149,12 @@ def propagate_answers(
     turned = [Proposal(one.image, one.row, one.answer, 1.0) for one, before in zip(answers, said.standing, strict=True)
               if one.answer != before]  # fmt: skip
     beliefs = Beliefs(posterior, 0, _relabelled(found.candidates, turned), *_open(said, panel), people)
-    relabel = relabel and bears_out(answers, others, CERTAIN)
     open_ones = [
         one for one in (certain_proposals(found.candidates, answers, others, CERTAIN) if relabel else ())
         if not found.asked[one.image][one.row] and classes.values[one.answer] is not None
     ]  # fmt: skip
+    if not bears_out(answers, others, CERTAIN):
+        return replace(beliefs, untried=[(one.image, one.row) for one in open_ones])
     _keep(run, classes, found, open_ones, images)
     shown = _relabelled(found.candidates, [*turned, *open_ones])
     return replace(beliefs, num_propagated=len(open_ones), candidates=shown)
@@ -280,7 +283,7 @@ def said_of_superpixels(found: Found, classes: ClassMap, images: ImageFiles) -> 
                 said.places.append((place, row))
                 said.given.append(index_of.get(answer.given, -1))
                 said.standing.append(truth)
-                said.audits.append(answer.audit)
+                said.audits.append(answer.audit or answer.trial)
                 for column in (said.people, said.classes, said.keys):
                     column.append([])
             at = own[row]

@@ -569,6 +569,7 @@ class Sitting:
             repaired=repaired,
             area=query.area,
             audit=query.audit,
+            trial=query.trial,
             round=query.round,
             sitting=self._id,
             reviewer=self._reviewer,

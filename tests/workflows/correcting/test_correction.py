@@ -429,9 +429,11 @@ def test_a_sitting_takes_up_a_new_plan(planned, sitting, tmp_path):
 
 def test_propagated_labels_never_lie_over_a_persons_answer(planned, sitting, tmp_path, monkeypatch):
     answer_all(planned, sitting)
-    assert plan(planned, tmp_path / "run", propagate=True).num_propagated == 0  # nothing bears it out
-    monkeypatch.setattr("fiftyone_plugin.workflows.correcting.propagation.bears_out", lambda *_: True)
     monkeypatch.setattr("fiftyone_plugin.workflows.correcting.propagation.CERTAIN", 0.5)
+    assert plan(planned, tmp_path / "run", propagate=True).num_propagated == 0  # nothing bears it out
+    assert planned.count_values(f"{FIELD}_queries.detections.trial")[True] == 2  # a tenth of the questions will tell
+    assert len(open_sitting(planned, FIELD, sitting_id="b").progress().advice) > 0
+    monkeypatch.setattr("fiftyone_plugin.workflows.correcting.propagation.bears_out", lambda *_: True)
     report = plan(planned, tmp_path / "run", propagate=True)
     assert report.num_propagated > 0
     found = answers_that_count(read_answers(planned, FIELD))

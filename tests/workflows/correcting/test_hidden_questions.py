@@ -112,6 +112,7 @@ def test_the_first_sitting_has_rehearsed_ones_which_are_counted_in_steps(make_da
             sitting.skip()
         [ada] = sitting.people()
         counts.add(ada.by_hidden and ada.by_hidden.known)
+    assert sitting.flush() == []
     assert counts == {None, 5, 8}
     assert ada.by_hidden.slips == 6
     assert dataset.count_values(f"{FIELD}_queries.detections.status") == {"known": 8, "skipped": 12}
