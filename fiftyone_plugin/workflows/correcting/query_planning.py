@@ -120,8 +120,8 @@ class PlanReport:
             lines.append(f"- {self.num_answered:,} answers of earlier rounds are not asked again")
         if self.num_propagated:
             lines.append(
-                f"- {self.num_propagated:,} superpixels like the answered ones were relabelled: at least "
-                "90 % of such are right, with 95 % confidence, by questions drawn at random"
+                f"- {self.num_propagated:,} superpixels like the answered ones were relabelled; by questions drawn at "
+                "random, at least 90 % of what would be is right, with 95 % confidence"
             )
         if self.num_hidden:
             lines.append(
@@ -243,7 +243,7 @@ def _run(
     chosen = choose_queries(found.candidates, values, plan.budget, audits=plan.audits, seed=seed)
     known = choose_hidden(beliefs.sure, found, classes, round(plan.hidden * plan.budget), seed, chosen)
     audits = {(one.image, one.row) for one in chosen if one.audit}
-    trials = _trials([place for place in beliefs.untried if place not in audits], plan, seed)
+    trials = _trials([place for place in beliefs.untried if place not in audits], found, plan, seed)
     others = [one for one in chosen if (one.image, one.row) not in trials]
     chosen = hide_among(others[: plan.budget - len(known) - len(trials)], [*known, *trials], seed)
     keep(begun)
@@ -297,10 +297,13 @@ def _values(found: Found, beliefs: Beliefs, plan: QueryPlan, seed: int) -> list[
     return values
 
 
-def _trials(untried: Sequence[tuple[int, int]], plan: QueryPlan, seed: int) -> set[tuple[int, int]]:
-    """Superpixels to ask about that would be relabelled, drawn at random: only these say whether the others may be."""
+def _trials(untried: Sequence[tuple[int, int]], found: Found, plan: QueryPlan, seed: int) -> set[tuple[int, int]]:
+    """Superpixels to ask about that would be relabelled, drawn by area: only these say whether the others may be."""
     number = min(round(_TRIALS * plan.budget), len(untried))
-    drawn = np.random.default_rng([seed, 3]).permutation(len(untried))[:number]
+    if not number:
+        return set()
+    area = np.array([found.candidates[image].area[row] for image, row in untried], np.float64)
+    drawn = np.random.default_rng([seed, 3]).choice(len(untried), number, replace=False, p=area / area.sum())
     return {untried[place] for place in drawn.tolist()}
 
 
