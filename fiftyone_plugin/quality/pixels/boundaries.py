@@ -268,11 +268,13 @@ def find_contacts(correct: Array, target: Array, wrong: Array, queue: Array, out
     height, width = correct.shape
     count = 0
     for place in wrong:
-        row, column = place // width, place % width
+        row = place // width
+        column = place - row * width
         wanted, touches = target[row, column], False
+        before, after = max(column - 1, 0), min(column + 1, width - 1)  # at the edge the pixel itself once more
         for y in range(max(row - 1, 0), min(row + 2, height)):
-            for x in range(max(column - 1, 0), min(column + 2, width)):
-                touches |= correct[y, x] == wanted
+            line = correct[y]
+            touches |= (line[before] == wanted) | (line[column] == wanted) | (line[after] == wanted)
         if touches:
             out[row, column] = 1
             queue[count] = place
@@ -312,11 +314,15 @@ def mark_cores(regions: Array, valid: Array, at: Array, core: Array) -> None:
     """Set `core` (N,) for pixels `at` of which no neighbour that counts belongs to another region or to none."""
     height, width = regions.shape
     for i in range(at.size):
-        row, column = at[i] // width, at[i] % width
+        row = at[i] // width
+        column = at[i] - row * width
         region, inside = regions[row, column], True
+        before, after = max(column - 1, 0), min(column + 1, width - 1)  # at the edge the pixel itself once more
         for y in range(max(row - 1, 0), min(row + 2, height)):
-            for x in range(max(column - 1, 0), min(column + 2, width)):
-                inside &= (regions[y, x] == region) | (not valid[y, x])
+            line, counts = regions[y], valid[y]
+            inside &= (line[before] == region) | (not counts[before])
+            inside &= (line[column] == region) | (not counts[column])
+            inside &= (line[after] == region) | (not counts[after])
         core[i] = inside
 
 
