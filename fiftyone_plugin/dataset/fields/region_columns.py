@@ -7,6 +7,7 @@ Neither is believed: each sample's time of writing and the size of its regions a
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +35,10 @@ _SKEW = timedelta(minutes=1)
 """How far the clock of another machine that writes may be behind: so much is looked at again."""
 
 _SAME_MS: Final = 1_000
-"""What was written so shortly before the latest may be written again within the same millisecond: it is read again."""
+"""What was read so shortly after it was written may be written again within the same millisecond: it is read again."""
+
+_UNSURE: Final = -2
+"""Instead of the time of such a sample."""
 
 FILE: Final = "columns.npz"
 """In the folder of a run: its regions as they were when they were last read."""
@@ -210,6 +214,7 @@ def _read(samples: Any, regions: str, kept: RegionColumns, *, whole: bool) -> tu
     Compared are the samples of the last minute, all of them if `whole` or where some are missing. What a sample holds
     is read after its stamp: written in between, it is only read once more.
     """
+    latest = round(time.time() * 1_000) - _SAME_MS
     seen = _stamps(samples, regions, {} if whole else {"last_modified_at": {"$gte": kept.newest - _SKEW}})
     number = {image: place for place, image in enumerate(kept.image_ids)}
     new = [image for image in seen if image not in number]
@@ -226,9 +231,9 @@ def _read(samples: Any, regions: str, kept: RegionColumns, *, whole: bool) -> tu
     before = np.full_like(stamps, -1)
     before[:, : len(kept.image_ids)] = kept.stamps
     changed = (stamps != before).any(0)
-    again = np.flatnonzero(changed | (stamps[0] >= stamps[0].max(initial=_SAME_MS) - _SAME_MS))
-    wanted = [image_ids[place] for place in again.tolist()]
-    old = kept.without(again)
+    wanted = [image_ids[place] for place in np.flatnonzero(changed).tolist()]
+    old = kept.without(np.flatnonzero(changed))
+    stamps[0, stamps[0] >= latest] = _UNSURE
     read = _columns_of(_documents(samples, regions, wanted), regions, number, kept.words)
     columns = replace(
         read,
@@ -245,10 +250,10 @@ def _read(samples: Any, regions: str, kept: RegionColumns, *, whole: bool) -> tu
 
 def _stamps(samples: Any, regions: str, match: Mapping[str, Any]) -> dict[Any, tuple[int, int]]:
     """When samples were written, and how many bytes their regions have; takes no look into them."""
-    time = {"$convert": {"input": "$last_modified_at", "to": "long", "onError": -1, "onNull": -1}}
+    written = {"$convert": {"input": "$last_modified_at", "to": "long", "onError": -1, "onNull": -1}}
     is_document = {"$eq": [{"$type": f"${regions}"}, "object"]}
     size = {"$cond": [is_document, {"$bsonSize": f"${regions}"}, -1]}
-    rows = samples.aggregate([{"$match": match}, {"$project": {"time": time, "size": size}}])
+    rows = samples.aggregate([{"$match": match}, {"$project": {"time": written, "size": size}}])
     return {row["_id"]: (row["time"], row["size"]) for row in rows}
 
 

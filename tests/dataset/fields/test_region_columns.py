@@ -146,14 +146,19 @@ def test_a_file_that_is_gone_or_not_ours_changes_nothing(dataset, tmp_path, kept
 
 
 def test_only_what_was_written_is_read(dataset, tmp_path, kept_always, monkeypatch):
-    """Also where all samples were written within a minute, as a run does, and in a process that has only the file."""
-    written = datetime(2026, 1, 1)
-    for number, sample_id in enumerate(dataset.values("_id")):
-        when = {"last_modified_at": written + number * region_columns.timedelta(seconds=2)}
-        dataset._sample_collection.update_one({"_id": sample_id}, {"$set": when})
+    """Also where all samples were written at once, as in a clone, and in a process that has only the file."""
+    first, *_ = ids = dataset.values("_id")
+    dataset._sample_collection.update_many({}, {"$set": {"last_modified_at": datetime(2026, 1, 1)}})
     region_columns.region_columns(dataset, NAME, ("two",), tmp_path / "kept.npz")
     asked, before = [], region_columns._documents
     monkeypatch.setattr(region_columns, "_documents", lambda *given: asked.append(len(given[2])) or before(*given))
-    region_columns.region_columns(dataset, NAME, ("two",))
-    region_columns.region_columns(dataset, NAME, ("another process",), tmp_path / "kept.npz")
-    assert asked == [1, 1]  # what was written last may be written again within the same millisecond
+    for state in ("two", "another process"):
+        region_columns.region_columns(dataset, NAME, (state,), tmp_path / "kept.npz")
+        assert asked.pop() == 0
+        dataset._sample_collection.update_one({"_id": first}, {"$currentDate": {"last_modified_at": True}})
+        for _ in range(2):  # what was written just now may be written again within the same millisecond
+            region_columns.region_columns(dataset, NAME, (state,))
+            assert asked.pop() == 1 < len(ids)
+        dataset._sample_collection.update_one({"_id": first}, {"$set": {"last_modified_at": datetime(2026, 1, 1)}})
+        region_columns.region_columns(dataset, NAME, (state,))
+        asked.clear()
