@@ -155,14 +155,14 @@ def settle_images(
     Yields:
         what is known of the regions of each image
     """
-    regions, folders = job.stage.regions, []
+    regions, drawn = job.stage.regions, []
 
     def settle(item: tuple[str, Sequence[Review]]) -> SettledImage:
-        folders.append(regions.mask_folder(item[0]))
+        drawn.append(item[0])
         return regions.settle_image(item[0], item[1], scorer)
 
     yield from _side_by_side(settle, items)
-    all_on_disk(folders)
+    all_on_disk(map(regions.mask_folder, drawn))
 
 
 def _side_by_side(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
