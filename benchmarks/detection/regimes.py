@@ -177,7 +177,7 @@ def region_figures(found: Sequence[cases.Case], judge: quality.Judge) -> dict[st
         "right kind": float(np.mean(right)) if right else float("nan"),
         "regions": hits.size,
         "errors": int(hits.sum()),
-        "expected": float(values.sum()),
+        "expected": judge.expected_errors,
     }
     for low, high in itertools.pairwise(SIZE_BINS):
         inside = [got for got, size in zip(reached, sizes, strict=True) if low <= size < high]

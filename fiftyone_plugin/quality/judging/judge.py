@@ -470,9 +470,9 @@ class Evidence:
         context = ClassContext(given, predicted, agreeing, np.nan_to_num(divide(confidence, given)), pairs)
         useful = _coarseness(self.excess, self.unsure) < 1
         learnt = [_learnt(images, context, self.excess, part) if useful else _NOTHING for part in range(NUM_PARTS)]
-        usual = RegionScorer(context, tuple(verifier for verifier, _ in learnt), background)
-        scorer = _with_prior(usual, [share for _, share in learnt], images)
-        return Judge(tuple(images), scorer, usual, self.excess, self.unsure)
+        scorer = RegionScorer(context, tuple(verifier for verifier, _ in learnt), background)
+        counting = _with_prior(scorer, [share for _, share in learnt], images)
+        return Judge(tuple(images), scorer, counting, self.excess, self.unsure)
 
 
 def image_evidence(
@@ -545,7 +545,8 @@ class Judge:
     Attributes:
         images: what was collected, in the order of their keys
         scorer: of regions
-        usual: the same, if errors were as common as those that were rehearsed
+        counting: the same, if errors were as common as the scores of the dataset's own regions say: nearer to the truth
+            in sum, where most regions are surely none, and too careful about single ones
         wrong_share: share of the labelled pixels that seem to be wrong: what labels and predictions disagree on beyond
             what the model expects
         unsure: share of the labelled pixels on which the model expects to be wrong
@@ -553,7 +554,7 @@ class Judge:
 
     images: tuple[ImageEvidence, ...]
     scorer: RegionScorer
-    usual: RegionScorer
+    counting: RegionScorer
     wrong_share: float
     unsure: float
 
@@ -574,7 +575,7 @@ class Judge:
         valid = np.array([image.valid for image in self.images], np.float64)
         disagreeing = np.array([image.disagreeing for image in self.images], np.float64)
         expected = np.array([image.expected for image in self.images])
-        least, most = (np.array([_wrong_area(s, image) for image in self.images]) for s in (self.scorer, self.usual))
+        least, most = (np.array([_wrong_area(s, image) for image in self.images]) for s in (self.counting, self.scorer))
         still = np.array([image.moved == 0 for image in self.images])
         low = min(_ratio_range(values, valid)[0] for values in (disagreeing - expected, least))
         high = max(_ratio_range(values, valid)[1] for values in (disagreeing - still * expected, most))
@@ -582,6 +583,12 @@ class Judge:
         highest = max(high, _ratio_range(disagreeing, valid)[1])
         low, high = np.clip([(1 - weak) * low, (1 - weak) * high + weak * highest], 0, 1).tolist()
         return low, high
+
+    @property
+    def expected_errors(self) -> float:
+        """How many of the regions are expected to be errors."""
+        some = (image for image in self.images if len(image.rows))
+        return math.fsum(float(self.counting.scores(image.key, image.rows).sum()) for image in some)
 
     @property
     def coarse(self) -> float:
@@ -768,7 +775,7 @@ def _learnt(
     return RegionVerifier.learnt(np.concatenate(rows), found, strength=REHEARSED_STRENGTH), float(found.mean())
 
 
-def _with_prior(usual: RegionScorer, shares: Sequence[float], images: Sequence[ImageEvidence]) -> RegionScorer:
+def _with_prior(scorer: RegionScorer, shares: Sequence[float], images: Sequence[ImageEvidence]) -> RegionScorer:
     """Let the dataset's own regions tell how many of them are errors, besides the `shares` that were rehearsed.
 
     How likely these regions are if a share of them are errors follows from the odds of each; the share is its mean over
@@ -778,17 +785,17 @@ def _with_prior(usual: RegionScorer, shares: Sequence[float], images: Sequence[I
     odds half way between the two are used.
     """
     rehearsed = log_odds(shares)
-    known = [image for image in images if len(image.rows) and usual.verifiers[image.part] is not None]
-    odds = [log_odds(usual.scores(image.key, image.rows)) - rehearsed[image.part] for image in known]
+    known = [image for image in images if len(image.rows) and scorer.verifiers[image.part] is not None]
+    odds = [log_odds(scorer.scores(image.key, image.rows)) - rehearsed[image.part] for image in known]
     excess = np.expm1(np.concatenate([np.zeros(0), *odds]))
     fits = np.array([np.log1p(share * excess).sum() for share in _SHARES])
     chances = np.exp(fits - fits.max()) * np.sqrt(_SHARES * (1 - _SHARES))  # per step of the log odds
     shifts = (log_odds(chances @ _SHARES / chances.sum()) - rehearsed) / 2
     shifted = (
         None if one is None else replace(one, bias=one.bias + float(shift))
-        for one, shift in zip(usual.verifiers, shifts, strict=True)
+        for one, shift in zip(scorer.verifiers, shifts, strict=True)
     )  # fmt: skip
-    return replace(usual, verifiers=tuple(shifted))
+    return replace(scorer, verifiers=tuple(shifted))
 
 
 def _trusted_below(images: Sequence[ImageEvidence], excess: float) -> float:

@@ -133,7 +133,7 @@ def test_a_moved_label_may_be_wrong_wherever_it_disagrees(gain, highest):
 def test_nothing_is_expected_where_nothing_is_wrong():
     for wrong in ((), (3, 11, 17)):
         verdict = quality.judge_labels(*dataset(wrong=wrong))
-        assert sum(region.score for region in verdict.regions) <= 1 + len(wrong)
+        assert verdict.judge.expected_errors <= 1 + len(wrong)
     assert verdict.judge.scorer.learnt
 
 
