@@ -110,17 +110,28 @@ class Person:
         """Dark or light, from the next page on."""
         self.page.add_init_script(f"localStorage.setItem('mui-mode', '{name}')")
 
-    def open_form(self, label: str) -> Any:
-        """Look an operator up by its name and open its form."""
-        look_up(self.page, label)
+    def open_form(self, label: str, button: str | None = None) -> Any:
+        """Look an operator up by its label, or press its button beside the images, and open its form."""
+        if button is None:
+            look_up(self.page, label)
+        else:
+            self.page.locator(f"[data-item-id$='/{button}']").click()
         return self.page.locator("[data-cy=operators-prompt-modal]")
 
-    def execute(self, label: str, answers: Mapping[str, Any], said: str, *, choose: str | None = None) -> None:
+    def execute(
+        self,
+        label: str,
+        answers: Mapping[str, Any],
+        said: str,
+        *,
+        choose: str | None = None,
+        button: str | None = None,
+    ) -> None:
         """Choose and fill in an operator's form, press Execute, wait until it has said something, and press Done."""
         from playwright.sync_api import expect
 
         for others in (2, 1, 0):  # while the App still lays the form out anew, an answer may get into another box
-            execute = self._filled_in(label, answers, choose)
+            execute = self._filled_in(label, answers, choose, button)
             try:
                 expect(execute).to_be_enabled(timeout=30_000)
                 break
@@ -141,8 +152,8 @@ class Person:
         report.get_by_role("button", name="Done").click()
         report.wait_for(state="detached")
 
-    def _filled_in(self, label: str, answers: Mapping[str, Any], choose: str | None) -> Any:
-        form = self.open_form(label)
+    def _filled_in(self, label: str, answers: Mapping[str, Any], choose: str | None, button: str | None) -> Any:
+        form = self.open_form(label, button)
         if choose is not None:
             form.get_by_text(choose, exact=False).first.click()
             form.get_by_text("Architecture", exact=True).first.wait_for()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fiftyone.operators as foo
 import pytest
 
 from fiftyone_plugin import open_sitting
@@ -35,9 +34,11 @@ def test_from_training_to_the_next_round(person, make_dataset, tmp_path):
     sitting = open_sitting(dataset, "ground_truth", sitting_id="person")
     sitting.confirm()
     sitting.close()
-    training = {"method": "fine_tuned", "encoder": TINY["Encoder"], "weights": None, "epochs": 1, "folds": 2}
-    start = foo.get_operator("@label-quality/segmentation/start_correction_round")
-    start(dataset, "ground_truth", budget=8, training=training)
+    person.open(dataset)
+    person.execute(
+        "Start the next correction round", {**TINY, "Folds": 2, "Questions": 8}, "Round 2: 8 questions",
+        choose=NETWORK, button="start_correction_round",
+    )  # fmt: skip
     dataset.reload()
     assert {name: dataset.count(name) for name in WRITTEN} == dict.fromkeys(WRITTEN, 10)
     assert dataset.count_values("ground_truth_queries.detections.status") == {"confirmed": 1, "pending": 8}
