@@ -275,7 +275,7 @@ def person_in_words(name: str, person: Reliability) -> str:
     """
     right = person.right
     ends = f"{right.low:.0%} to {right.high:.0%}"
-    text = f"{name}: about {right.estimate:.0%} of {person.answers:,} answers right ({ends})"
+    text = f"{name}: about {right.estimate:.0%} of {count(person.answers, 'answer')} right ({ends})"
     if person.known:
         text += f"; {count(person.slips, 'slip')} in {count(person.known, 'hidden known question')}"
     return text + (", **more than a careful person makes**" if person.careless else "")

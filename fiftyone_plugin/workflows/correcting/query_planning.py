@@ -41,6 +41,7 @@ from ...options import split, takes
 from ...progress import Progress, silent, terminal_bar
 from ...quality.certainty.reviewers import DOUBTFUL, Reliability
 from ...quality.records.arrays_file import write_arrays
+from ...wording import count
 from ...written_files import is_whole, sweep
 from ..checking.first_look import first_look
 from ..engines.dataset_job import DatasetJob
@@ -117,7 +118,7 @@ class PlanReport:
         if most:
             lines.append("- Labelled as " + ", ".join(f"{name} {number:,}" for name, number in most))
         if self.num_answered:
-            lines.append(f"- {self.num_answered:,} answers of earlier rounds are not asked again")
+            lines.append(f"- asked in earlier rounds, and not again: {count(self.num_answered, 'question')}")
         if self.num_propagated:
             lines.append(
                 f"- {self.num_propagated:,} superpixels like the answered ones were relabelled; by questions drawn at "
