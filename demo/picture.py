@@ -53,7 +53,6 @@ def _row(seed: int) -> np.ndarray:
     )
     regions = quality.issue_regions([label], [np.exp(logits) / np.exp(logits).sum(0)])
     shown = [one for one in regions if one.score >= quality.LIKELY and one.area > _SMALL]
-    best = max(shown, key=lambda region: region.score * region.area)
     outlined = scene.image.copy()
     for region in shown:
         found = np.zeros(label.shape, bool)
@@ -64,7 +63,7 @@ def _row(seed: int) -> np.ndarray:
     for value in SCENE_CLASSES:
         colors[value] = [int(SCENE_COLORS[value].lstrip("#")[place : place + 2], 16) for place in (0, 2, 4)]
     tinted = (0.4 * scene.image + 0.6 * colors[given]).astype(np.uint8)
-    text = f"{names[best.given]} -> {names[best.suggested]}"
+    text = ", ".join(dict.fromkeys(f"{names[one.given]} -> {names[one.suggested]}" for one in shown))
     tiles = [(scene.image, "image"), (tinted, "given label"), (outlined, f"found: {text}")]
     return np.concatenate([_captioned(pixels, said) for pixels, said in tiles], axis=1)
 

@@ -12,6 +12,8 @@ _MENTION = re.compile(
 )
 
 
+_OF_ONE: Final = {"are": "is", "were": "was", "have": "has"}
+
 WIDEST: Final = 0.4
 """Of an interval of a share: a wider one says nothing, and is not shown."""
 
@@ -39,22 +41,26 @@ def percent_range(low: float, high: float) -> str:
     return f"{percent(low)} to {percent(high)} %" if high - low <= WIDEST else ""
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, verb: str = "") -> str:
     """A number with its noun.
 
     Args:
         number: how many
         noun: of one
+        verb: that follows, in the plural: one of `_OF_ONE`
 
     Returns:
-        both, the noun in the plural where there is not one
+        all of them, in the plural where there is not one
 
     Example:
         >>> count(1, "region"), count(1200, "region"), count(2, "class")
         ('1 region', '1,200 regions', '2 classes')
+        >>> count(1, "image", "were"), count(2, "image", "have")
+        ('1 image was', '2 images have')
     """
     ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
-    return f"{number:,} {noun}{ending}"
+    words = [f"{number:,}", noun + ending, _OF_ONE.get(verb, verb) if number == 1 else verb]
+    return " ".join(filter(None, words))
 
 
 def as_flags(text: str, flags: Mapping[str, Sequence[str]]) -> str:

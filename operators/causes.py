@@ -8,6 +8,7 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.progress import Progress
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.certifying import causes
 from . import forms
 from .job import Job, edited_input, given
@@ -83,6 +84,6 @@ class RepairCause(Job):
         name = params.get("cause") or (found[0].name if found else "")
         if action == "undo":
             number = causes.undo_cause_repair(samples, name, key=key)
-            return f"**{number:,} images have their former label again**"
+            return f"**{count(number, 'image', 'have')} the former label again**"
         arguments = given(params, "reviewer", "on_edited")
         return causes.repair_cause(samples, name, key=key, progress=progress, **arguments)

@@ -8,6 +8,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset.runs import run_records
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows import housekeeping
 from . import forms
 from .entry import Action
@@ -73,7 +74,7 @@ class DeleteLabelQualityRun(Action):
             ctx.ops.clear_view()
         ctx.ops.set_active_fields([name for name in ctx.active_fields if name not in record.fields])
         ctx.ops.reload_dataset()
-        ctx.ops.notify(f"Deleted run '{record.key}' and its {len(record.fields)} fields", variant="success")
+        ctx.ops.notify(f"Deleted: the run '{record.key}' and {count(len(record.fields), 'field')}", variant="success")
         for sentence in record.left:
             ctx.ops.notify(sentence, variant="warning")
         return {"key": record.key, "fields": record.fields, "views": record.views, "left": record.left}

@@ -40,7 +40,7 @@ class FindLabelErrors(Job):
             "model",
             required=False,
             label="Model",
-            description="Empty: quick ones are trained, so that each image is judged by one that has not seen it. Or a "
+            description="Empty: quick models are trained, each image is judged by one that has not seen it. Or a "
             "training run of this dataset, a model folder or file, torchvision:..., transformers:..., zoo:...",
             view=view,
         )

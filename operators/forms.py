@@ -342,6 +342,7 @@ def option_inputs(inputs: types.Object, options: type, names: Sequence[str], **d
     for name in names:
         known, default = about(options, name), defaults.get(name, default_of(options, name))
         words = known.text.replace("if None", "if empty").replace("None", "none")
+        words = words.removeprefix("whether ").removeprefix("to ") if known.kind is bool else words
         text = f"{words[0].upper()}{words[1:]}."
         common: dict[str, Any] = {"label": known.label, "description": text, "required": False}
         if known.choices:

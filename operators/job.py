@@ -19,7 +19,7 @@ from .progress import execute, run_with_progress, show_report
 from .words import in_the_app
 
 _SCHEDULING = (
-    "Execute works as it is. Where Schedule says NOT AVAILABLE: start the App with "
+    "Execute starts it now. If Schedule says NOT AVAILABLE: start the App with "
     "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true, and run `fiftyone delegated launch` beside it."
 )
 

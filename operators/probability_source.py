@@ -19,7 +19,7 @@ SOURCES = {
     "model": (
         "Model file or name",
         "A save_pretrained folder, TorchScript, torch.export or ONNX file, or a library's name. TorchScript and "
-        "exported programs are programs: load only what you trust.",
+        "torch.export files can run code: load only what you trust.",
     ),
     "zoo": ("FiftyOne model zoo", "A semantic segmenter of the zoo; weights are downloaded on first use."),
     "probabilities": ("Probabilities on disk", "npy, npz or zarr files of (classes, height, width), one per image."),

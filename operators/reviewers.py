@@ -9,6 +9,7 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.progress import Progress
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.certifying import reviewers
 from . import forms
 from .entry import Action
@@ -88,7 +89,7 @@ class ShowSecondLook(Action):
         view = reviewers.show_second_look(ctx.dataset, ctx.params.get("reviewer"), key=key, **arguments)
         ctx.ops.set_view(view)
         ctx.ops.set_active_fields([ScoreFields(key).regions])
-        ctx.ops.notify(f"{len(view):,} regions to decide on", variant="success")
+        ctx.ops.notify(f"{count(len(view), 'region')} to decide on", variant="success")
         return {"num_regions": len(view), "stages": view._serialize()}
 
     def resolve_output(self, ctx: Any) -> types.Property:

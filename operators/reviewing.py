@@ -13,6 +13,7 @@ from ..fiftyone_plugin.dataset.fields.regions import STATUSES
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.dataset.fields.values import object_ids
 from ..fiftyone_plugin.errors import LabelQualityError
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.reviewing import review
 from . import forms
 from .entry import Action
@@ -137,8 +138,7 @@ class ReviewOperator(Action):
         ctx.ops.clear_selected_samples()
         ctx.ops.reload_dataset()
         counts = ", ".join(f"{report.by_status.get(status, 0):,} {status}" for status in STATUSES)
-        noun = "region" if report.num_regions == 1 else "regions"
-        ctx.ops.notify(f"{report.num_regions:,} {noun} {decision}; now {counts}", variant="success")
+        ctx.ops.notify(f"{count(report.num_regions, 'region')} {decision}; now {counts}", variant="success")
         for warning in report.warnings:
             ctx.ops.notify(spoken(warning), variant="warning")
         return {"num_regions": report.num_regions, "by_status": report.by_status, "changed": report.changed}

@@ -11,6 +11,7 @@ from ..fiftyone_plugin import quality
 from ..fiftyone_plugin.dataset.door.slices import every_slice
 from ..fiftyone_plugin.dataset.fields.regions import STATUSES, captioned, num_shown
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.reviewing import review
 from . import forms
 from .entry import Action
@@ -71,7 +72,7 @@ class ShowLabelIssues(Action):
         else:
             ctx.ops.set_view(captioned(view, ScoreFields(key).regions))
             ctx.ops.set_active_fields([ScoreFields(key).regions])
-            ctx.ops.notify(f"{number:,} regions, worst first{below}", variant="success")
+            ctx.ops.notify(f"{count(number, 'region')}, worst first{below}", variant="success")
         return {"num_regions": number, "stages": view._serialize()}
 
     def resolve_output(self, ctx: Any) -> types.Property:

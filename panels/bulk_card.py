@@ -40,10 +40,10 @@ def bulk_card(report: BulkReport | None, allowed: str, path: str) -> cards.Card:
     chosen = cards.slider(path, allowed, list(ALLOWED.items()))
     if report is None:
         lines = [
-            "Decide on a few regions that are drawn at random; then many may be accepted at once, with no more "
+            "Review a few regions that are drawn at random. Then many others can be accepted at once, with no more "
             "mistakes than you allow."
         ]
-        steps = [cards.action("bulk_draw", "Draw regions to decide on")]
+        steps = [cards.action("bulk_draw", "Draw regions to review")]
         return cards.card("bulk", "Accept many at once", lines=lines, actions=steps, choice=chosen, wide=True)
     steps = [cards.action("bulk_undo", "Undo", disabled=not report.num_accepted)]
     if abs(report.promise.allowed - float(allowed)) > 1e-9:

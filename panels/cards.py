@@ -65,7 +65,7 @@ def pictures(found: Sequence[WorstPicture], sources: Sequence[str], *, regions: 
     for picture, source in zip(found, sources, strict=True):
         says, name = _says(picture, regions), _file_name(picture.path)
         items.append({
-            "at": picture.sample_id, "source": source, "text": " · ".join([f"{picture.score:.2f}", *says]),
+            "at": picture.sample_id, "source": source, "text": " · ".join([f"score {picture.score:.2f}", *says]),
             "title": ". ".join([f"{name}: score {picture.score:.3f}, 0 = wrong", *says]),
         })  # fmt: skip
     return {"kind": "pictures", "items": items}
@@ -170,7 +170,7 @@ def pair_matrix(pairs: PairMatrix, measure: str, colors: Mapping[str, str]) -> C
 
 def precision(review: ReviewOverview) -> Card:
     """Share of errors among what was reviewed, in all, by kind, and lately."""
-    rows: list[tuple[str, Interval]] = [(f"all {review.accepted + review.rejected:,}", review.precision)]
+    rows: list[tuple[str, Interval]] = [(f"all ({review.accepted + review.rejected:,})", review.precision)]
     rows += [(f"{kind_title(kind)} ({number:,})", found) for kind, number, found in review.by_kind]
     rows += [(f"last {number}", found) for number, found in review.latest]
     return {

@@ -8,16 +8,16 @@ from ..fiftyone_plugin.wording import count, percent, percent_range
 from ..fiftyone_plugin.workflows.correcting.sitting import PersonProgress, Question, SittingProgress
 
 KEYS = (
-    ("Enter, y", "the label is right"),
+    ("Enter, y", "yes, the label is right"),
     ("1 to 9", "it is this class; the likely ones come first"),
     ("c, /", "find another class by typing"),
     ("s", "skip: cannot say"),
     ("z", "undo the newest answer, as often as you like"),
     ("← →", "earlier questions; a new answer replaces the old one"),
-    ("click", "the region should reach to here"),
-    ("Shift + click", "the region should not reach to here"),
+    ("click", "add this place to the region"),
+    ("Shift + click", "take this place out of the region"),
     ("Backspace", "take the last click back"),
-    ("m", "show the label as outlines, as colours, or not"),
+    ("m", "show the label as outlines, as colours, or not at all"),
     ("wheel, pinch, + −", "zoom"),
     ("drag, Space + drag, Shift + arrows", "move the picture"),
     ("0", "back to the region; again: the whole image"),
@@ -41,8 +41,8 @@ If no image appears, press **Plain viewer**: the same with another viewer, witho
 NO_PLAN = """
 **No questions yet**
 
-Planning finds the places where the label is probably wrong and puts them in the order that repairs most. Press the
-button: it needs masks as labels, and a model or what one has predicted.
+Planning finds the places where the label is probably wrong, and asks first what repairs most. It needs masks as labels,
+and a model or its predictions.
 """
 
 WAITING = "Opening the viewer. If no image appears within a few seconds, press **Plain viewer**."
@@ -121,7 +121,7 @@ def _person(one: PersonProgress) -> str:
             continue
         about = "" if said is one.by_hidden else "about "
         right = round(said.right.estimate * said.answers)
-        ends = f"{100 * said.right.low:.0f} to {100 * said.right.high:.0f} %"
+        ends = f"{percent(said.right.low)} to {percent(said.right.high)} %"
         parts.append(f"{about}{right:,} of {count(said.answers, what)} right ({ends})")
         if said is one.by_all:
             parts[-1] += " by all that was known at the last plan"
@@ -134,7 +134,7 @@ def question_text(question: Question) -> str:
     """The question in one line, with the answer that it was given before."""
     text = f"### Is this {question.given}?"
     if question.answered:
-        said = {"confirmed": "right", "skipped": "skipped"}.get(question.answered, question.answered)
+        said = {"confirmed": "yes", "skipped": "skipped"}.get(question.answered, question.answered)
         text += f" · you said: {said}"
     return text
 
@@ -153,7 +153,7 @@ def progress_text(progress: SittingProgress) -> str:
     """What has been done and what is left, in one line."""
     parts = [
         f"**{progress.answered:,}** answered, **{progress.pending:,}** to go",
-        f"**{progress.pixels_repaired:,}** pixels repaired",
+        f"**{count(progress.pixels_repaired, 'pixel')}** repaired",
         _wrong(progress),
     ]
     if progress.answered:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.training.learning_curves import ClassProgress, TrainingProgress
 
 Chart = dict[str, Any]
@@ -33,6 +34,8 @@ first learns what is right in noisy labels; when a curve bends, it begins to mem
 - **Show proposals** shows what the training would change; accept what is an error of the label, reject what is not.
 """
 
+LEGEND = "Points: training IoU. Dashed line: curve fitted to it. Diamond: labels corrected from here on."
+
 NO_RUN = """
 **No noise-robust training yet**
 
@@ -44,17 +47,14 @@ begins, and proposes corrected labels from then on. The given labels are never w
 def summary(found: TrainingProgress) -> str:
     """One line about a run."""
     fired = [entry for entry in found.classes if entry.fired is not None]
-    parts = [f"**{found.epochs} epochs** on `{found.label_field}`"]
+    parts = [f"**{count(found.epochs, 'epoch')}** on `{found.label_field}`"]
     if not found.corrects:
         parts.append("labels were not corrected")
     elif fired:
-        parts.append(f"**{len(fired)} of {len(found.classes)}** classes were corrected")
-        parts.append(f"**{found.num_regions:,}** proposals")
+        parts.append(f"**{len(fired)} of {count(len(found.classes), 'class')}** corrected")
+        parts.append(f"**{count(found.num_regions, 'proposal')}**")
     else:
-        parts.append(
-            "no label was corrected: the network has begun to memorise the labels of no class; train longer, or set a "
-            "latest epoch"
-        )
+        parts.append("no label was corrected: no class has begun to be memorised; train longer, or set a latest epoch")
     if found.absent:
         parts.append(f"not in the training images: {', '.join(found.absent)}")
     return " · ".join(parts)
@@ -99,7 +99,7 @@ def _class_traces(times: Sequence[float], entry: ClassProgress, color: str) -> l
             **common, "mode": "markers", "name": f"{name}, trigger", "showlegend": False,
             "x": [entry.fired], "y": [_iou_at(times, entry, entry.fired)],
             "marker": {"color": color, "size": 14, "symbol": "diamond", "line": {"color": "#ffffff", "width": 1.5}},
-            "hovertext": [f"{name}: labels corrected after {_epochs(entry.fired)}{_between(entry)}"],
+            "hovertext": [f"{name}: labels corrected after {count(entry.fired, 'epoch')}{_between(entry)}"],
         })  # fmt: skip
     return traces
 
@@ -108,10 +108,6 @@ def _iou_at(times: Sequence[float], entry: ClassProgress, epoch: int) -> float:
     """The last IoU that was known when the class fired."""
     known = [iou for time, iou in zip(times, entry.ious, strict=True) if iou is not None and time <= epoch + 1e-6]
     return known[-1] if known else 0.0
-
-
-def _epochs(count: int) -> str:
-    return "1 epoch" if count == 1 else f"{count} epochs"
 
 
 def _between(entry: ClassProgress) -> str:
@@ -123,7 +119,7 @@ def _between(entry: ClassProgress) -> str:
 def class_table(found: TrainingProgress) -> str:
     """When each class fired and what would change, as a Markdown table."""
     lines = [
-        "| class | labelled pixels | corrected after epoch | pixels lost | pixels won |",
+        "| class | labelled pixels | corrected after epoch | pixels taken | pixels added |",
         "|---|---:|---:|---:|---:|",
     ]
     for entry in found.classes:

@@ -342,12 +342,13 @@ class LabelCorrectionPanel(foo.Panel):
         answers = types.Object()
         page.define_property("answers", answers, view=view)
         button = self._button(ctx, answers, question)
-        button("confirm", "Right · Enter", "confirm", variant="contained")
+        button("confirm", "Yes", "confirm", key="Enter", variant="contained")
         for key, name in _numbered(question):
-            button(f"class_{key}", f"{key} · {name}", "choose", choice=name, color=colors.get(name))
+            button(f"class_{key}", name, "choose", number=key, choice=name, color=colors.get(name))
         others = question.alternatives[MOST_BUTTONS:]
         if others:
-            view = types.DropdownView(placeholder="Another · c", componentsProps=_PLAIN_ITEM)
+            plain = bool(ctx.panel.get_state(PLAIN))
+            view = types.DropdownView(placeholder="Another" if plain else "Another · c", componentsProps=_PLAIN_ITEM)
             values = [f"{question.query_id}/{name}" for name in others]
             for value, name in zip(values, others, strict=True):
                 view.add_choice(value, label=name)
@@ -369,13 +370,13 @@ class LabelCorrectionPanel(foo.Panel):
         page.define_property("tools", tools, view=view)
         button = self._button(ctx, tools, question)
         if question is not None:
-            button("skip", "Skip · s", "skip")
-            button("undo", "Undo · z", "undo")
-            button("back", "Back · ←", "back")
-            button("forward", "Forward · →", "forward")
-            button("unrefine", "Unclick · ⌫", "unrefine", disabled=not question.points)
+            button("skip", "Skip", "skip", key="s")
+            button("undo", "Undo", "undo", key="z")
+            button("back", "Back", "back", key="←")
+            button("forward", "Forward", "forward", key="→")
+            button("unrefine", "Undo click", "unrefine", key="⌫", disabled=not question.points)
             overlay = _OVERLAY_NAMES[ctx.panel.get_state(OVERLAY) or viewer.OVERLAYS[0]]
-            button("overlay", f"{overlay} · m", "overlay")
+            button("overlay", overlay, "overlay", key="m")
             shown = "Hide people" if ctx.panel.get_state(PEOPLE) else "People"
             tools.btn("people", label=shown, on_click=self.switch_people, componentsProps=_FILLED, variant="outlined")
         plain = bool(ctx.panel.get_state(PLAIN))
@@ -384,11 +385,22 @@ class LabelCorrectionPanel(foo.Panel):
             tools.btn("viewer", label=label, on_click=self.switch_viewer, componentsProps=_FILLED)
 
     def _button(self, ctx: Any, parent: types.Object, question: answering.Question | None) -> Callable[..., None]:
+        """What adds a button; its key is shown where keys work, which is not in the plain viewer."""
         about = {"question": question.query_id if question else "", "tab": ctx.panel.get_state(TAB)}
+        has_keys = not ctx.panel.get_state(PLAIN)
 
         def add(
-            name: str, label: str, action: str, *, choice: str = "", color: str | None = None, **kwargs: Any
+            name: str,
+            label: str,
+            action: str,
+            *,
+            number: str = "",
+            key: str = "",
+            choice: str = "",
+            color: str | None = None,
+            **kwargs: Any,
         ) -> None:
+            label = " · ".join(filter(None, (number, label, key))) if has_keys else label
             props = _FILLED
             if color:
                 edge = {"borderLeft": f"8px solid {color}"}

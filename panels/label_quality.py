@@ -362,7 +362,7 @@ class LabelQualityPanel(foo.Panel):
             waiting = found.regions.status["pending"]  # type: ignore[union-attr]
             steps = [
                 action("review_worst", "Review the worst regions", primary=not reviewing, disabled=not waiting),
-                action("show_issues", "Choose regions"),
+                action("show_issues", "Filter regions"),
                 action("rescore", "Learn from my reviews", disabled=not reviewed),
                 *steps,
             ]
@@ -436,7 +436,7 @@ class LabelQualityPanel(foo.Panel):
             measure = ctx.panel.get_state(MEASURE)
             body = cards.pair_matrix(regions.pairs, measure, colors)
             chosen = cards.choice(MEASURE, measure, list(MEASURES.items()))
-            title, note = "What should be what", texts.pairs_note(regions.pairs)
+            title, note = "Given and suggested class", texts.pairs_note(regions.pairs)
             wide = len(regions.pairs.suggested) > _MOST_BESIDE
             shown.append(cards.card("pairs", title, body, lines=note, choice=chosen, wide=wide or None))
         return shown
@@ -447,7 +447,7 @@ class LabelQualityPanel(foo.Panel):
         said = found.regions.review
         shown = [cards.card("precision", "How many of the reviewed regions were errors", cards.precision(said))]
         if len(said.so_far) > 1:
-            shown.append(cards.card("so_far", "The same while you reviewed", cards.precision_so_far(said)))
+            shown.append(cards.card("so_far", "Share of errors as you reviewed", cards.precision_so_far(said)))
         return shown
 
     def _comparison(self, comparison: overview.Comparison) -> list[cards.Card]:
@@ -462,7 +462,13 @@ class LabelQualityPanel(foo.Panel):
         body = cards.compared_scores(comparison)
         shown = [cards.card("compared_scores", "Before and after", body, lines=lines, actions=steps)]
         if any(row[1] + row[2] for row in comparison.kinds):
-            shown.append(cards.card("compared_kinds", "Regions before and after", cards.compared_kinds(comparison)))
+            shown.append(
+                cards.card(
+                    "compared_kinds",
+                    "Regions before and after, without rejected ones",
+                    cards.compared_kinds(comparison),
+                )
+            )
         return shown
 
 

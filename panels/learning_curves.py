@@ -8,6 +8,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.errors import LabelQualityError
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.training import learning_curves
 from ..fiftyone_plugin.workflows.training.noise_robust import NoiseRobustFields
 from ..operators.words import spoken
@@ -16,7 +17,7 @@ from .cards import FOCUS
 
 RUN = "bar.run"  # where the App keeps the choice: by the place of the input on the page
 
-_AS_WIDE_AS_NEEDED = {"item": {"sx": {"width": "auto", "minWidth": "0"}}}
+_AS_WIDE_AS_NEEDED = {"item": {"sx": {"width": "auto", "minWidth": "0"}}, "button": {"sx": {"px": 1.5}}}
 
 
 class LearningCurvesPanel(foo.Panel):
@@ -56,22 +57,22 @@ class LearningCurvesPanel(foo.Panel):
 
     def show_regions(self, ctx: Any) -> None:
         """The proposed changes, most confident first."""
-        self._show(ctx, "regions", "proposals")
+        self._show(ctx, "regions", "proposal")
 
     def show_images(self, ctx: Any) -> None:
         """The images whose label would change, most first."""
-        self._show(ctx, "changed", "images")
+        self._show(ctx, "changed", "image")
 
     def _show(self, ctx: Any, view: str, what: str) -> None:
         key = ctx.panel.get_state(RUN)
         name = f"{key} {view}"
         if not ctx.dataset.has_saved_view(name):
-            ctx.ops.notify(f"There are no such {what}", variant="info")
+            ctx.ops.notify(f"There are no such {what}s", variant="info")
             return
         found = ctx.dataset.load_saved_view(name)
         ctx.ops.set_view(view=found)
         ctx.ops.set_active_fields([NoiseRobustFields(key).regions])
-        ctx.ops.notify(f"Shown under Samples: {len(found):,} {what}", variant="success")
+        ctx.ops.notify(f"Shown under Samples: {count(len(found), what)}", variant="success")
 
     def render(self, ctx: Any) -> types.Property:
         """The page: the curves, and a table of the classes."""
@@ -103,6 +104,7 @@ class LearningCurvesPanel(foo.Panel):
             page.view("broken", types.Warning(label="The curves cannot be read", description=spoken(str(error))))
             return
         page.md(curve_charts.summary(found), name="summary")
+        page.md(curve_charts.LEGEND, name="legend")
         page.plot("curves_plot", **curve_charts.learning_curves(found))
         page.md(curve_charts.class_table(found), name="table")
 

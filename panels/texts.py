@@ -15,7 +15,7 @@ from ..fiftyone_plugin.workflows.reviewing.overview import (
     how_much_is_wrong,
     is_reviewed,
 )
-from ..fiftyone_plugin.workflows.scoring.report import NONE_LIKELY
+from ..fiftyone_plugin.workflows.scoring.report import NONE_LIKELY, likely_wrong
 from .cards import MOST_CLASSES
 from .numbers import share
 
@@ -33,9 +33,9 @@ What a run of **Score labels** found, and what reviewing it says.
 """
 
 NO_RUN = [
-    "**No label has been scored here yet.** A score compares each label with what a model predicts that has not "
-    "seen it.",
-    "You need a field of Segmentation masks, nothing more: **Find label errors** makes a model of its own.",
+    "**No label has been scored here yet.** A score compares each label with the prediction of a model that has not "
+    "seen this label.",
+    "You only need a field with segmentation masks: **Find label errors** trains a model of its own.",
 ]
 
 NO_REGIONS_FIELD = (
@@ -59,7 +59,8 @@ _ADVICE = {
 def how_much(found: RunOverview) -> list[str]:
     """How much is wrong, and what to do next."""
     wrong = how_much_is_wrong(found)
-    lines = [f"{count(found.num_images, 'image')} checked in {found.label_field}. {wrong.markdown() if wrong else ''}"]
+    checked = f"{count(found.num_images, 'image')} checked, label field {found.label_field}."
+    lines = [f"{checked} {wrong.markdown() if wrong else ''}"]
     regions = found.regions
     if regions is None:
         return [*lines, NO_REGIONS_FIELD]
@@ -75,10 +76,9 @@ def how_much(found: RunOverview) -> list[str]:
 def _waiting(regions: RegionOverview) -> list[str]:
     """What there is to review; and what it means if no region is likely wrong."""
     pending, review = regions.status["pending"], regions.review
-    likely = f"{regions.likely:,}" if regions.likely else "none"
-    line = f"**{count(pending, 'region')} to review**"
-    if pending:
-        line += f", {likely} of them more likely wrong than right"
+    line = f"**{count(pending, 'region')} to review**" + (
+        f", {likely_wrong(regions.likely, pending)}" if pending else ""
+    )
     if _num_reviewed(review):
         return [f"{line}; {regions.status['accepted']:,} accepted, {regions.status['rejected']:,} rejected."]
     return [f"{line}."] if regions.likely else [f"{line}.", f"{NONE_LIKELY}."]
@@ -118,8 +118,9 @@ def running(job: RunningJob) -> str:
 
 def changed(number: int) -> str:
     """What labels that changed since the run mean."""
-    labels = "The label of 1 image is" if number == 1 else f"The labels of {number:,} images are"
-    return f"{labels} not what was scored: score again to look at the labels as they are."
+    return (
+        f"{count(number, 'label', 'have')} changed since the run. Score again, to look at the labels as they are now."
+    )
 
 
 def pairs_note(pairs: PairMatrix) -> list[str]:
@@ -127,7 +128,8 @@ def pairs_note(pairs: PairMatrix) -> list[str]:
     if not pairs.left_out:
         return []
     return [
-        f"The most frequent classes. {count(pairs.left_out, 'region')} of {pairs.num_rare} rarer ones are not shown."
+        f"Only the most frequent classes. Not shown: {count(pairs.left_out, 'region')} of "
+        f"{count(pairs.num_rare, 'rarer class')}."
     ]
 
 
@@ -153,10 +155,10 @@ def comparison_text(comparison: Comparison) -> list[str]:
     before, after = comparison.keys
     change = comparison.change
     regions = [sum(first for _, first, _ in comparison.kinds), sum(second for _, _, second in comparison.kinds)]
-    lines = [f"From **{before}** to **{after}**: {regions[0]:,} → {count(regions[1], 'region')}"]
+    lines = [f"From **{before}** to **{after}**: {regions[0]:,} → {count(regions[1], 'region')} that nobody rejected"]
     medians = [found.median for found in comparison.histograms]
     if medians[0] is not None and medians[1] is not None:
-        lines[0] += f", middle score {medians[0]:.3f} → {medians[1]:.3f}"
+        lines[0] += f", median score {medians[0]:.3f} → {medians[1]:.3f}"
     if change.count:
         lines[0] += f"; mean change {change.mean:+.3f} over {count(change.count, 'image')}"
     return [f"{lines[0]}. A lower curve is better."]

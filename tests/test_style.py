@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -160,3 +162,37 @@ def test_requirements_are_those_of_the_package():
 def test_a_clone_may_have_any_name(request):
     """The root has an `__init__.py`, for FiftyOne; imported as a package, it would have to be called like one."""
     assert not [node for node in request.node.listchain() if isinstance(node, pytest.Package)]
+
+
+_MANY = re.compile(
+    r"\*{0,2} (images|samples|regions|pixels|labels|questions|answers|files|fields|masks|epochs|proposals|objects|"
+    r"models|people|reviewers|repairs|corrections|errors|classes)\b"
+)
+
+
+def _is_number(value: ast.FormattedValue) -> bool:
+    """Whether a text shows a count, by its thousands or by what it is called."""
+    shown, what = ast.unparse(value.format_spec) if value.format_spec else "", value.value
+    named = getattr(what, "attr", getattr(what, "id", ""))
+    called = getattr(getattr(what, "func", None), "id", "")
+    return "," in shown or called in ("len", "sum") or named.startswith(("num_", "number"))
+
+
+def _is_error(text: ast.JoinedStr) -> bool:
+    return isinstance(text.values[0], ast.Constant) and text.values[0].value.startswith("Expected ")
+
+
+@pytest.mark.parametrize("folder", ["operators", "panels", "fiftyone_plugin/workflows", "fiftyone_plugin/cli"])
+def test_reports_say_one_image_and_two_images(folder):
+    """`wording.count` writes a number with its noun; errors, which are raised, may name what was expected."""
+    found = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        raised = {id(part) for node in ast.walk(tree) if isinstance(node, ast.Raise) for part in ast.walk(node)}
+        texts = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) and id(node) not in raised]
+        for text in texts:
+            for value, then in pairwise(text.values):
+                is_shown = isinstance(value, ast.FormattedValue) and _is_number(value)
+                if is_shown and isinstance(then, ast.Constant) and _MANY.match(then.value) and not _is_error(text):
+                    found.append(f"{path.relative_to(ROOT)}:{text.lineno}: {ast.unparse(text)[:80]}")
+    assert not found, "\n".join(found)

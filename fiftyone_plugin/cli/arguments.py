@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ..errors import LabelQualityError
 from ..options import about, default_of
+from ..wording import as_flags
 
 Commands = Mapping[str, tuple[str, "Callable[[argparse.ArgumentParser], None]"]]
 """Name of a command to one line about it, and what gives it its arguments."""
+
+_LONGEST_CHOICES: Final = 40  # beyond, they are listed in the text, where lines can be broken
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -43,7 +46,8 @@ class _WithDefaults(argparse.HelpFormatter):
         if isinstance(action.default, list | tuple):
             shown = " ".join(map(str, action.default)) or "none"
         else:
-            shown = {None: "none", False: "off", True: "on"}.get(action.default, "%(default)s")
+            words = {"None": "none", "False": "off", "True": "on"}  # by their text, since 0 is False
+            shown = words.get(str(action.default), "%(default)s")
         return f"{text} (default: {shown})".strip()
 
 
@@ -74,18 +78,47 @@ def option_arguments(parser: argparse.ArgumentParser, options: type, names: Sequ
         names: which of its options
         defaults: other defaults by name
     """
+    flags = {name: [f"--{name.replace('_', '-')}"] for name in names}
     for name in names:
         known, default = about(options, name), defaults.get(name, default_of(options, name))
-        flag, text = name.replace("_", "-"), known.text.replace("%", "%%")
+        flag, text = name.replace("_", "-"), _typed(known.text, flags, default).replace("%", "%%")
         if known.kind is bool:
             parser.add_argument(f"--{flag}", action=argparse.BooleanOptionalAction, default=default, help=text)
             continue
         more: dict[str, Any] = {"choices": list(known.choices)} if known.choices and known.kind is not list else {}
+        if len(listed := ", ".join(known.choices)) > _LONGEST_CHOICES:
+            more |= {"metavar": name.upper()}
+            text += f". One of {listed}"
         if known.kind is list or name == "ignore_index":
             more |= {"nargs": "*"}
         elif known.kind in (int, float):
             more |= {"type": known.kind}
         parser.add_argument(f"--{flag}", default=default, help=text, **more)
+
+
+_COMMANDS: Final = {
+    "apply_corrections": ["`apply-corrections`"],
+    "compute_superpixels": ["`superpixels`"],
+    "score_label_quality": ["`score`"],
+}
+"""Jobs that texts name, as commands."""
+
+
+def _typed(text: str, flags: Mapping[str, Sequence[str]], default: Any) -> str:
+    """The text of an option in the words of the command line.
+
+    Example:
+        >>> _typed("images at a time; chosen by itself if None", {}, None)
+        'images at a time; chosen by itself if omitted'
+        >>> _typed("of `methods`; None = the best; see `score_label_quality`", {"methods": ["--methods"]}, None)
+        'of --methods; if omitted the best; see `score`'
+        >>> _typed("a class; None = there is none", {}, "auto")
+        'a class; none = there is none'
+    """
+    text = as_flags(text, {**_COMMANDS, **flags})
+    if default is None:
+        text = text.replace("if None", "if omitted").replace("None = ", "if omitted ")
+    return text.replace("None", "none")
 
 
 def chosen_options(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
@@ -128,9 +161,11 @@ def parse_ignore_index(words: str | list[str]) -> Any:
     """Mask values and class names that count for nothing.
 
     Example:
-        >>> parse_ignore_index(["255", "void"]), parse_ignore_index([]), parse_ignore_index("auto")
+        >>> parse_ignore_index(["255", "void"]), parse_ignore_index(["none"]), parse_ignore_index("auto")
         ([255, 'void'], None, 'auto')
     """
     if isinstance(words, str):
         return words
+    if words == ["none"]:
+        return None
     return [int(word) if word.lstrip("-").isdigit() else word for word in words] or None

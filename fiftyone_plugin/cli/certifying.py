@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..wording import count
 from .arguments import Commands, dataset_arguments, open_samples, plain
 
 
@@ -36,7 +37,7 @@ def _bulk(options: argparse.Namespace) -> int:
     which = {"key": key, "kinds": options.kinds or None}
     if options.action == "undo":
         number = bulk_acceptance.undo_accept_in_bulk(samples, key=key, reviewer=options.reviewer)
-        print(f"{number:,} regions are pending again")
+        print(f"{count(number, 'region', 'are')} pending again")
         return 0
     if options.action == "begin":
         risk = {"allowed": options.allowed, "confidence": options.confidence, "restart": options.restart}

@@ -26,7 +26,7 @@ def test_from_training_to_the_next_round(person, make_dataset, tmp_path):
     person.open(dataset)
     person.execute("Train with cross-validation", {**TINY, "Folds": 2}, "2 models trained on 10 images", choose=NETWORK)
     person.execute("Score labels", {}, "10 images scored")
-    person.execute("Train on noisy labels", TINY, "Trained for 1 epochs on 10 images")
+    person.execute("Train on noisy labels", TINY, "Trained for 1 epoch on 10 images")
     person.execute("Compute superpixels", {"Size": 60}, "10 images have superpixels")
     person.execute("Generate pseudo labels", named, "10 images have pseudo labels")
     person.execute("Precompute SAM embeddings", {"SAM checkpoint": sam}, "10 images have a SAM embedding")

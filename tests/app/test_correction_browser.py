@@ -94,7 +94,7 @@ def stored(dataset, field="ground_truth"):
 def answer(screen, truth, way):
     """Answer as `truth` says: by a key, a button, or typing a part of the class."""
     if truth == screen.given:
-        return screen.button("Right") if way == "mouse" else screen.press("Enter")
+        return screen.button("Yes") if way == "mouse" else screen.press("Enter")
     number = screen.alternatives()[truth]
     if way == "mouse":
         return screen.button(f"{number} · {truth}")
@@ -160,7 +160,7 @@ def test_fifty_questions(person, app, page, make_planned):
             screen.changes(lambda: screen.click(0.6, 0.5, shift=True), "version")
             person.screenshot("correction-2-refined")
             screen.press("Backspace", "version")
-            screen.button("Unclick", "version")
+            screen.button("Undo click", "version")
             expect(screen.panel).not_to_contain_text("region changed by you")
             assert screen.canvas.get_attribute("data-version") != version
     page.keyboard.press("m")
@@ -254,7 +254,7 @@ def test_without_the_script_the_plain_viewer_works(person, app, page, make_plann
             continue
     expect(panel).to_contain_text("region changed by you")
     person.screenshot("correction-5-plain")
-    panel.get_by_role("button", name="Right").click()
+    panel.get_by_role("button", name="Yes").click()
     expect(panel).to_contain_text("question 2")
     panel.get_by_role("button", name="Undo").click()
     expect(panel).to_contain_text("question 1")

@@ -113,7 +113,13 @@ def test_states_without_regions_or_runs_say_what_to_do(person, page, make_scored
     for name, dataset, text, button, asked in (
         ("agree", make_scored(6, agree=True), "No disagreement", None, None),
         ("no-regions", make_scored(6, regions=False), "has no regions", "Score labels", "Probabilities on disk"),
-        ("no-run", make_dataset(3), "No label has been scored here yet", "Find label errors", "quick ones are trained"),
+        (
+            "no-run",
+            make_dataset(3),
+            "No label has been scored here yet",
+            "Find label errors",
+            "quick models are trained",
+        ),
     ):
         panel = person.open_panel(dataset, PANEL, f"text={text}")
         person.screenshot(f"panel-7-{name}")
@@ -138,6 +144,6 @@ def a_deleted_run_names_the_folder_that_stays(person, page, dataset, tmp_path):
     form.get_by_text(f"Yes: delete the run '{PANEL}' for good", exact=True).click()
     person.screenshot("delete-1-form")
     form.get_by_role("button", name="Execute").first.click()
-    page.get_by_text("stays with 1 file").first.wait_for()
+    page.get_by_text("was kept with 1 file").first.wait_for()
     person.screenshot("delete-2-left")
     page.get_by_role("dialog").get_by_role("button", name="Close").click()

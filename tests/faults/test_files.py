@@ -55,7 +55,7 @@ def test_images_that_came_after_the_plan_are_exported_and_said(scene):
     )  # fmt: skip
     report = lq.apply_corrections(scene.dataset, FIELD, progress=silent)
     assert report.added == 1
-    assert "1 images were added" in report.markdown()
+    assert "1 image was added" in report.markdown()
     lq.export_corrected_labels(scene.dataset, scene.root / "export", FIELD)
     assert (scene.root / "export" / "new.png").is_file()
 

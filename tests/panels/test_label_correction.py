@@ -342,7 +342,7 @@ def test_progress_is_counted(screen):
     screen.answer(query["truth"])
     repaired = query["area"] if query["given"] != query["truth"] else 0
     assert f"**1** answered, **{len(stored(screen.dataset)) - 1}** to go" in screen.text()
-    assert f"**{repaired:,}** pixels repaired" in screen.text()
+    assert f"**{repaired:,} pixels** repaired" in screen.text()
     assert "30 a minute" in screen.text()
 
 

@@ -383,7 +383,7 @@ def test_changed_labels_are_said_and_shown(make_dataset, tmp_path):
     label.mask = label.get_mask() // 2
     label.export_mask(label.mask_path, overwrite_path=True)
     sitting = Sitting(dataset)
-    assert "The label of 1 image is not what was scored" in sitting.text()
+    assert "1 label has changed since the run" in sitting.text()
     sitting.pick("warnings", "show_changed")
     assert sitting.view().values("id") == [dataset.first().id]
 

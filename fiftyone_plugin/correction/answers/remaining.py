@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from ...errors import LabelQualityError
 from ...quality.regions.review_statistics import LEVEL, Interval
+from ...wording import count
 
 TARGET: Final = 0.01
 """Share of wrong pixels that is good enough, unless asked otherwise."""
@@ -289,7 +290,7 @@ def advice(
         return Advice("target", f"You can stop: {shown}.")
     missing = max(_FEWEST, 2 * latest) - pixels.size
     if missing > 0:
-        return Advice("start", f"When to stop can be told after {missing:,} more answers.")
+        return Advice("start", f"{count(missing, 'more answer', 'are')} needed to tell when to stop.")
     before, now = _per_minute(pixels[:-latest], times[:-latest]), _per_minute(pixels[-latest:], times[-latest:])
     if now < _SMALL_YIELD * before:
         compared = f"the last {latest} repaired {now:,.0f} pixels per minute, those before {before:,.0f}"

@@ -12,6 +12,7 @@ from .classes import ClassMap, classes_of_field, list_classes
 from .scan import mask_targets_of
 
 ROWS_SHOWN: Final = 40
+_NOT_JUDGED: Final = "not judged: "
 _REPEATED: Final = 3  # rows that say the same of how: it is said once, below them
 
 
@@ -106,7 +107,7 @@ def class_rows(classes: ClassMap) -> list[ClassRow]:
             classes.format_values(own), name, _channels(classes, index), how if own else "no counterpart in the labels"
         )
         (judged if own else free).append(row)
-    ignored = [ClassRow(classes.format_values([value]), name, "", f"not judged: {why}")
+    ignored = [ClassRow(classes.format_values([value]), name, "", f"{_NOT_JUDGED}{why}")
                for value, name, why in classes.reasons]  # fmt: skip
     return [*judged, *ignored, *free]
 
@@ -142,6 +143,8 @@ def class_table(rows: Sequence[ClassRow | Mapping[str, str]]) -> list[str]:
     Example:
         >>> class_table([ClassRow("1", "car", "7 car", "equal names"), ClassRow("2", "bus", "3 bus", "equal names")])
         ['', 'All 2 class names are equal in labels and predictions.']
+        >>> class_table([ClassRow("255", "", "", "not judged: no name")])
+        ['', 'Not judged: mask value 255 (no name)']
         >>> rows = [ClassRow("1", "car", "7 car", "equal names"), ClassRow("2", "bus", "3 coach", "names of one thing")]
         >>> class_table(rows)[3:]
         ['| bus | 2 | 3 coach | names of one thing |', '', 'The other class name is equal in labels and predictions.']
@@ -158,8 +161,21 @@ def class_table(rows: Sequence[ClassRow | Mapping[str, str]]) -> list[str]:
         if row.found != MATCHED_BY["name"]
     ]
     others = ", ".join(row.channel or row.name for row in free[:ROWS_SHOWN])
-    lines = [*_table(told), *_equal_names(len(judged) - len(told), alone=not told)]
+    left_out = [row for row in told if row.found.startswith(_NOT_JUDGED)]
+    told = [row for row in told if row not in left_out]
+    lines = _table(told)
+    if left_out:
+        listed = "; ".join(_left_out(row) for row in left_out[:ROWS_SHOWN])
+        more = len(left_out) - ROWS_SHOWN
+        lines += ["", f"Not judged: {listed}{f'; and {more:,} more' if more > 0 else ''}"]
+    lines += _equal_names(len(judged) - len(left_out) - len(told), alone=not told and not left_out)
     return [*lines, *(["", f"Channels without a class in the labels: {others}"] if others else [])]
+
+
+def _left_out(row: ClassRow) -> str:
+    """A mask value that counts for nothing, with its name and why."""
+    named = f" {row.name}" if row.name else ""
+    return f"mask value {row.value}{named} ({row.found.removeprefix(_NOT_JUDGED)})"
 
 
 def _table(rows: Sequence[ClassRow]) -> list[str]:
@@ -173,7 +189,11 @@ def _table(rows: Sequence[ClassRow]) -> list[str]:
     lines += [[row.name or "–", row.value, row.channel, row.found] for row in told[:ROWS_SHOWN]]
     lines += [[f"and {len(rows) - ROWS_SHOWN} more", "", "", ""]] if len(rows) > ROWS_SHOWN else []
     table = [_table_line([cell for cell, shown in zip(line, wanted, strict=True) if shown]) for line in lines]
-    return ["", *table, *(["", f"How classes got their channels, if nothing else is said: {once}."] if once else [])]
+    return [
+        "",
+        *table,
+        *(["", f"How classes were matched{', unless said' if any(wanted[3:]) else ''}: {once}."] if once else []),
+    ]
 
 
 def _equal_names(number: int, *, alone: bool) -> list[str]:

@@ -249,7 +249,7 @@ def _require_numbers(classes: ClassMap, seen: Mapping[int, int], field: str) -> 
     """Whether 255 beside other values can be "no label": only where these are numbers of classes, and not shades."""
     others = {value: count for value, count in seen.items() if 0 <= value < 255}
     sparse = others and max(others) >= _SHADES and len(others) < (max(others) + 1) / 2
-    if sparse and 255 in seen and any(why == "255 without a name" for _, _, why in classes.reasons):
+    if sparse and 255 in seen and any(why == "no name" for _, _, why in classes.reasons):
         listed = ", ".join(f"{value} (in {others[value]} images)" for value in sorted(others)[-5:])
         raise LabelQualityError(
             f"Expected to know what 255 is in `{field}`, a class or pixels without a label, but nothing names it, and "
@@ -270,7 +270,7 @@ def _require_classes(classes: ClassMap, seen: Mapping[int, int], field: str) -> 
             "ids; pass a semantic field, or name the classes in `dataset.mask_targets`"
         )
     named = [value for value in classes.values if value]
-    left_out = (255, "", "255 without a name") in classes.reasons
+    left_out = (255, "", "no name") in classes.reasons
     if {value for value in seen if value >= 0} == {0, 255} and left_out and len(named) == 1:
         raise LabelQualityError(
             f"Expected the value {named[0]} ({classes.names[-1]}) in `{field}`, but only 0 and 255 occur; if 255 is "
@@ -309,12 +309,12 @@ def _ignored_values(
     if ignore_index is None:
         return {}
     if _is_auto(ignore_index):
-        void = {value: "its name" for value, name in named.items() if plain_name(name) in VOID_NAMES}
-        void |= {value: "negative, without a name" for value in seen if value < 0 and value not in named}
+        void = {value: "by its name" for value, name in named.items() if plain_name(name) in VOID_NAMES}
+        void |= {value: "negative, no name" for value in seen if value < 0 and value not in named}
         binary = not named and 255 in seen and {value for value in seen if value >= 0} <= {0, 255}
-        return void if rgb or 255 in named or binary else void | {255: "255 without a name"}
+        return void if rgb or 255 in named or binary else void | {255: "no name"}
     entries = [ignore_index] if isinstance(ignore_index, int | str) else list(ignore_index)
-    return {value: "`ignore_index`" for entry in entries for value in _values_meant(entry, named)}
+    return {value: "by `ignore_index`" for entry in entries for value in _values_meant(entry, named)}
 
 
 def _values_meant(entry: int | str, named: Mapping[int, str]) -> list[int]:

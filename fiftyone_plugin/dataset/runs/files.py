@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import LabelQualityError
+from ...wording import count
 from ...written_files import LIST, MARKER, note, remove_written, settle, sweep, write_file, written_folders
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
@@ -266,12 +267,11 @@ def why_it_stays(folder: Path, owner: str) -> str | None:
         return None
     damaged = (folder / MARKER).exists() or (folder / LIST).exists()
     why = (
-        f"its {MARKER} is gone or damaged, so that nothing was deleted there"
+        f"its {MARKER} is gone or damaged, so nothing was deleted there"
         if damaged
-        else f"not on the run's list of files ({LIST}): yours, or the list was damaged"
+        else f"not in the run's list of files ({LIST}): they are yours, or the list was damaged"
     )
-    count = "1 file" if len(rest) == 1 else f"{len(rest):,} files"
-    return f"{folder} stays with {count}: {why}. See whether you need them, then delete the folder by hand"
+    return f"{folder} was kept with {count(len(rest), 'file')}: {why}. If you do not need it, delete the folder by hand"
 
 
 def require_removable(folder: Path) -> None:

@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import LabelQualityError
+from ...wording import count
 from .groups import FEWEST, Group, groups_of
 from .repairs import Repair, repaired
 from .signs import PART_AREAS, REACH, RINGS, SMALL, WIDEST, ImageSigns, IntArray, image_signs
@@ -90,7 +91,7 @@ class Cause:
         elsewhere = f", {self.shown_elsewhere:,} of {self.num_elsewhere:,} others do" if self.num_elsewhere else ""
         show = "lie beyond their neighbours" if self.compared else "show it"
         gain = (
-            f"A repair would mend about {round(self.pixels):,} pixels"
+            f"A repair would mend about {count(round(self.pixels), 'pixel')}"
             if self.pixels >= 1
             else "The predictions are too weak to repair it: correct these images by hand"
         )

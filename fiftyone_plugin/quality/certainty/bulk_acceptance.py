@@ -154,7 +154,7 @@ class Promise:
             rejected = f", {count(self.num_wrong, 'region')} rejected" if self.num_wrong else ""
             return f"Nothing can be accepted at once yet: {so_far}{rejected}."
         return (
-            f"{self.num_regions:,} regions can be accepted: at most {100 * self.allowed:g} % mistakes, with "
+            f"{count(self.num_regions, 'region')} can be accepted: at most {100 * self.allowed:g} % mistakes, with "
             f"{100 * self.confidence:g} % confidence, from {count(self.num_reviewed, 'decision')}."
         )
 

@@ -40,6 +40,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import LabelQualityError
+from ...wording import count, percent
 from ..records.image_records import ImageRecord
 from ..regions.issue_regions import ImageRegions, region_scores
 from ..regions.logistic_regression import log_odds, logistic
@@ -697,24 +698,25 @@ class Judge:
         """What the user must know before trusting the ranking, or None."""
         if self.unsure >= UNSURE[1]:
             return (
-                f"The model expects to be wrong on {self.unsure:.0%} of the pixels: it is too weak to see errors of "
-                "single objects, and images are ranked by large disagreements only; train longer or take a larger model"
+                f"The model is too weak to see errors of single objects: it expects to be wrong on "
+                f"{percent(self.unsure)} % of the pixels. So images are ranked by large disagreements only; train "
+                "longer or take a larger model"
             )
         found = self.rehearsed
         if found is None or self.wrong_share >= NOISY[1]:
             return None
         if found.too_weak:
             return (
-                f"The model is too weak to judge single objects: of {found.num_labels} errors put into these labels on "
-                f"purpose it would rank {found.found_in_worst_fifth:.0%} among the worst fifth of the images, where "
-                "chance is 20%; train longer or take a larger model"
+                f"The model is too weak to judge single objects: of {count(found.num_labels, 'error')}, put into "
+                f"copies of these labels on purpose, it would rank {percent(found.found_in_worst_fifth)} % among the "
+                "worst fifth of the images (20 % by chance); train longer or take a larger model"
             )
         if found.doubtful:
-            listed = ", ".join(f"{words} ({one.in_worst_fifth:.0%})" for words, one in found.doubtful.items())
+            listed = ", ".join(f"{words} ({percent(one.in_worst_fifth)} %)" for words, one in found.doubtful.items())
             return (
-                f"The model hardly finds {listed}: so many of those put into these labels on purpose would be among "
-                "the worst fifth of the images, where chance is 20%. A good place in the ranking does not clear an "
-                "image of them; take a model that sees them"
+                f"The model hardly finds {listed}: so many of those, put into copies of these labels on purpose, would "
+                "be among the worst fifth of the images (20 % by chance). Images with a good score may have such "
+                "errors, too; take a model that sees them"
             )
         return None
 

@@ -30,6 +30,7 @@ from ...quality.certainty.bulk_acceptance import (
     cut_bands,
     next_step,
 )
+from ...wording import count
 from ..reviewing.review import keep_decisions, scoring_run
 
 
@@ -59,13 +60,13 @@ class BulkReport:
         """The report as a person reads it."""
         lines = [f"**{self.promise.text()}**"]
         if self.waiting:
-            lines.append(f"- {len(self.waiting):,} of them are pending; those that you rejected stay rejected")
+            lines.append(f"- still pending of them: {len(self.waiting):,}; those that you rejected stay rejected")
         if self.step is not None:
             lines.append(f"- {self.step.text()}")
         elif self.promise.num_regions == 0:
             lines.append("- More decisions would probably not help: the labels of too many of these regions are right")
         if self.num_accepted:
-            lines.append(f"- {self.num_accepted:,} regions are accepted in bulk; that can be taken back")
+            lines.append(f"- {count(self.num_accepted, 'region', 'are')} accepted in bulk; that can be taken back")
         return "\n".join(lines)
 
 

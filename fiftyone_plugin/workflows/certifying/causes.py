@@ -26,6 +26,7 @@ from ...progress import Progress, terminal_bar
 from ...quality import load_record
 from ...quality.causes import causes as systematic
 from ...quality.causes.repairs import UNKNOWN, Repair, repaired
+from ...wording import count
 from ..correcting.corrected_labels import CorrectionReport, apply_corrections, derive
 from ..correcting.correction_run import CorrectionRun, open_correction
 from ..correcting.correction_start import begin_correction
@@ -99,12 +100,12 @@ class CausesReport:
 
     def markdown(self) -> str:
         """The report as a person reads it."""
-        lines = [f"**Systematic errors in {self.num_images:,} images: {len(self.causes):,}**"]
+        lines = [f"**Systematic errors in {count(self.num_images, 'image')}: {len(self.causes):,}**"]
         if not self.causes:
             lines.append("- nothing that many errors have in common; review the regions one by one, or accept in bulk")
         lines += [f"- {one.text} (`{one.name}`)" for one in self.causes]
         if self.left_out:
-            lines.append(f"- {self.left_out:,} images were left out: edited since they were scored, or not readable")
+            lines.append(f"- {count(self.left_out, 'image', 'were')} left out: edited since scoring, or not readable")
         return "\n".join(lines)
 
 
@@ -126,7 +127,7 @@ class CauseRepairReport:
 
     def markdown(self) -> str:
         """The report as a person reads it."""
-        head = f"**{self.pixels:,} pixels in {self.num_images:,} images were repaired.** {self.cause.text}"
+        head = f"**Repaired: {count(self.pixels, 'pixel')} in {count(self.num_images, 'image')}.** {self.cause.text}"
         return "\n\n".join([head, self.corrections.markdown()])
 
 

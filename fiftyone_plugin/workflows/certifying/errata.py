@@ -25,6 +25,7 @@ from ...dataset.runs import files
 from ...errors import LabelQualityError
 from ...models.files.opening import require_file
 from ...progress import Progress, silent
+from ...wording import count
 from ..correcting.corrected_labels import CorrectionReport, apply_corrections, corrected_mask, derive
 from ..correcting.correction_run import CorrectionRun, open_correction
 from ..correcting.correction_start import begin_correction
@@ -56,18 +57,18 @@ class ErrataReport:
 
     def markdown(self) -> str:
         """The report as a person reads it."""
-        lines = [f"**{self.num_errata:,} repairs of {self.num_images:,} labels**"]
+        lines = [f"**{count(self.num_errata, 'repair')} of {count(self.num_images, 'label')}**"]
         lines.append(f"- Signed by {self.signed_by}" if self.signed_by else "- Not signed")
         if self.known:
-            lines.append(f"- {self.known:,} had been applied before")
+            lines.append(f"- applied before: {self.known:,}")
         if self.conflicts:
-            lines.append(f"- **{len(self.conflicts):,} were not taken:**")
+            lines.append(f"- **Not taken: {len(self.conflicts):,}**")
             reasons = Counter((one.erratum.image, one.reason) for one in self.conflicts)
             lines += [f"  - {image}: {reason}" for image, reason in list(reasons)[:_SHOWN]]
             lines += [f"  - and {len(reasons) - _SHOWN:,} more"] if len(reasons) > _SHOWN else []
         if self.left_out:
             image, reason = next(iter(self.left_out.items()))
-            lines.append(f"- **{len(self.left_out):,} images were left out**, for instance {image}: {reason}")
+            lines.append(f"- **{count(len(self.left_out), 'image', 'were')} left out**, for instance {image}: {reason}")
         if self.corrections is not None:
             lines.append(self.corrections.markdown())
         return "\n".join(lines)
@@ -273,7 +274,7 @@ def _said_otherwise(erratum: Erratum, given: np.ndarray, now: np.ndarray) -> str
     """Whether somebody has corrected the region here already, to something else."""
     region = erratum.mask
     others = int(((now[region] != given[region]) & (now[region] != erratum.corrected)).sum())
-    return f"{others:,} pixels have been corrected here to something else" if others else ""
+    return f"{count(others, 'pixel', 'were')} corrected here to something else" if others else ""
 
 
 def _answer(

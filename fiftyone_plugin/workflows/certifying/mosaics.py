@@ -12,6 +12,7 @@ from ...dataset.fields import regions
 from ...dataset.fields.schema import ScoreFields
 from ...dataset.fields.values import object_ids
 from ...errors import LabelQualityError
+from ...wording import count
 from ..reviewing.review import ReviewReport, review_regions, scoring_run
 
 _OTHER: Final = {"accepted": "rejected", "rejected": "accepted"}
@@ -45,7 +46,7 @@ class RegionMosaic:
         """The question in words."""
         what = self.kind.replace("_", " ")
         return (
-            f"Are these {len(self.label_ids):,} regions errors ({what}: labelled {self.given}, should be "
+            f"Are these {count(len(self.label_ids), 'region')} errors ({what}: labelled {self.given}, should be "
             f"{self.suggested})? About {self.seconds:.0f} s instead of {self.seconds + self.saved:.0f} s."
         )
 

@@ -18,6 +18,7 @@ from ...dataset.journals import reviews
 from ...dataset.journals.reviews import Review
 from ...errors import LabelQualityError
 from ...quality.certainty.reviewers import TOLERATED, Reliability, judge_reviewers
+from ...wording import count, percent
 from ..reviewing.review import scoring_run
 
 NOBODY = "somebody"
@@ -66,11 +67,11 @@ class ReviewersReport:
 
     def markdown(self) -> str:
         """The report as a person reads it."""
-        lines = [f"**{len(self.people)} reviewers; {self.pending:,} regions are pending**", ""]
+        lines = [f"**{count(len(self.people), 'reviewer')}; {count(self.pending, 'region', 'are')} pending**", ""]
         lines += ["| who | decided | accepted | seconds | right | of | slips |", "|---|---|---|---|---|---|---|"]
         for one in self.people:
             known = one.reliability
-            right = f"{known.right.estimate:.0%} ({known.right.low:.0%} to {known.right.high:.0%})"
+            right = f"{percent(known.right.estimate)} % ({percent(known.right.low)} to {percent(known.right.high)} %)"
             pace = "-" if one.seconds is None else f"{one.seconds:.1f}"
             shown = right if known.answers else "unknown"
             lines.append(
@@ -81,7 +82,7 @@ class ReviewersReport:
         if careless:
             lines += ["", f"- **More slips than a careful person makes: {', '.join(careless)}**"]
         if self.doubtful:
-            lines += ["", f"- {len(self.doubtful):,} regions are worth asking again"]
+            lines += ["", f"- {count(len(self.doubtful), 'region', 'are')} worth asking again"]
         return "\n".join(lines)
 
 

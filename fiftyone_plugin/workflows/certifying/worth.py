@@ -19,6 +19,7 @@ from ...dataset.door.slices import samples_behind
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
 from ...quality.certainty.paired_scores import PairedGain, overlaps, paired_gain
+from ...wording import count
 from ..correcting.correction_run import CorrectionRun, open_correction
 from ..scoring.sources import mask_source, settle_classes
 from ..training.methods import FROZEN_FEATURES, training_method
@@ -49,8 +50,8 @@ class WorthReport:
                 f"**A quick model gains {100 * between.estimate:+.1f} points of mean IoU from the repairs** "
                 f"({100 * between.low:+.1f} to {100 * between.high:+.1f}; {verdict})",
                 f"- {100 * found.first:.1f} trained on the given labels, {100 * found.second:.1f} on the corrected "
-                f"ones; both judged by the corrected labels of {found.num_images:,} images that they had not seen",
-                f"- {self.num_changed:,} of these images have a corrected label",
+                f"ones; both judged by the corrected labels of {count(found.num_images, 'image')} not seen in training",
+                f"- of these images with a corrected label: {self.num_changed:,}",
             ]
         )
 
@@ -89,7 +90,7 @@ class ModelComparison:
                 f"({low:+.1f} to {high:+.1f}) |"
             )
         if not self.corrected.is_certain:
-            lines += ["", f"- On these {self.corrected.num_images:,} images the difference may be chance"]
+            lines += ["", f"- On {count(self.corrected.num_images, 'image')} the difference may be chance"]
         return "\n".join(lines)
 
 

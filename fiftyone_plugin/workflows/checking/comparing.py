@@ -10,6 +10,7 @@ from typing import Final
 
 from ...quality import check_up
 from ...quality.check_up import Spot
+from ...wording import count
 from .looking import Looks, SampleLook, values_present
 
 _LISTED: Final = 8
@@ -56,7 +57,7 @@ def _values(looks: Looks, found: Comparison) -> None:
     for value, rows in sorted(images.items(), key=lambda item: -len(item[1])):
         stray = all(check_up.is_stray(pixels, look.size[0] * look.size[1]) for look, pixels in rows if look.size)
         code = codes[1] if stray else codes[0]
-        listed[code].append(f"{looks.value_text(value)} (in {len(rows)} images)")
+        listed[code].append(f"{looks.value_text(value)} (in {count(len(rows), 'image')})")
         for look, pixels in rows:
             found.spots[look.sample_id].append(Spot(code, area=pixels, note=f"value {looks.value_text(value)}"))
     found.notes |= {code: _list(texts) for code, texts in listed.items()}

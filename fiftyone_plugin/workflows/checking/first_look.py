@@ -24,6 +24,7 @@ from ...quality.check_up import (
     Legend,
     look_at_mask,
 )
+from ...wording import count
 from .looking import legend_of
 
 _LOSSY_NAMES: Final = (".jpg", ".jpeg", ".jfif", ".jp2")
@@ -123,7 +124,7 @@ def _code_of(reason: str) -> str:
 
 
 def _samples(number: int) -> str:
-    return f"{number:,} samples" if number else ""
+    return count(number, "sample") if number else ""
 
 
 def _repeated(names: Iterable[str]) -> int:

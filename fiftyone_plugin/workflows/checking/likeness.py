@@ -15,6 +15,7 @@ from ...errors import LabelQualityError
 from ...progress import Progress
 from ...quality import check_up
 from ...quality.check_up import Spot
+from ...wording import count
 from .comparing import Comparison
 from .looking import Looks, SampleLook
 from .small_images import small_grey
@@ -123,7 +124,7 @@ def _shifted(looks: Looks, found: Comparison, read_mask: MaskReader, progress: P
             _single(contrasts | _contrasts(looks, rest, read_mask, progress), found)
         return
     text = f"by {shift.down} pixels down and {shift.right} right they would fit better"
-    found.notes[code] = f"{text}; {shift.num_images} images were looked at"
+    found.notes[code] = f"{text}; {count(shift.num_images, 'image', 'were')} looked at"
     for sample_id in contrasts:
         found.spots[sample_id].append(Spot(code, note=text))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...quality.check_up import CHECKS
+from ...wording import count
 
 _EXAMPLES = 3
 
@@ -42,7 +43,7 @@ class Finding:
 
     def line(self) -> str:
         """One line for the warnings of another report."""
-        where = f" in {self.num_images:,} images" if self.num_images else ""
+        where = f" in {count(self.num_images, 'image')}" if self.num_images else ""
         note = f" ({self.note})" if self.note else ""
         return f"{self.title}{where}{note} [{self.code}]"
 
@@ -92,12 +93,12 @@ class CheckReport:
 
     def markdown(self) -> str:
         """The report as a person reads it, in the App and in a terminal."""
-        checked = f"`{self.label_field}` of {self.num_images:,} images ({self.seconds:.1f} s)"
+        checked = f"`{self.label_field}` of {count(self.num_images, 'image')} ({self.seconds:.1f} s)"
         if not self.findings:
             lines = [f"**Nothing was found** in {checked}"]
         else:
             number = sum(found.severity == "error" for found in self.findings)
-            kinds = "1 kind" if len(self.findings) == 1 else f"{len(self.findings)} kinds"
+            kinds = count(len(self.findings), "kind")
             lines = [f"**{kinds} of faults, {number} of them errors,** in {checked}", ""]
             lines += _table(self.findings)
             lines += ["", *(_way_out(found) for found in self.findings)]

@@ -18,6 +18,7 @@ from ...dataset.journals.answers import CLEANED, Answer
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
 from ...quality import check_up
+from ...wording import count
 from ..checking.looking import legend_of
 from .corrected_labels import CorrectionReport, apply_corrections, derive
 from .correction_run import CorrectionRun, open_correction
@@ -42,12 +43,12 @@ class CleanReport:
 
     def markdown(self) -> str:
         """The report as a person reads it."""
-        lines = [f"**{sum(self.pixels.values()):,} pixels in {self.num_images:,} images were cleaned**"]
-        lines += [f"- `{code}`: {number:,} pixels" for code, number in self.pixels.items()]
+        lines = [f"**Cleaned: {count(sum(self.pixels.values()), 'pixel')} in {count(self.num_images, 'image')}**"]
+        lines += [f"- `{code}`: {count(number, 'pixel')}" for code, number in self.pixels.items()]
         if self.unreadable:
             sample_id, reason = self.unreadable[0]
             lines.append(
-                f"- {len(self.unreadable):,} labels were left out, for instance of sample {sample_id}: {reason}"
+                f"- {count(len(self.unreadable), 'label', 'were')} left out, for instance sample {sample_id}: {reason}"
             )
         return "\n".join([*lines, self.corrections.markdown()])
 

@@ -29,6 +29,7 @@ from ...dataset.runs.shared_files import is_named_elsewhere, named_elsewhere
 from ...errors import LabelQualityError
 from ...progress import Progress, silent, terminal_bar
 from ...quality.certainty.reviewers import Reliability
+from ...wording import count
 from ...written_files import is_whole, sweep
 from ..rehearsing.rehearsal import write_mask
 from .correction_run import CorrectionRun, open_correction
@@ -87,31 +88,31 @@ class CorrectionReport:
         counted = [name for name in queries.QUERY_STATUSES if self.by_status.get(name) or name not in words]
         counts = ", ".join(f"{self.by_status.get(name, 0):,} {words.get(name, name)}" for name in counted)
         lines = [
-            f"**{self.num_repaired:,} pixels in {self.num_changed:,} of {self.num_images:,} images have another class "
-            f"now** in `{queries.CorrectionFields(self.label_field).corrected}`",
+            f"**{count(self.num_repaired, 'pixel', 'have')} another class now**, in {self.num_changed:,} of "
+            f"{count(self.num_images, 'image')}, in `{queries.CorrectionFields(self.label_field).corrected}`",
             *([f"- questions: {counts}"] if any(self.by_status.values()) else []),
         ]
         for (given, became), pixels in sorted(self.changes.items(), key=lambda row: -row[1])[:10]:
-            lines.append(f"- {given} -> {became}: {pixels:,} pixels")
+            lines.append(f"- {given} → {became}: {count(pixels, 'pixel')}")
         lines += [f"- {person_in_words(name, person)}" for name, person in self.people.items()]
         if self.edited:
             lines.append(
-                f"- **The labels of {len(self.edited):,} images were edited since the questions were planned, and "
-                "their corrected labels were left as they were.** Choose what to do: paint the answers onto the edited "
-                'labels (`on_edited="replay"`), or take them back (`on_edited="discard"`)'
+                f"- **{count(len(self.edited), 'label', 'were')} edited since the questions were planned, and "
+                "the corrected labels of these images were left as before.** Choose what to do: paint the answers onto "
+                'the edited labels (`on_edited="replay"`), or take them back (`on_edited="discard"`)'
             )
         if self.discarded:
-            lines.append(f"- {self.discarded:,} answers about edited labels were taken back")
+            lines.append(f"- taken back: {count(self.discarded, 'answer')} about edited labels")
         if self.added:
             lines.append(
-                f"- {self.added:,} images were added since the questions were planned; their labels are taken as they "
-                "are. Plan again to ask about them"
+                f"- {count(self.added, 'image', 'were')} added since the questions were planned, and keep the given "
+                "label. Plan again to ask about new images"
             )
         if self.gone:
-            lines.append(f"- {self.gone:,} answers are about images that were deleted")
+            lines.append(f"- {count(self.gone, 'answer', 'are')} about images that were deleted")
         if self.unreadable:
             reason = next(iter(self.unreadable.values()))
-            lines.append(f"- **{len(self.unreadable):,} labels were left as they were**, for instance: {reason}")
+            lines.append(f"- **{count(len(self.unreadable), 'label', 'were')} left as before**, for instance: {reason}")
         return "\n".join(lines)
 
 

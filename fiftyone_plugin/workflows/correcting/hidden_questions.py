@@ -26,7 +26,7 @@ from ...dataset.journals.answers import HIDDEN, Answer
 from ...dataset.runs import files
 from ...errors import LabelQualityError
 from ...quality.certainty.reviewers import Reliability
-from ...wording import count
+from ...wording import count, percent
 from .correction_run import HIDDEN_QUESTIONS, CorrectionRun
 from .found_candidates import Found
 
@@ -271,11 +271,11 @@ def person_in_words(name: str, person: Reliability) -> str:
     Example:
         >>> from fiftyone_plugin.quality.regions.review_statistics import Interval
         >>> person_in_words("bo", Reliability(40, 8, 1, Interval(0.9, 0.8, 0.96), 2.2, False))
-        'bo: about 90% of 40 answers right (80% to 96%); 1 slip in 8 hidden known questions'
+        'bo: about 90 % of 40 answers right (80 to 96 %); 1 slip in 8 hidden known questions'
     """
     right = person.right
-    ends = f"{right.low:.0%} to {right.high:.0%}"
-    text = f"{name}: about {right.estimate:.0%} of {count(person.answers, 'answer')} right ({ends})"
+    ends = f"{percent(right.low)} to {percent(right.high)} %"
+    text = f"{name}: about {percent(right.estimate)} % of {count(person.answers, 'answer')} right ({ends})"
     if person.known:
         text += f"; {count(person.slips, 'slip')} in {count(person.known, 'hidden known question')}"
     return text + (", **more than a careful person makes**" if person.careless else "")

@@ -274,7 +274,7 @@ def begin_hand_edits(
         progress(done, len(ids), "cutting out objects")
     if edited:
         warnings.warn(
-            f"The objects of {edited:,} images were edited and not finished; they stay as they are. Run "
+            f"{count(edited, 'image', 'have')} objects that were edited and not finished; they stay as they are. Run "
             "`finish_hand_edits` to take the edits over, or delete the objects to begin again",
             stacklevel=3,
         )

@@ -40,55 +40,52 @@ class PlanOptions:
     budget: int = option(500, "number of questions", label="Questions", minimum=1)
     acquisition: str = option(
         DEFAULT_ACQUISITION,
-        "the order of the questions, one of `correction.ACQUISITIONS`",
+        "the order of the questions",
         label="Order of the questions",
         choices=ACQUISITIONS,
     )
     audits: float = option(
         0.1,
-        "share of the questions that is drawn at random, which tells how much is still wrong and when to stop; 0 for "
-        "none",
+        "share of the questions that is drawn at random: they tell how much is still wrong and when to stop; 0: none",
         label="Share of random questions",
         minimum=0,
         maximum=1,
     )
     propagate: bool = option(
         True,
-        "whether superpixels that nobody was asked about are relabelled where the answers make it certain, and answers "
-        "to random questions bear that out; a person's answer always counts more",
+        "whether superpixels that nobody was asked about get another class where the answers make it certain and the "
+        "random questions confirm it; a person's answer always counts more",
         label="Relabel what is like the answered",
     )
     recheck: bool = option(
         True,
-        "whether a superpixel is asked about again, up to three times, where its answers leave it doubtful, by how "
-        "reliable who answered is and by everything else, and that is worth more than another question: finds slips",
+        "whether a question is asked again, up to three times, where its answer is doubtful and asking again is worth "
+        "more than a new question: finds slips",
         label="Ask again where an answer is doubtful",
     )
     hidden: float = option(
         0.0,
-        "share of the questions whose answer is known already, hidden among the others; most show a wrong class on "
-        "purpose. They tell how reliable each person is and never change a label; 0 for none. Before there are "
-        "answers, they are about what label and model are sure of",
+        "share of the questions whose answer is known already, hidden among the others: they tell how reliable each "
+        "person is, and never change a label. Most show a wrong class on purpose; 0: none",
         label="Share of hidden known questions",
         minimum=0,
         maximum=1,
     )
     missed_objects: bool = option(
         False,
-        "whether what the model sees where no superpixel is becomes a superpixel of its shape, to be asked about as "
-        "one object; otherwise such gaps are cut up by colour",
+        "whether an object that the model sees where no superpixel is gets one question; otherwise such places are cut "
+        "up by colour",
         label="Ask about objects that only the model sees",
     )
     expansion: str = option(
         "superpixel",
-        "which part of a superpixel a question is about: `superpixel` for all of it, `similar` for the pixels whose "
-        "prediction is like that of the representative one, `doubted` for the part that is not predicted as it is "
-        "labelled",
+        "which part of a superpixel a question is about: `superpixel`: all of it; `similar`: the pixels whose "
+        "prediction is like that of the marked one; `doubted`: those whose prediction is not their label",
         label="A question is about",
         choices={
             "superpixel": "All of the superpixel",
             "similar": "Pixels whose prediction is like that of the marked one",
-            "doubted": "The part that is not predicted as it is labelled",
+            "doubted": "Pixels whose prediction is not their label",
         },
     )
     similarity: float = option(

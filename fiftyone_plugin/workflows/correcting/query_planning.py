@@ -41,7 +41,7 @@ from ...options import split, takes
 from ...progress import Progress, silent, terminal_bar
 from ...quality.certainty.reviewers import DOUBTFUL, Reliability
 from ...quality.records.arrays_file import write_arrays
-from ...wording import count
+from ...wording import count, percent
 from ...written_files import is_whole, sweep
 from ..checking.first_look import first_look
 from ..engines.dataset_job import DatasetJob
@@ -109,20 +109,21 @@ class PlanReport:
     def markdown(self) -> str:
         """The report as a person reads it."""
         lines = [
-            f"**Round {self.round}: {self.num_queries:,} questions about {self.num_images:,} images** are waiting in "
-            f"`{CorrectionFields(self.label_field).queries}`; open the panel 'Label correction' to answer them",
-            f"- Chosen from {self.num_superpixels:,} superpixels, which cover {self.reachable:.1%} of the labelled "
-            f"pixels, by {self.acquisition}; {self.num_audits:,} of them at random, to estimate what is still wrong",
+            f"**Round {self.round}: {count(self.num_queries, 'question')} about {count(self.num_images, 'image')}** in "
+            f"`{CorrectionFields(self.label_field).queries}`; open the panel 'Label correction' to answer",
+            f"- chosen from {count(self.num_superpixels, 'superpixel')} ({percent(self.reachable)} % of the labelled "
+            f"pixels) by {self.acquisition}",
+            f"- drawn at random, to estimate what is still wrong: {self.num_audits:,} of them",
         ]
         most = sorted(self.by_class.items(), key=lambda row: -row[1])[:8]
         if most:
-            lines.append("- Labelled as " + ", ".join(f"{name} {number:,}" for name, number in most))
+            lines.append("- labelled as " + ", ".join(f"{name} {number:,}" for name, number in most))
         if self.num_answered:
             lines.append(f"- asked in earlier rounds, and not again: {count(self.num_answered, 'question')}")
         if self.num_propagated:
             lines.append(
-                f"- {self.num_propagated:,} superpixels like the answered ones were relabelled; by questions drawn at "
-                "random, at least 90 % of what would be is right, with 95 % confidence"
+                f"- {count(self.num_propagated, 'superpixel')} like the answered ones got their class; the questions "
+                "drawn at random say that at least 90 % of this is right, with 95 % confidence"
             )
         if self.num_hidden:
             lines.append(
@@ -133,7 +134,9 @@ class PlanReport:
         lines += [f"- **{warning}**" for warning in self.warnings]
         if self.skipped:
             _, filepath, reason = self.skipped[0]
-            lines.append(f"- **{len(self.skipped):,} images were left out**, for instance {filepath}: {reason}")
+            lines.append(
+                f"- **{count(len(self.skipped), 'image', 'were')} left out**, for instance {filepath}: {reason}"
+            )
         lines += class_table(self.class_rows)
         return "\n".join(lines)
 
@@ -326,7 +329,7 @@ def _warnings(
             "with out-of-sample predictions: `train_cross_validated`"
         )
     if len(chosen) < plan.budget:
-        found.append(f"Only {len(chosen):,} of {plan.budget:,} questions can be asked; everything else was answered")
+        found.append(f"Only {count(len(chosen), 'question')} instead of {plan.budget:,}: everything else was answered")
     if num_hidden < (wanted := round(plan.hidden * plan.budget)):
         found.append(
             f"Only {num_hidden:,} of {wanted:,} hidden questions can be asked: of too few superpixels the answer is "

@@ -36,7 +36,7 @@ class RoundReport:
     def markdown(self) -> str:
         """The report as a person reads it."""
         lines = [
-            f"**Trained `{self.model}` on the corrected labels**; mean IoU of its out-of-sample predictions with them: "
+            f"**Trained `{self.model}` on the corrected labels**; mean IoU with them, on images that it has not seen: "
             f"{self.mean_iou:.3f}"
         ]
         if self.scoring is not None:

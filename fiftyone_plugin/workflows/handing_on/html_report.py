@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from html import escape
@@ -21,7 +21,7 @@ from ...written_files import write_file
 from ..correcting.corrected_labels import CorrectionReport, apply_corrections
 from ..correcting.correction_run import planned_fields
 from ..reviewing.overview import RunOverview, how_much_is_wrong, run_overview, worst_images
-from ..scoring.report import NONE_LIKELY, ScoringReport, load_report
+from ..scoring.report import NONE_LIKELY, ScoringReport, likely_wrong, load_report
 from .found_regions import FoundRegion, found_regions
 from .pictures import COLORS, outlined
 
@@ -44,11 +44,11 @@ _STYLE: Final = """
 :root{color-scheme:light dark;--line:#8886}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;
 padding:0 1rem}table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .8rem;
 border-bottom:1px solid var(--line);
-text-align:left}td.n{text-align:right;font-variant-numeric:tabular-nums}.big{font-size:2.2rem;font-weight:600;margin:0}
+text-align:left}.n{text-align:right;font-variant-numeric:tabular-nums}.big{font-size:2.2rem;font-weight:600;margin:0}
 .warn{border-left:4px solid #d55e00;padding:.4rem .8rem;margin:1rem 0}.grid{display:grid;gap:1rem;
 grid-template-columns:repeat(auto-fill,minmax(17rem,1fr))}figure{margin:0}figure img{width:100%;border-radius:4px}
 figcaption{font-size:.85rem}i.k{display:inline-block;width:.8em;height:.8em;margin-right:.3em;border-radius:2px}
-svg rect{fill:#0072b2}small,.quiet{opacity:.75}
+.quiet{opacity:.75}
 """
 
 
@@ -100,12 +100,17 @@ def write_report(
     return path
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = ["<table><tr>", *(f"<th>{escape(name)}</th>" for name in head), "</tr>"]
-    for row in rows:
-        cells = (f'<td class="n">{one}</td>' if _is_number(one) else f"<td>{escape(str(one))}</td>" for one in row)
-        lines += ["<tr>", *cells, "</tr>"]
-    return "".join([*lines, "</table>"])
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table whose columns of numbers stand to the right, with their heads."""
+    right = [any(map(_is_number, column)) for column in zip(*rows, strict=True)]
+    lines = [_row("th", head, right), *(_row("td", row, right) for row in rows)]
+    return "".join(["<table>", *lines, "</table>"])
+
+
+def _row(kind: str, cells: Sequence[Any], right: Sequence[bool]) -> str:
+    marks = [' class="n"' if one else "" for one in right]
+    shown = (f"<{kind}{mark}>{escape(str(cell))}</{kind}>" for cell, mark in zip(cells, marks, strict=True))
+    return "".join(["<tr>", *shown, "</tr>"])
 
 
 def _is_number(cell: Any) -> bool:
@@ -120,8 +125,9 @@ def _judged(dataset: Any, report: ScoringReport) -> Iterator[str]:
     )
     written = datetime.now(timezone.utc).strftime("%Y-%m-%d")
     yield (
-        f"<p>{report.num_scored:,} images, labels <code>{escape(report.label_field)}</code>, {len(report.classes)} "
-        f"classes, judged by <code>{escape(_without_folders(str(source).partition('#')[0]))}</code>; run "
+        f"<p>{count(report.num_scored, 'image')}, labels <code>{escape(report.label_field)}</code>, "
+        f"{count(len(report.classes), 'class')}, judged by "
+        f"<code>{escape(_without_folders(str(source).partition('#')[0]))}</code>; run "
         f"<code>{escape(report.key)}</code>, written on {written}.</p>"
     )
 
@@ -142,11 +148,10 @@ def _how_much(report: ScoringReport, overview: RunOverview, words: Callable[[str
         yield f'<p class="big">{told.text}</p>'
         yield f'<p class="quiet">{told.how}</p>' if told.how else ""
     if report.num_regions is not None:
-        likely = f"{report.num_likely:,}" if report.num_likely else "none"
         means = "" if report.num_likely or not report.num_regions else f" {NONE_LIKELY}."
         yield (
-            f"<p>{count(report.num_regions, 'region')} where label and prediction differ, {likely} of them more likely "
-            f"wrong than right.{means}</p>"
+            f"<p>{count(report.num_regions, 'region')} where label and prediction differ, "
+            f"{likely_wrong(report.num_likely, report.num_regions)}.{means}</p>"
         )
     for warning in overview.warnings:
         text = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(words(warning)))
@@ -244,8 +249,9 @@ def _before_and_after(dataset: Any, label_field: str) -> Iterator[str]:
     done: CorrectionReport = apply_corrections(dataset, label_field)
     yield "<h2>Before and after</h2>"
     yield (
-        f"<p>{done.num_repaired:,} pixels in {done.num_changed:,} of {done.num_images:,} images have another class "
-        f"now, in <code>{escape(label_field)}_corrected</code>. The given labels are as they were.</p>"
+        f"<p>{count(done.num_repaired, 'pixel', 'have')} another class now, in {done.num_changed:,} of "
+        f"{count(done.num_images, 'image')}, in <code>{escape(label_field)}_corrected</code>. The given labels "
+        "are as they were.</p>"
     )
     changes = sorted(done.changes.items(), key=lambda row: -row[1])[:20]
     if changes:
@@ -260,9 +266,9 @@ def _limits(report: ScoringReport) -> Iterator[str]:
     yield "<li>Shares of wrong pixels are estimates with an interval, not counts.</li>"
     if report.rehearsed_found is not None:
         yield (
-            f"<li>Of {report.num_rehearsed:,} errors that were put into copies of these labels on purpose, "
+            f"<li>A test: of {count(report.num_rehearsed, 'error')}, put into copies of these labels on purpose, "
             f"{percent(report.rehearsed_found)} % are among the worst fifth of the images (20 % by chance).</li>"
         )
     if report.skipped:
-        yield f"<li>{len(report.skipped):,} samples could not be judged.</li>"
+        yield f"<li>Not judged: {count(len(report.skipped), 'sample')}.</li>"
     yield "</ul>"

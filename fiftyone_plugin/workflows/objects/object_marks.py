@@ -20,6 +20,7 @@ from ...dataset.runs import run_records
 from ...errors import LabelQualityError
 from ...models.segmenters.class_names import plain_name
 from ...progress import Progress, silent
+from ...wording import count
 
 _HALF = 0.5
 """From which share of its visible pixels on an object is wrong as a whole, and from which score on it is tagged."""
@@ -60,17 +61,19 @@ class ObjectMarksReport:
         """The report as lines of markdown."""
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in self.by_issue.items())
         lines = [
-            f"- **{self.num_tagged:,} of {self.num_objects:,} objects of `{self.label_field}`** are more likely wrong "
-            f"than right{f': {kinds}' if kinds else ''}; they have the tag `{self.key}_issue`, and `{self.key}` is a "
-            f"score of each; view `{self.view}`, worst first"
+            f"- **more likely wrong than right: {self.num_tagged:,} of {count(self.num_objects, 'object')} of "
+            f"`{self.label_field}`**{f' ({kinds})' if kinds else ''}; they have the tag `{self.key}_issue`, and "
+            f"`{self.key}` is a score of each; view `{self.view}`, worst first"
         ]
         if self.num_missing:
             lines.append(
-                f"- {self.num_missing:,} places seem to be objects that nobody has labelled: `{self.key}_regions` of "
-                "kind missing"
+                f"- {count(self.num_missing, 'place')} where an object seems to have no label: "
+                f"`{self.key}_regions` of kind missing"
             )
         if self.num_unseen:
-            lines.append(f"- {self.num_unseen:,} objects are covered by others or have no pixel, and have no score")
+            lines.append(
+                f"- {count(self.num_unseen, 'object', 'have')} no score: covered by others, or without a pixel"
+            )
         return [*lines, *(f"- {note}" for note in self.notes)]
 
 

@@ -30,6 +30,7 @@ from ...models.files.images import image_size
 from ...models.files.opening import require_pixels
 from ...models.segmenters.class_names import plain_name
 from ...progress import Progress, terminal_bar
+from ...wording import count, percent
 
 _IMAGES_AT_ONCE = 200
 
@@ -65,8 +66,8 @@ class ObjectMasksReport:
     def markdown(self) -> str:
         """The report as a person reads it."""
         lines = [
-            f"**{self.num_objects:,} objects of `{self.label_field}` are masks of {self.num_images:,} images now**, in "
-            f"`{self.into}`",
+            f"**{count(self.num_objects, 'object')} of `{self.label_field}` in the masks of "
+            f"{count(self.num_images, 'image')}**, in `{self.into}`",
             *(f"- {note}" for note in self.notes()),
             *class_table(class_rows(list_classes(dict(self.classes.items()), {}))),
         ]
@@ -77,21 +78,21 @@ class ObjectMasksReport:
         notes = []
         if self.overlapping > 0:
             notes.append(
-                f"{self.overlapping:.1%} of the pixels of objects are under another object of another class: the "
+                f"{percent(self.overlapping)} % of the pixels of objects are under an object of another class: the "
                 "smaller object is on top, and an object is judged by what is seen of it"
             )
         if self.num_boxes:
             notes.append(
-                f"{self.num_boxes:,} boxes have no mask: the ellipse in the box stands for the object, and the corners "
-                "count for nothing; masks, for instance of SAM, tell more"
+                f"boxes without a mask: {self.num_boxes:,}; the ellipse in the box stands for the object, and the "
+                "corners count for nothing; masks, for instance of SAM, tell more"
             )
         if self.without_pixels:
-            notes.append(f"{self.without_pixels:,} objects cover no pixel and are not judged")
+            notes.append(f"{count(self.without_pixels, 'object')} without a pixel: not judged")
         if self.without_class:
-            notes.append(f"{self.without_class:,} objects have no class; their pixels count for nothing")
+            notes.append(f"{count(self.without_class, 'object', 'have')} no class; their pixels count for nothing")
         if self.skipped:
             _, filepath, reason = self.skipped[0]
-            notes.append(f"{len(self.skipped):,} images were left out, for instance {filepath}: {reason}")
+            notes.append(f"{count(len(self.skipped), 'image', 'were')} left out, for instance {filepath}: {reason}")
         return notes
 
 

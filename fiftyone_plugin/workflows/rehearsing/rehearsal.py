@@ -24,6 +24,7 @@ from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
 from ...quality import known_errors
+from ...wording import count
 from ..checking.first_look import first_look
 
 DEFAULT_KEY = "rehearsal"
@@ -55,11 +56,11 @@ class InjectionReport:
 
     def markdown(self) -> str:
         """The report as a person reads it."""
-        listed = ", ".join(f"{kind} {count}" for kind, count in sorted(self.kinds.items()))
+        listed = ", ".join(f"{kind} {number:,}" for kind, number in sorted(self.kinds.items()))
         total = sum(self.kinds.values())
         lines = [
-            f"**{total} of {self.num_images} images** have one known error now, in `{self.into}` ({listed}); "
-            f"the kind is in `{self.error_field}`. The given labels are as they were.",
+            f"**{total:,} of {count(self.num_images, 'image')} with one known error now**, in `{self.into}` "
+            f"({listed}); the kind is in `{self.error_field}`. The given labels are as they were.",
             *(f"- **{warning}**" for warning in self.warnings),
             f"- next: train and score on `{self.into}`, then see whether these images come out on top",
             *class_table(self.class_rows),
@@ -259,9 +260,9 @@ class RehearsalResult:
         chance = self.num_errors / self.num_images
         kinds = ", ".join(f"{kind} {found}/{all_}" for kind, (found, all_) in sorted(self.found_by_kind.items()))
         return (
-            f"{self.found} of the {self.num_errors} injected errors are among the {self.num_errors} worst-ranked of "
-            f"{self.num_images} images (by chance: {chance * self.num_errors:.1f}); AUROC {self.auroc:.3f}.\n"
-            f"By kind: {kinds}"
+            f"{self.found} of {count(self.num_errors, 'injected error')} found among the {self.num_errors} "
+            f"worst-ranked of {count(self.num_images, 'image')} (by chance: {chance * self.num_errors:.1f}); AUROC "
+            f"{self.auroc:.3f}.\nBy kind: {kinds}"
         )
 
 
@@ -293,5 +294,5 @@ def rehearsal_result(samples: Any, score_field: str, error_field: str) -> Rehear
     found = Counter(kind for _, kind in worst if kind is not None)
     known = Counter(kind for _, kind in rows if kind is not None)
     auroc = roc_auc_score([kind is not None for _, kind in rows], [-score for score, _ in rows])
-    by_kind = {kind: (found[kind], count) for kind, count in known.items()}
+    by_kind = {kind: (found[kind], number) for kind, number in known.items()}
     return RehearsalResult(len(rows), num_errors, sum(found.values()), float(auroc), by_kind)

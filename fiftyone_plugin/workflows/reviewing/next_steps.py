@@ -128,7 +128,9 @@ def _correction_steps(dataset: Any, runs: list[run_records.RunRecord]) -> list[S
     fields = CorrectionFields(corrected[-1].label_field)
     name = f"{fields.queries}.detections.status"
     pending = every_slice(dataset).count_values(name).get("pending", 0) if dataset.has_field(fields.queries) else 0
-    asked = [Step("label_correction", f"{pending:,} questions wait in this panel for a person.")] if pending else []
+    asked = (
+        [Step("label_correction", f"A person answers {count(pending, 'question')} in this panel.")] if pending else []
+    )
     return [
         *asked,
         Step("export_corrected_labels", f"`{fields.corrected}` has the labels as corrected so far."),

@@ -83,12 +83,12 @@ class RescoreReport:
 
     def markdown(self) -> str:
         """The report as a person reads it."""
-        learnt = f"{self.num_accepted:,} accepted and {self.num_rejected:,} rejected regions"
+        learnt = f"{self.num_accepted:,} accepted and {count(self.num_rejected, 'rejected region')}"
         if not self.num_accepted + self.num_rejected:
             learnt = "no reviewed regions: the fixed score"
-        lines = [f"**Pending regions of {self.num_images:,} images have new scores**, from {learnt}"]
+        lines = [f"**Pending regions of {count(self.num_images, 'image')} have new scores**, from {learnt}"]
         if self.num_missing:
-            lines.append(f"- **the files of {self.num_missing:,} images are gone; their scores stay as they were**")
+            lines.append(f"- **the files of {count(self.num_missing, 'image')} are gone; scores stay as they were**")
         return "\n".join(lines)
 
 
@@ -349,7 +349,7 @@ def _change_warnings(record: run_records.RunRecord, changed: Sequence[str]) -> l
     if not changed:
         return []
     return [
-        f"The labels of {len(changed):,} images have changed since the run '{record.key}', so their regions may be out "
+        f"{count(len(changed), 'label', 'have')} changed since the run '{record.key}', so the regions there may be out "
         "of date; score again with `overwrite=True`"
     ]
 

@@ -19,22 +19,21 @@ class ScoringOptions:
 
     methods: Sequence[str] = option(
         (),
-        "image scores to write; softmin is always written, and with regions `combined`",
+        "more image scores to write; softmin is always written, and `combined` with regions",
         label="Further scores",
         kind=list,
         choices=quality.METHOD_TITLES,
     )
     score: str | None = option(
         None,
-        "the score by which images are ranked, in the field called like the key; if None the first of `methods`, or "
-        "`combined` if there are none",
+        "the score that ranks the images; if None the first of `methods`, or `combined` if there are none",
         choices=quality.RANKING_TITLES,
     )
     key: str = option("label_quality", "name of the run and prefix of its fields")
     ignore_index: int | str | Sequence[int | str] | None = option(
         "auto",
-        "mask value(s) or class name(s) that count for nothing; None for none; `auto` for 255 and classes called void "
-        "or ignore",
+        "mask value(s) or class name(s) that count for nothing; `auto`: 255 and classes called void or ignore; None: "
+        "every pixel counts",
         label="Ignored values",
     )
     class_mapping: Mapping[int | str, int | str] | None = option(

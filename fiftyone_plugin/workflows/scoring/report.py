@@ -28,6 +28,19 @@ _HARDLY_ANY = 0.01
 """A share of wrong pixels so low that it is no matter of a weak model that no more were found, a rule of thumb."""
 
 
+def likely_wrong(likely: int, number: int) -> str:
+    """How many of some regions are errors rather than not, as the end of a sentence.
+
+    Example:
+        >>> likely_wrong(3, 9), likely_wrong(1, 1)
+        ('3 of them more likely wrong than right', 'more likely wrong than right')
+        >>> likely_wrong(0, 9)[:12], likely_wrong(9, 9)[:11]
+        ('none of them', 'all of them')
+    """
+    some = {0: "none of them ", number: "all of them " if number > 1 else ""}.get(likely, f"{likely:,} of them ")
+    return f"{some}more likely wrong than right"
+
+
 @dataclass(frozen=True)
 class WrongShare:
     """How much of the labels is wrong: the one number of report, panel, page and command.
@@ -189,14 +202,13 @@ class ScoringReport:
             listed = ", ".join(f"{name} ({percent(score)} %)" for name, score in low)
             lines.append(f"- least trusted classes, and how far the model agrees with their labels: {listed}")
         if self.num_resumed:
-            lines.append(f"- {self.num_resumed:,} images were finished by an interrupted run and not computed again")
+            lines.append(
+                f"- {count(self.num_resumed, 'image', 'were')} finished by an interrupted run and not computed again"
+            )
         if self.skipped:
             first = "; ".join(f"{path}: {reason}" for _, path, reason in self.skipped[:3])
-            lines.append(f"- {len(self.skipped):,} samples were left out: {first}")
-        lines.append(
-            f"- sort or filter by `{self.key}` (low = probably wrong; by {self.method}); worst images: view "
-            f"`{self.views[0]}`"
-        )
+            lines.append(f"- {count(len(self.skipped), 'sample', 'were')} left out: {first}")
+        lines.append(f"- sort or filter by `{self.key}` (low = probably wrong); worst images: view `{self.views[0]}`")
         lines += class_table(self.class_rows)
         return "\n".join(lines)
 
@@ -211,11 +223,11 @@ class ScoringReport:
             lines.append(f"- beyond the limit per image, and not among them: {count(self.dropped, 'region')}")
         if self.left_out or self.accepted_before:
             lines.append(
-                f"- reviewed earlier: {self.left_out:,} rejected regions were left out, {self.accepted_before:,} are "
+                f"- reviewed earlier: {count(self.left_out, 'rejected region')} left out, {self.accepted_before:,} "
                 "accepted already"
             )
         if self.num_reviewed:
-            lines.append(f"- the scores of regions have learnt from {self.num_reviewed:,} reviewed ones")
+            lines.append(f"- the scores of regions have learnt from {count(self.num_reviewed, 'reviewed region')}")
         return lines
 
     def _region_summary(self) -> str:
@@ -224,8 +236,7 @@ class ScoringReport:
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in self.regions_by_kind.items())
         view = f": {kinds}; view `{self.key} regions`, worst first" if kinds else ""
         head = f"- **{count(self.num_regions or 0, 'region')}** to review"
-        likely = f"{self.num_likely:,}" if self.num_likely else "none"
-        text = f"{head}, {likely} of them more likely wrong than right{view}"
+        text = f"{head}, {likely_wrong(self.num_likely, self.num_regions or 0)}{view}"
         return text if self.num_likely or not self.num_regions else f"{text}. {NONE_LIKELY}"
 
 

@@ -10,6 +10,7 @@ from ... import quality
 from ...dataset.door.account import corrected_mapping
 from ...dataset.door.classes import ClassMap
 from ...dataset.runs.files import RunFolder
+from ...wording import count
 from .findings import Findings, Looked
 from .issue_regions import RegionFindings
 from .plan import ScoringPlan
@@ -44,7 +45,7 @@ def finding_warnings(
     seen = source.seen_in_training(images)
     if seen:
         warnings.append(
-            f"The model was trained on {seen} of these {len(images)} images, so their scores are too good; "
+            f"The model was trained on {seen:,} of {count(len(images), 'image')}, so their scores are too good; "
             "choose the whole cross-validation instead of one fold's model"
         )
     if swapped := swapped_table(findings.confusion, classes, "score again", ", overwrite=True"):
@@ -56,9 +57,11 @@ def finding_warnings(
         warnings.append(findings.judge.warning)
     empty = sum(np.isnan(score) for score in findings.scores["softmin"].values())
     if empty:
-        warnings.append(f"{empty} images hold ignored pixels only and have no score")
+        warnings.append(f"{count(int(empty), 'image', 'have')} ignored pixels only, and no score")
     if len(skipped) > len(images) // 2:
-        warnings.append(f"{len(skipped)} samples were left out, more than half of them; the report says why")
+        warnings.append(
+            f"{count(len(skipped), 'sample', 'were')} left out, more than half of them; the report says why"
+        )
     return warnings
 
 
@@ -136,8 +139,9 @@ def region_warnings(plan: ScoringPlan, regions: RegionFindings | None) -> list[s
     if regions is None or not regions.dropped:
         return []
     return [
-        f"{regions.capped:,} images have more than {plan.max_regions_per_image} regions; {regions.dropped:,} regions "
-        "with lower scores are left out: raise `min_region_area` or `max_regions_per_image`"
+        f"{count(regions.capped, 'image', 'have')} more than {plan.max_regions_per_image} regions; "
+        f"{count(regions.dropped, 'region')} with lower scores left out: raise `min_region_area` or "
+        "`max_regions_per_image`"
     ]
 
 

@@ -30,6 +30,7 @@ from ...models.foundation.grounding_prompt import class_phrases
 from ...models.segmenters.class_names import concept, plain_name
 from ...options import exactly, takes
 from ...progress import Progress, terminal_bar
+from ...wording import count, percent
 from .pseudo_label_options import BACKGROUND, DECIDING, PseudoLabelOptions, require_options
 from .sam_embeddings import known_embeddings
 from .superpixels import write_superpixels
@@ -75,8 +76,8 @@ class PseudoLabelReport:
     def markdown(self) -> str:
         """The report as a person reads it."""
         lines = [
-            f"**{self.num_images:,} images have pseudo labels in `{self.key}`**: {self.num_boxes:,} objects, which "
-            f"cover {self.painted_share:.0%} of the pixels ({self.seconds:.0f} s)"
+            f"**{count(self.num_images, 'image', 'have')} pseudo labels in `{self.key}`**: "
+            f"{count(self.num_boxes, 'object')} on {percent(self.painted_share)} % of the pixels ({self.seconds:.0f} s)"
         ]
         most = sorted(self.by_class.items(), key=lambda row: -row[1])[:10]
         if most:
@@ -86,7 +87,7 @@ class PseudoLabelReport:
             lines.append(f"- **Never found:** {', '.join(missing[:12])}")
         if self.empty:
             lines.append(
-                f"- **{len(self.empty):,} images have no detection**, for instance {self.empty[0][1]}; they are in the "
+                f"- **{count(len(self.empty), 'image', 'have')} no detection**, for instance {self.empty[0][1]}: "
                 f"saved view '{self.key} empty'"
             )
         if self.unknown:
@@ -94,7 +95,9 @@ class PseudoLabelReport:
             lines.append(f"- **Boxes of other classes were left out:** {listed}")
         if self.skipped:
             _, filepath, reason = self.skipped[0]
-            lines.append(f"- **{len(self.skipped):,} images were skipped**, for instance {filepath}: {reason}")
+            lines.append(
+                f"- **{count(len(self.skipped), 'image', 'were')} skipped**, for instance {filepath}: {reason}"
+            )
         return "\n".join(lines)
 
 

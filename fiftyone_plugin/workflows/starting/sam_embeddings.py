@@ -15,6 +15,7 @@ from ...dataset.runs import files, run_records
 from ...dataset.runs.claims import claim
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
+from ...wording import count
 from ..engines.dataset_job import DatasetJob, in_parts
 from ..engines.engine import Engine
 from ..engines.opening import open_engine
@@ -53,13 +54,15 @@ class EmbeddingReport:
     def markdown(self) -> str:
         """The report as a person reads it."""
         lines = [
-            f"**{self.num_images:,} images have a SAM embedding**, {self.num_computed:,} of them new "
+            f"**{count(self.num_images, 'image', 'have')} a SAM embedding**, {self.num_computed:,} of them new "
             f"({self.seconds:.0f} s); clicks in the panel 'Label correction' refine regions with "
             f"{Path(self.checkpoint).name} now"
         ]
         if self.skipped:
             _, filepath, reason = self.skipped[0]
-            lines.append(f"- **{len(self.skipped):,} images were skipped**, for instance {filepath}: {reason}")
+            lines.append(
+                f"- **{count(len(self.skipped), 'image', 'were')} skipped**, for instance {filepath}: {reason}"
+            )
         return "\n".join(lines)
 
 

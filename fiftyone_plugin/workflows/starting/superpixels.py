@@ -32,6 +32,7 @@ from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...models.files.images import read_image
 from ...progress import Progress, terminal_bar
+from ...wording import count
 from ...written_files import is_whole
 from ..checking.first_look import refuse_changed_values
 from ..engines.dataset_job import DatasetJob, in_parts
@@ -79,12 +80,14 @@ class SuperpixelReport:
     def markdown(self) -> str:
         """The report as a person reads it."""
         lines = [
-            f"**{self.num_images:,} images have superpixels in `{self.key}`**, {self.per_image:,.0f} on average "
-            f"({self.method}, {self.seconds:.0f} s)"
+            f"**{count(self.num_images, 'image', 'have')} superpixels in `{self.key}`**, {self.per_image:,.0f} on "
+            f"average ({self.method}, {self.seconds:.0f} s)"
         ]
         if self.skipped:
             _, filepath, reason = self.skipped[0]
-            lines.append(f"- **{len(self.skipped):,} images were skipped**, for instance {filepath}: {reason}")
+            lines.append(
+                f"- **{count(len(self.skipped), 'image', 'were')} skipped**, for instance {filepath}: {reason}"
+            )
         return "\n".join(lines)
 
 

@@ -24,6 +24,7 @@ from ...dataset.runs import files, run_records
 from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
+from ...wording import count
 from ...written_files import MARKER
 from ..checking.first_look import first_look
 from ..engines.engine import LocalEngine
@@ -60,13 +61,16 @@ class TrainingReport:
     def markdown(self) -> str:
         """The report as a person reads it."""
         lines = [
-            f"**{len(self.metrics)} models trained** on {self.num_trained:,} images and {len(self.classes)} classes. "
+            f"**{count(len(self.metrics), 'model')} trained** on {count(self.num_trained, 'image')} and "
+            f"{count(len(self.classes), 'class')}. "
             f"Each image is judged by one that has not seen it: its number is in `{self.fold_field}`.",
             "- how far they agree with the given labels, on images that they have not seen (1 = fully):",
         ]
         lines += metric_lines(self.metrics)
         if self.skipped:
-            lines.append(f"- {len(self.skipped):,} samples were left out: {self.skipped[0][1]}: {self.skipped[0][2]}")
+            lines.append(
+                f"- {count(len(self.skipped), 'sample', 'were')} left out: {self.skipped[0][1]}: {self.skipped[0][2]}"
+            )
         lines += [f"- {note}" for note in self.notes]
         lines.append(f"- next: score the labels with `{self.key}` as the model")
         lines += class_table(self.class_rows)

@@ -26,6 +26,7 @@ from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...options import split, takes
 from ...progress import Progress, terminal_bar
+from ...wording import count
 from ..checking.first_look import first_look
 from ..scoring.issue_regions import check_region_options
 from .cross_validated import fold_numbers, left_out, metric_lines, training_examples, training_fingerprint
@@ -129,30 +130,37 @@ class NoiseRobustReport:
 
     def markdown(self) -> str:
         """The report as a person reads it."""
-        lines = [f"**Trained for {self.epochs} epochs** on {self.num_trained:,} images, {len(self.classes)} classes."]
+        lines = [
+            f"**Trained for {count(self.epochs, 'epoch')}** on {count(self.num_trained, 'image')}, "
+            f"{count(len(self.classes), 'class')}."
+        ]
         fired = ", ".join(f"{name} {epoch}" for name, epoch in sorted(self.fired.items(), key=lambda item: item[1]))
         lines.append(
             f"- labels of a class were corrected after the epoch in which the network began to memorise them: {fired}"
             if fired
-            else "- no label was corrected: the network has begun to memorise the labels of no class; train longer"
+            else "- no label was corrected: no class has begun to be memorised; train longer"
         )
         if self.fired:
             lines.append(
-                f"- **{self.num_changed:,} images** have a corrected label in `{self.key}_labels`, "
+                f"- **{count(self.num_changed, 'image')}** with a corrected label in `{self.key}_labels`, "
                 f"{100 * self.changed_share:.1f} % of all labelled pixels; the given labels are as they were"
             )
-            lines += [f"  - {given} -> {new}: {pixels:,} pixels" for given, new, pixels in self.pairs[:5]]
-            lines.append(f"- {self.num_regions:,} regions to accept or reject in `{self.key}_regions`")
+            lines += [f"  - {given} → {new}: {count(pixels, 'pixel')}" for given, new, pixels in self.pairs[:5]]
+            lines.append(f"- {count(self.num_regions, 'region')} to accept or reject in `{self.key}_regions`")
         if self.passed_over:
-            lines.append(f"- {self.passed_over:,} changed spots are in the labels only: too small, or beyond the limit")
+            lines.append(
+                f"- {count(self.passed_over, 'changed spot')} in the labels only: too small, or beyond the limit"
+            )
         if self.left_out:
-            lines.append(f"- {self.left_out:,} proposals were rejected in an earlier review and are left out")
+            lines.append(f"- left out: {count(self.left_out, 'proposal')} that a review rejected earlier")
         if self.metrics:
             lines.append("- how far models agree with the given labels, on images that they have not seen (1 = fully):")
             lines += metric_lines(self.metrics)
         lines += [f"- {note}" for note in self.notes]
         if self.skipped:
-            lines.append(f"- {len(self.skipped):,} samples were left out: {self.skipped[0][1]}: {self.skipped[0][2]}")
+            lines.append(
+                f"- {count(len(self.skipped), 'sample', 'were')} left out: {self.skipped[0][1]}: {self.skipped[0][2]}"
+            )
         lines += class_table(self.class_rows)
         return "\n".join(lines)
 

@@ -24,6 +24,7 @@ const PLAQUE = {
   background: "var(--fo-palette-background-level1, #fff)",
   color: "var(--fo-palette-text-primary, #222)",
 } as const;
+const LINE = "1px solid var(--fo-palette-divider, #8886)";
 const CORNER = { ...PLAQUE, position: "absolute", left: 8, pointerEvents: "none" } as const;
 
 /** The picture of a question: shows it, and sends Python what a person does with it. */
@@ -147,7 +148,7 @@ export function LabelCorrection({ schema: { view } }: { schema: { view: Question
           setHelping(!helping);
           focus();
         }}
-        style={{ ...PLAQUE, position: "absolute", top: 8, right: 8, border: 0, font: "inherit", cursor: "pointer" }}
+        style={{ ...PLAQUE, position: "absolute", top: 8, right: 8, border: LINE, font: "inherit", cursor: "pointer" }}
       >
         ?
       </button>

@@ -244,6 +244,7 @@ function Curves({ body: { series, x, y } }: { body: Of<"curves"> }) {
   return (
     <div>
       {series.length > 1 && <Legend entries={series.map(({ name, colour }) => [name, colour])} />}
+      <div style={{ color: FAINT, fontSize: 12 }}>{y.title}</div>
       <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={`${y.title} over ${x.title}`} style={{ width: "100%", maxHeight: 300, fontSize: 12 }}>
         {ticks(y.low, y.high).map((value) => (
           <g key={value}>
@@ -270,7 +271,6 @@ function Curves({ body: { series, x, y } }: { body: Of<"curves"> }) {
           </g>
         ))}
       </svg>
-      <div style={{ color: FAINT, fontSize: 12 }}>{y.title}</div>
     </div>
   );
 }

@@ -189,9 +189,9 @@ def test_the_error_of_an_auroc_is_that_of_a_mean_over_images(owners, error):
 @pytest.mark.parametrize(
     ("small", "large", "of_class", "words", "blind"),
     [
-        (0.62, 0.9, 0.9, "hardly finds errors of up to 90 pixels (31%): so many", []),
+        (0.62, 0.9, 0.9, "hardly finds errors of up to 90 pixels (31 %): so many", []),
         (0.5, 0.51, 0.5, "too weak to judge single objects", []),
-        (0.8, 0.9, 0.5, "hardly finds borders drawn aside (25%): so many", [2]),
+        (0.8, 0.9, 0.5, "hardly finds borders drawn aside (25 %): so many", [2]),
         (0.8, 0.9, 0.9, None, []),
     ],
 )

@@ -38,6 +38,7 @@ def test_the_report_tells_the_whole_story_in_one_file(scored, tmp_path):
                  "Before and after", "Limits", "accepted as errors", "2.png"):  # fmt: skip
         assert told in page, told
     assert page.count("data:image/jpeg;base64,") == 2
+    assert '<th class="n">Pixels</th>' in page, "the head of numbers stands over them"
     assert not re.findall(r'(?:src|href)="(?!data:)', page), "it needs no network"
     assert str(tmp_path) not in page, "no folder of this machine"
     kinds = {one.label for sample in scored for one in sample.label_quality_regions.detections}

@@ -264,7 +264,7 @@ def test_a_rejected_region_stays_away_and_an_accepted_one_stays_accepted(dataset
     assert report.left_out == 1
     assert report.accepted_before == 1
     assert len(after) == report.num_regions == len(before) - 1
-    assert "1 rejected regions were left out" in report.markdown()
+    assert "1 rejected region left out" in report.markdown()
     places = [(d.given, d.suggested, d.bounding_box) for d in dataset[sample_id].second_regions.detections]
     assert (before[rejected].given, before[rejected].suggested, before[rejected].bounding_box) not in places
     (kept,) = [d for d in after.values() if d.status == "accepted"]
@@ -448,11 +448,11 @@ def test_labels_that_changed_since_the_run_are_noticed(dataset):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert changed_labels(dataset) == [sample.id], "also where the time of the file was put back"
     assert changed_labels(dataset.limit(3)) == []
-    with pytest.warns(UserWarning, match=r"labels of 1 images have changed since the run 'label_quality'.*overwrite"):
+    with pytest.warns(UserWarning, match=r"1 label has changed since the run 'label_quality'.*overwrite"):
         show_regions(dataset)
     report = review_regions(dataset, "rejected", label_ids=[sample[FIELD].detections[0].id])
     assert report.changed == [sample.id]
-    assert "have changed since" in report.markdown()
+    assert "has changed since" in report.markdown()
     other = review_regions(dataset, "rejected", label_ids=[dataset.first()[FIELD].detections[0].id])
     assert other.changed == []
 

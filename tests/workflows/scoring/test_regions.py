@@ -217,7 +217,7 @@ def test_regions_beyond_the_limit_are_counted_and_said(dataset, tmp_path):
     few = score(dataset, tmp_path / "b", key="few", min_region_area=1, max_regions_per_image=7)
     assert few.num_regions == 7
     assert few.dropped == every.num_regions - 7
-    assert any(f"{few.dropped} regions with lower scores are left out" in warning for warning in few.warnings)
+    assert any(f"{few.dropped} regions with lower scores left out" in warning for warning in few.warnings)
     assert f"not among them: {few.dropped} regions" in few.markdown()
     kept = dataset.first().few_regions.detections
     best = dataset.first().every_regions.detections[:7]

@@ -92,7 +92,7 @@ def test_instances_are_painted_small_over_large(dataset, tmp_path):
     assert confidence[3, 7] == round(0.6 * 255)
     assert confidence[19, 29] == 0
     text = report.markdown()
-    assert "1 images have no detection" in text
+    assert "1 image has no detection" in text
     assert "Bird (1)" in text
 
 

@@ -223,7 +223,7 @@ def test_from_a_terminal(make_dataset, tmp_path, capsys):
     words = ["train-noise-robust", dataset.name, "--encoder", "tu-mobilenetv3_small_050", "--weights", "none"]
     words += ["--epochs", "1", "--no-consistency", "--latest-epoch", "1", "--output-dir", str(tmp_path / "run")]
     assert main(words) == 0
-    assert "Trained for 1 epochs on 3 images" in capsys.readouterr().out
+    assert "Trained for 1 epoch on 3 images" in capsys.readouterr().out
     assert run_records.find_run(dataset, "noise_robust").parameters["out_of_fold"] is None
 
 
