@@ -16,7 +16,7 @@ from ..checking.report import CheckReport
 from ..objects.object_masks import masks_of
 from ..scoring.report import ScoringReport
 from ..scoring.scoring import score_label_quality
-from ..training.cross_validated import TrainingReport, train_cross_validated
+from ..training.cross_validated import LEARNT_TOO, TrainingReport, train_cross_validated
 from ..training.methods import FROZEN_FEATURES
 
 DEFAULT_KEY = "label_quality"
@@ -60,7 +60,7 @@ class FindingReport:
             f"**No model was given, so {len(training.metrics)} quick ones were trained**, and each image is "
             f"judged by one that has not seen it. How good they are: they predict the given class at "
             f"{percent(accuracy)} % of the labelled pixels.",
-            *(f"- {note}" for note in notes),
+            *(f"- {note}" for note in (*notes, LEARNT_TOO)),
         ]
         return "\n".join(lines)
 

@@ -146,7 +146,7 @@ def _how_much(report: ScoringReport, overview: RunOverview, words: Callable[[str
     yield "<h2>How much is wrong</h2>"
     if (told := how_much_is_wrong(overview)) is not None:
         yield f'<p class="big">{told.text}</p>'
-        yield f'<p class="quiet">{told.how}</p>' if told.how else ""
+        yield f'<p class="quiet">{told.how}</p>'
     if report.num_regions is not None:
         means = "" if report.num_likely or not report.num_regions else f" {NONE_LIKELY}."
         yield (

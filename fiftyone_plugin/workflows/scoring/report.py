@@ -55,7 +55,7 @@ class WrongShare:
 
     def markdown(self) -> str:
         """Both as a sentence."""
-        return f"**{self.text}**{'; ' if self.how else ''}{self.how}."
+        return f"**{self.text}**; {self.how}."
 
 
 def estimated_wrong_share(share: float | None, between: Sequence[float] | None = None) -> WrongShare | None:
@@ -69,7 +69,8 @@ def estimated_wrong_share(share: float | None, between: Sequence[float] | None =
         >>> estimated_wrong_share(0.021, (0.01, 0.04)).markdown()
         '**About 2.1 % of the labelled pixels seem wrong**; 1.0 to 4.0 %; errors that the model makes too do not count.'
         >>> estimated_wrong_share(0.0, (0.0, 0.026)).markdown()
-        '**Little seems wrong, or the model is too weak to tell**; at most 2.6 % of the labelled pixels.'
+        '**Little seems wrong, or the model is too weak to tell**; at most 2.6 % of the labelled pixels; errors \
+that the model makes too do not count.'
     """
     if share is None:
         return None
@@ -81,8 +82,8 @@ def estimated_wrong_share(share: float | None, between: Sequence[float] | None =
         return WrongShare(f"About {percent(share)} % of the labelled pixels seem wrong", how)
     if SEEN <= high <= _HARDLY_ANY:
         return WrongShare(f"At most {percent(high)} % of the labelled pixels seem wrong", without)
-    most = f"at most {percent(high)} % of the labelled pixels" if SEEN <= high <= WIDEST else ""
-    return WrongShare("Little seems wrong, or the model is too weak to tell", most)
+    most = f"at most {percent(high)} % of the labelled pixels; " if SEEN <= high <= WIDEST else ""
+    return WrongShare("Little seems wrong, or the model is too weak to tell", f"{most}{without}")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,13 @@ from ..engines.opening import open_engine
 from .methods import FINE_TUNED, FROZEN_FEATURES, TrainingMethod, training_method
 
 
+LEARNT_TOO = (
+    "an error that is made all over the labels is learnt by such models, too, and is in none of the numbers: to know, "
+    "look at 30 images drawn at random, or score with a model from elsewhere"
+)
+"""What nobody can tell from models that have learnt from the labels in question."""
+
+
 @dataclass(frozen=True)
 class TrainingReport:
     """What a cross-validated training left.
@@ -78,19 +85,18 @@ class TrainingReport:
 
 
 def metric_lines(metrics: Sequence[Mapping[str, float]]) -> list[str]:
-    """What each model of a cross-validation reached, in lines of markdown, by its number in the field of folds.
+    """What each model of a cross-validation reached, in lines of markdown, by its number in the field of folds; and what
+    it cannot know.
 
     Args:
         metrics: name to value, of each model
 
     Example:
-        >>> metric_lines([{"mean IoU": 0.5, "pixel accuracy": 0.75}])
-        ['  - model 0: mean IoU 0.500, pixel accuracy 0.750']
+        >>> metric_lines([{"mean IoU": 0.5, "pixel accuracy": 0.75}])[0]
+        '  - model 0: mean IoU 0.500, pixel accuracy 0.750'
     """
-    return [
-        f"  - model {number}: {', '.join(f'{name} {value:.3f}' for name, value in row.items())}"
-        for number, row in enumerate(metrics)
-    ]
+    reached = (", ".join(f"{name} {value:.3f}" for name, value in row.items()) for row in metrics)
+    return [*(f"  - model {number}: {text}" for number, text in enumerate(reached)), f"- {LEARNT_TOO}"]
 
 
 def train_cross_validated(

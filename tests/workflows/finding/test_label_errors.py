@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import fiftyone.operators as foo
 import pytest
 from fiftyone.operators.executor import ExecutionContext, Executor
@@ -19,6 +21,8 @@ def test_without_a_model(make_dataset, tmp_path):
     assert len(dataset.load_saved_view("label_quality worst")) == 6
     assert {"label_quality", "label_quality_model", "label_check"} <= set(dataset.list_runs())
     assert "No model was given" in report.markdown()
+    assert "all over the labels is learnt by such models, too" in report.markdown()
+    assert "all over the labels" not in replace(report, training=None).markdown(), "a model from elsewhere does not"
     assert report.markdown().startswith("**Next:**")
     with pytest.raises(LabelQualityError, match="label_quality"):
         find_label_errors(dataset, output_dir=str(tmp_path / "run"), training={"folds": 2, **TINY})

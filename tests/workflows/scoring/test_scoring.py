@@ -434,3 +434,4 @@ def test_the_same_dataset_gives_the_same_scores_again(make_dataset, tmp_path):
 def test_the_report_says_how_much_is_wrong_or_that_it_cannot_tell(dataset, tmp_path, share, said):
     report = replace(score(dataset, tmp_path / "run"), wrong_share=share, wrong_share_range=(0.0, 0.03))
     assert said in report.markdown()
+    assert "errors that the model makes too do not count" in report.markdown()

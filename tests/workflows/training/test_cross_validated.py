@@ -19,6 +19,7 @@ def test_frozen_features_are_scored_like_any_cross_validation(make_dataset, tmp_
     assert sorted(dataset.distinct("cross_validation_fold")) == [0, 1]
     assert trained.num_trained == 8
     assert "next: score the labels" in trained.markdown()
+    assert "all over the labels is learnt by such models, too" in trained.markdown()
     report = score_label_quality(
         dataset, model="cross_validation", output_dir=str(tmp_path / "run"), write_regions=False
     )
