@@ -31,7 +31,6 @@ from ..engines.engine import LocalEngine
 from ..engines.opening import open_engine
 from .methods import FINE_TUNED, FROZEN_FEATURES, TrainingMethod, training_method
 
-
 LEARNT_TOO = (
     "an error that is made all over the labels is learnt by such models, too, and is in none of the numbers: to know, "
     "look at 30 images drawn at random, or score with a model from elsewhere"
@@ -85,8 +84,7 @@ class TrainingReport:
 
 
 def metric_lines(metrics: Sequence[Mapping[str, float]]) -> list[str]:
-    """What each model of a cross-validation reached, in lines of markdown, by its number in the field of folds; and what
-    it cannot know.
+    """What each model of a cross-validation reached, in lines of markdown, and what all of them cannot show.
 
     Args:
         metrics: name to value, of each model
