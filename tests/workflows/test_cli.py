@@ -21,7 +21,7 @@ def test_score_list_and_delete(make_dataset, tmp_path, capsys):
     assert main([*words, "--methods", "iou", "softmin", "--ignore-index", "void"]) == 0
     said = capsys.readouterr().out
     assert "4 images scored in ground_truth" in said
-    assert "by iou" in said
+    assert "score: iou" in said
     dataset.reload()
     assert dataset.sort_by("label_quality_softmin").first().filepath.endswith("1.png")
     assert main(["runs", dataset.name]) == 0
@@ -90,7 +90,7 @@ def test_help_is_there_at_once_and_has_every_default():
     ):
         with pytest.raises(SystemExit), redirect_stdout(io.StringIO()) as shown:
             main([name, "--help"])
-        options = re.split(r"\n  (?=-)", shown.getvalue())[2:]
+        options = [" ".join(one.split()) for one in re.split(r"\n  (?=-)", shown.getvalue())[2:]]
         silent = [one.split()[0] for one in options if "default" not in one and "if omitted" not in one]
         assert silent == [], name
 

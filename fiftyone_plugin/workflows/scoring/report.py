@@ -209,7 +209,10 @@ class ScoringReport:
         if self.skipped:
             first = "; ".join(f"{path}: {reason}" for _, path, reason in self.skipped[:3])
             lines.append(f"- {count(len(self.skipped), 'sample', 'were')} left out: {first}")
-        lines.append(f"- sort or filter by `{self.key}` (low = probably wrong); worst images: view `{self.views[0]}`")
+        lines.append(
+            f"- sort or filter by `{self.key}` (low = probably wrong; score: {self.method}); worst images: "
+            f"view `{self.views[0]}`"
+        )
         lines += class_table(self.class_rows)
         return "\n".join(lines)
 

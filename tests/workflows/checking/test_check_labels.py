@@ -140,7 +140,7 @@ def test_every_fault_is_listed_at_once(faulty, capsys):
         elif wanted != "name_not_unique":
             assert codes == {wanted}, name
     assert found["class_without_pixels"].note == "unicorn"
-    assert found["value_without_class"].note == "9 (in 1 images)"
+    assert found["value_without_class"].note == "9 (in 1 image)"
     assert "by 3 pixels down and 0 right" in found["shifted_masks"].note
     assert found["speck"].view == "label_check speck"
     assert faulty.load_saved_view("label_check speck").values("name") == ["speck"]
@@ -250,7 +250,7 @@ def test_gigantic_masks_are_said_by_their_name(make_dataset, monkeypatch):
     monkeypatch.setattr(opening, "MAX_PIXELS", 24 * 32)
     scan = scan_labels(dataset, FIELD)
     assert [skip.reason.partition(":")[0] for skip in scan.skipped] == ["gigantic mask"]
-    assert any("1 samples. See `check_labels` (gigantic_file)" in text for text in first_look(dataset, FIELD, scan))
+    assert any("1 sample. See `check_labels` (gigantic_file)" in text for text in first_look(dataset, FIELD, scan))
 
 
 def test_jobs_say_what_they_saw_and_refuse_lossy_masks(make_dataset, tmp_path):
