@@ -5,6 +5,10 @@
 CamVid and VOC are checked as they are. Then a third of VOC's masks get one fault each, of all kinds in turn, in a copy;
 a fault counts as found if the image has its code. Codes that an image has now and had not before, but that of its
 fault, count as false alarms.
+
+For what neighbours say, a fifth of CamVid's masks get one wrong object or border each, and VOC's pictures are cut into
+two tiles each, saved as JPEG, with a wrong object where they overlap in a fifth of the left ones. An error counts as
+found where a place meets it; a place that meets no error, and is none of the masks as they are, is a false alarm.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from PIL import Image
 
 from demo.isolation import isolated_environment
 from demo.mongod import running_database
+from fiftyone_plugin.quality.known_errors.errors import inject_error, plan_errors
 
 CAMVID = {**{value: str(value) for value in range(11)}, 11: "void"}
 VOC = {0: "background", **{value: str(value) for value in range(1, 21)}, 255: "void"}
@@ -47,6 +52,8 @@ def main() -> None:
         before = check(voc, VOC, "VOC")
         check(_pairs(options.data / "voc_grounded_sam", "images", "masks_grounded_sam"), VOC, "Grounded-SAM on VOC")
         injected(voc, before, folder / "faulty", options.seed)
+        frames(camvid, folder / "frames", options.seed)
+        tiles(voc, folder / "tiles", options.seed)
 
 
 def _pairs(folder: Path, images: str, masks: str) -> list[tuple[Path, Path]]:
@@ -55,6 +62,11 @@ def _pairs(folder: Path, images: str, masks: str) -> list[tuple[Path, Path]]:
 
 def check(pairs: list[tuple[Path, Path]], targets: dict[int, str], title: str) -> dict[str, set[str]]:
     """Check masks and print what was found; the codes of each image."""
+    return checked(pairs, targets, title)[0]
+
+
+def checked(pairs: list[tuple[Path, Path]], targets: dict[int, str], title: str) -> tuple[dict[str, set], dict]:
+    """Check masks and print what was found; the codes of each image, and where its neighbours disagree."""
     import fiftyone as fo
 
     from fiftyone_plugin import check_labels
@@ -76,11 +88,75 @@ def check(pairs: list[tuple[Path, Path]], targets: dict[int, str], title: str) -
         )
         for found in report.findings:
             print(f"  {found.code}: {found.num_spots} in {found.num_images} images {found.note}")
-    codes = {
-        Path(path).stem: set(found) for path, found in zip(*dataset.values(["filepath", "label_check"]), strict=True)
+    stems = [Path(path).stem for path in dataset.values("filepath")]
+    codes = {stem: set(found) for stem, found in zip(stems, dataset.values("label_check"), strict=True)}
+    every = (spots.detections if spots else [] for spots in dataset.values("label_check_spots"))
+    boxes = {
+        stem: [tuple(spot.bounding_box) for spot in spots if spot.label == "neighbours_disagree"]
+        for stem, spots in zip(stems, every, strict=True)
     }
     dataset.delete()
-    return codes
+    return codes, boxes
+
+
+def frames(pairs: list[tuple[Path, Path]], folder: Path, seed: int) -> None:
+    """Put an error into a fifth of the masks of a sequence; print how many their neighbours tell."""
+    rng = np.random.default_rng(seed)
+    before = checked(pairs, CAMVID, "")[1]
+    kinds = plan_errors(len(pairs), 0.2, ["drop_object", "add_object", "wrong_class", "erode", "dilate"], seed)
+    changed: dict[str, tuple[str, np.ndarray]] = {}
+    folder.mkdir()
+    faulty = []
+    for (image, mask), kind in zip(pairs, kinds, strict=True):
+        error = inject_error(np.array(Image.open(mask)), kind, rng, ignore_index=11) if kind else None
+        if error is not None:
+            changed[image.stem] = (str(kind), error.changed)
+            mask = folder / mask.name
+            Image.fromarray(error.mask).save(mask)
+        faulty.append((image, mask))
+    tell(before, checked(faulty, CAMVID, "CamVid with errors")[1], changed)
+
+
+def tiles(pairs: list[tuple[Path, Path]], folder: Path, seed: int) -> None:
+    """Cut each picture into two tiles that share a fifth of it; put an error into the common part of some."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir()
+    cut, changed = [], {}
+    for number, (image, mask) in enumerate(pairs):
+        picture, label = Image.open(image), np.array(Image.open(mask))
+        width = round(0.6 * label.shape[1])
+        for side, left in enumerate((0, label.shape[1] - width)):
+            stem = f"{image.stem}_{left}"
+            part = label[:, left : left + width].copy()
+            if number % 5 == 0 and side == 0:
+                top = int(rng.integers(0, label.shape[0] * 3 // 4))
+                wrong = np.zeros(part.shape, bool)
+                wrong[top : top + label.shape[0] // 4, label.shape[1] - width :] = True
+                changed[stem] = ("tile", wrong)
+                part[wrong] = (int(part[wrong][0]) + 1) % 21
+            picture.crop((left, 0, left + width, label.shape[0])).save(folder / f"{stem}.jpg", quality=90)
+            Image.fromarray(part).save(folder / f"{stem}.png")
+            cut.append((folder / f"{stem}.jpg", folder / f"{stem}.png"))
+    tell({}, checked(cut, VOC, "VOC in tiles with errors")[1], changed)
+
+
+def tell(before: dict[str, list], after: dict[str, list], changed: dict[str, tuple[str, np.ndarray]]) -> None:
+    """Print how many of the errors were found, by kind, and what was found where there is none."""
+    put_in, found, hits = Counter(kind for kind, _ in changed.values()), Counter(), 0
+    for stem, (kind, wrong) in changed.items():
+        met = [box for box in after[stem] if wrong[_window(box, wrong.shape)].any()]
+        found[kind] += bool(met)
+        hits += len(met)
+    others = sum(len(set(boxes) - set(before.get(stem, []))) for stem, boxes in after.items() if stem not in changed)
+    print(f"  as they are: {sum(map(len, before.values()))} places in {sum(map(bool, before.values()))} images")
+    print(f"  found, of put in: {', '.join(f'{kind} {found[kind]} of {many}' for kind, many in put_in.items())}")
+    print(f"  new places: {hits} on errors, {others} in images without one (a neighbour's error is seen in both)")
+
+
+def _window(box: tuple[float, ...], shape: tuple[int, int]) -> tuple[slice, slice]:
+    left, top, width, height = box
+    rows = slice(round(top * shape[0]), round((top + height) * shape[0]))
+    return rows, slice(round(left * shape[1]), round((left + width) * shape[1]))
 
 
 def injected(pairs: list[tuple[Path, Path]], before: dict[str, set[str]], folder: Path, seed: int) -> None:

@@ -30,6 +30,7 @@ from .copies import (
 from .edges import EDGE_STRIP
 from .enlarged import JAGGED_MASK
 from .look import Legend, MaskLook, look_at_mask
+from .neighbours import NEIGHBOURS_DISAGREE, Difference, name_rows, neighbour_differences
 from .parts import PINHOLE, SPECK
 from .shapes import (
     GIGANTIC_FILE,
@@ -59,8 +60,9 @@ CHECKS = {
     check.code: check
     for check in (
         UNREADABLE_FILE, GIGANTIC_FILE, OTHER_ORIENTATION, OTHER_SIZE, SHARED_MASK_FILE, LOSSY_MASK, BLENDED_BORDER,
-        VALUE_WITHOUT_CLASS, STRAY_VALUE, SHIFTED_MASKS, DUPLICATES_DISAGREE, COPIED_MASK, JAGGED_MASK, EMPTY_MASK,
-        CONSTANT_MASK, SPECK, PINHOLE, EDGE_STRIP, CLASS_WITHOUT_PIXELS, OTHER_SCALE, NAME_NOT_UNIQUE, NO_LABEL,
+        VALUE_WITHOUT_CLASS, STRAY_VALUE, SHIFTED_MASKS, DUPLICATES_DISAGREE, NEIGHBOURS_DISAGREE, COPIED_MASK,
+        JAGGED_MASK, EMPTY_MASK, CONSTANT_MASK, SPECK, PINHOLE, EDGE_STRIP, CLASS_WITHOUT_PIXELS, OTHER_SCALE,
+        NAME_NOT_UNIQUE, NO_LABEL,
     )
 }  # fmt: skip
 """All checks by their codes, the gravest first."""
@@ -83,6 +85,7 @@ __all__ = [
     "LOSSY_MASK",
     "MOST_PIXELS",
     "NAME_NOT_UNIQUE",
+    "NEIGHBOURS_DISAGREE",
     "NO_LABEL",
     "OTHER_ORIENTATION",
     "OTHER_SCALE",
@@ -100,6 +103,7 @@ __all__ = [
     "VALUE_WITHOUT_CLASS",
     "WARNING",
     "Check",
+    "Difference",
     "Legend",
     "MaskLook",
     "Repair",
@@ -114,7 +118,9 @@ __all__ = [
     "is_other_image",
     "is_stray",
     "look_at_mask",
+    "name_rows",
     "near_pairs",
+    "neighbour_differences",
     "repairs",
     "shape_code",
     "shows_shifts",

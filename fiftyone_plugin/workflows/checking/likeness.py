@@ -1,7 +1,8 @@
-"""What images and masks say together: copies, near-duplicates, and whether masks lie where their images are."""
+"""What images and masks say together: copies, near-duplicates, neighbours, and whether masks lie where images are."""
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +22,16 @@ from .looking import Looks, SampleLook
 from .small_images import small_grey
 
 MaskReader = Callable[[str], np.ndarray]
+_Box = tuple[float, float, float, float]
+_Pair = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 _FLAT: Final = 4.0
 """Spread of a thumbnail below which all images look alike."""
 
 _MOST_PAIRS: Final = 300
+_PROBES: Final = 24
+"""Neighbours of a row, from all over it, of which some must overlap, so that all of the row are compared."""
+
 _SHIFT_IMAGES: Final = 48
 _THREADS: Final = 4
 
@@ -41,6 +47,7 @@ def compare_images(looks: Looks, found: Comparison, read_mask: MaskReader, progr
     """
     _copied(looks, found)
     _duplicates(looks, found, read_mask, progress)
+    _neighbours(looks, found, read_mask, progress)
     _shifted(looks, found, read_mask, progress)
 
 
@@ -82,9 +89,61 @@ def _duplicates(looks: Looks, found: Comparison, read_mask: MaskReader, progress
         )
 
 
-def _disagreement(
+def _neighbours(looks: Looks, found: Comparison, read_mask: MaskReader, progress: Progress) -> None:
+    """Frames and tiles that overlap, by the numbers in the names of their files."""
+    samples = [look for look in looks.samples if look.mask and look.thumbnail is not None]
+    rows = [
+        [pair for pair in itertools.pairwise(samples[place] for place in row) if _comparable(*pair, found)]
+        for row in check_up.name_rows([look.filepath for look in samples])
+    ]
+    total, done = sum(map(len, rows)), 0
+    for row in rows:
+        probes = {len(row) * place // _PROBES for place in range(_PROBES)} if row else set()
+        ahead = {place: _differences(looks, *row[place], read_mask) for place in sorted(probes)}
+        overlap = any(differences is not None for differences in ahead.values())
+        for place, (one, other) in enumerate(row if overlap else ()):
+            differences = ahead[place] if place in ahead else _differences(looks, one, other, read_mask)
+            for difference in differences or ():
+                for look, its, side in ((one, other, 0), (other, one, 1)):
+                    found.spots[look.sample_id].append(_neighbour_spot(looks, look, its, difference, side))
+            progress(done + place + 1, total, "comparing frames and tiles")
+        done += len(row)
+
+
+def _comparable(one: SampleLook, other: SampleLook, found: Comparison) -> bool:
+    """Whether two samples may differ in a way that was not told yet."""
+    told = {spot.note for spot in found.spots.get(one.sample_id, ())}
+    return one.size == other.size and one.digest != other.digest and _same_image(other) not in told
+
+
+def _differences(
     looks: Looks, one: SampleLook, other: SampleLook, read_mask: MaskReader
-) -> tuple[tuple[float, float, float, float], float] | None:
+) -> list[check_up.Difference] | None:
+    pair = _small_pair(looks, one, other, read_mask)
+    return None if pair is None else check_up.neighbour_differences(*pair, looks.legend.ignored)
+
+
+def _neighbour_spot(
+    looks: Looks, look: SampleLook, other: SampleLook, difference: check_up.Difference, side: int
+) -> Spot:
+    height, width = look.size or (1, 1)
+    here, there = (_class_of(looks, difference.values[place]) for place in (side, 1 - side))
+    note = f"{Path(other.filepath).name} shows the same thing and calls it {there}, not {here}"
+    area = round(difference.share * height * width)
+    return Spot(check_up.NEIGHBOURS_DISAGREE.code, _pixels(difference.boxes[side], look), area, note)
+
+
+def _class_of(looks: Looks, value: int) -> str:
+    return looks.names.get(value) or ("background" if value == 0 else looks.value_text(value))
+
+
+def _disagreement(looks: Looks, one: SampleLook, other: SampleLook, read_mask: MaskReader) -> tuple[_Box, float] | None:
+    pair = _small_pair(looks, one, other, read_mask)
+    return None if pair is None else check_up.disagreement(*pair)
+
+
+def _small_pair(looks: Looks, one: SampleLook, other: SampleLook, read_mask: MaskReader) -> _Pair | None:
+    """Both images in grey, and both masks, at the size at which they are compared; None if one cannot be read."""
     if one.size is None or other.size is None:
         return None
     size = check_up.comparison_size(one.size)
@@ -93,18 +152,27 @@ def _disagreement(
         masks = [resize_nearest(_values(looks, read_mask(look.sample_id)), size) for look in (one, other)]
     except (OSError, LabelQualityError):
         return None
-    return check_up.disagreement((first, second), (masks[0], masks[1]))
+    return (first, second), (masks[0], masks[1])
 
 
 def _values(looks: Looks, mask: np.ndarray) -> np.ndarray:
     return pack_rgb(mask) if looks.rgb else mask
 
 
-def _duplicate_spot(look: SampleLook, other: SampleLook, box: tuple[float, float, float, float], share: float) -> Spot:
+def _duplicate_spot(look: SampleLook, other: SampleLook, box: _Box, share: float) -> Spot:
+    height, width = look.size or (1, 1)
+    area = round(share * height * width)
+    return Spot(check_up.DUPLICATES_DISAGREE.code, _pixels(box, look), area, _same_image(other))
+
+
+def _same_image(other: SampleLook) -> str:
+    return f"{Path(other.filepath).name} shows the same, but has another mask"
+
+
+def _pixels(box: _Box, look: SampleLook) -> tuple[int, int, int, int]:
     height, width = look.size or (1, 1)
     top, left, bottom, right = (round(end * side) for end, side in zip(box, (height, width) * 2, strict=True))
-    note = f"{Path(other.filepath).name} shows the same, but has another mask"
-    return Spot(check_up.DUPLICATES_DISAGREE.code, (top, left, bottom, right), round(share * height * width), note)
+    return top, left, bottom, right
 
 
 def _shifted(looks: Looks, found: Comparison, read_mask: MaskReader, progress: Progress) -> None:

@@ -179,6 +179,61 @@ def test_masks_disagree_only_where_images_are_one():
     assert check_up.disagreement((image, image), (mask, np.roll(mask, 1, 1))) is None
 
 
+def street(moved=0, car=20):
+    """A picture of 96 x 200 pixels, and its mask: houses, road and a car, all moved to the left."""
+    rng = np.random.default_rng(7)
+    mask = np.zeros((96, 260), np.uint8)
+    mask[60:] = 1
+    picture = rng.normal(90, 25, mask.shape).astype(np.float32) + 60 * mask
+    mask[52:74, 90 + car : 120 + car] = 2
+    picture[52:74, 90 + car : 120 + car] = rng.normal(200, 25, (22, 30))
+    return picture[:, moved : moved + 200].clip(0, 255), mask[:, moved : moved + 200]
+
+
+def forgotten(mask, value=1):
+    return np.where(mask == 2, value, mask)
+
+
+FORGOTTEN = forgotten(street(30)[1])
+
+
+@pytest.mark.parametrize(
+    ("other", "mask", "values"),
+    [
+        (street(30), street(30)[1], []),  # the camera has turned
+        (street(30), FORGOTTEN, [(2, 1)]),
+        ((street(30)[0] * 0.9 + 9, FORGOTTEN), FORGOTTEN, [(2, 1)]),  # another exposure
+        (street(0, car=24), street(0, car=24)[1], []),  # only the car has moved
+        (street(0, car=24), forgotten(street(0, car=24)[1]), [(2, 1)]),
+        (street(0, car=90), street(0, car=90)[1], []),  # farther than is looked for: it covers something else
+        (street(30), forgotten(street(30)[1], 255), []),  # ignored
+        (street(30), np.roll(street(30)[1], 1, 0), []),  # borders a pixel aside
+        ((street(30)[0] * 0 + 9, FORGOTTEN), FORGOTTEN, None),  # nothing to be seen
+        ((street(30)[0][::-1, ::-1], FORGOTTEN), FORGOTTEN, None),  # another scene
+    ],
+)
+def test_neighbours_differ_only_in_what_both_show(other, mask, values):
+    picture, right = street()
+    found = check_up.neighbour_differences((picture, other[0]), (right, mask), {255})
+    assert (None if found is None else [one.values for one in found]) == values
+    for one in found or ():
+        assert one.share == pytest.approx(22 * 30 / mask.size, rel=0.35)
+        for box, labels, value in zip(one.boxes, (right, mask), one.values, strict=True):
+            top, left, bottom, end = np.round(np.array(box) * np.tile(mask.shape, 2)).astype(int)
+            assert (labels[top:bottom, left:end] == value).mean() > 0.6
+
+
+@pytest.mark.parametrize("overlap", [24, 40, 100])
+def test_tiles_are_neighbours(overlap):
+    picture, mask = street()
+    shown = picture[:, : (200 + overlap) // 2], picture[:, (200 - overlap) // 2 :]
+    wrong = put(mask, np.s_[20:50, (200 - overlap) // 2 + 4 : (200 + overlap) // 2 - 4], 3)
+    masks = mask[:, : (200 + overlap) // 2], wrong[:, (200 - overlap) // 2 :]
+    (found,) = check_up.neighbour_differences(shown, masks)
+    assert found.values == (0, 3)
+    assert check_up.neighbour_differences(shown, (masks[0], mask[:, (200 - overlap) // 2 :])) == []
+
+
 @pytest.mark.parametrize(
     ("other", "wanted"),
     [
