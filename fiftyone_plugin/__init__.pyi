@@ -31,6 +31,7 @@ from .workflows.correcting.corrected_labels import export_corrected_labels as ex
 from .workflows.correcting.outside_answers import apply_proposals as apply_proposals
 from .workflows.correcting.outside_answers import begin_hand_edits as begin_hand_edits
 from .workflows.correcting.outside_answers import finish_hand_edits as finish_hand_edits
+from .workflows.correcting.propagation import undo_relabelled as undo_relabelled
 from .workflows.correcting.query_planning import plan_correction_queries as plan_correction_queries
 from .workflows.correcting.rounds import start_correction_round as start_correction_round
 from .workflows.correcting.simulated_answers import simulate_answers as simulate_answers

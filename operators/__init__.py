@@ -18,7 +18,7 @@ from .inject_label_errors import InjectLabelErrors
 from .label_quality_metric import LabelQualityMetric
 from .label_quality_report import LabelQualityReport
 from .label_quality_status import LabelQualityStatus
-from .plan_correction_queries import PlanCorrectionQueries
+from .plan_correction_queries import PlanCorrectionQueries, UndoRelabelled
 from .precompute_sam_embeddings import PrecomputeSamEmbeddings
 from .reject_label_issues import RejectLabelIssues
 from .rescore_label_issues import RescoreLabelIssues
@@ -48,6 +48,7 @@ OPERATORS = (
     RepairCause,
     RescoreLabelIssues,
     PlanCorrectionQueries,
+    UndoRelabelled,
     ApplyCorrections,
     StartCorrectionRound,
     ComputeSuperpixels,

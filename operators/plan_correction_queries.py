@@ -9,11 +9,11 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset.door.scan import mask_targets_of
 from ..fiftyone_plugin.progress import Progress
-from ..fiftyone_plugin.workflows.correcting import query_planning
+from ..fiftyone_plugin.workflows.correcting import propagation, query_planning
 from ..fiftyone_plugin.workflows.correcting.correction_run import planned_fields
 from ..fiftyone_plugin.workflows.correcting.plan_options import PlanOptions
 from . import forms
-from .job import Job, edited_input, given
+from .job import Job, corrected_field_input, edited_input, given
 from .probability_source import classes_input, source_input, source_of_call, source_params
 
 
@@ -59,9 +59,36 @@ class PlanCorrectionQueries(Job):
         )
 
 
+class UndoRelabelled(Job):
+    """Takes back what a plan has relabelled unasked; the form only asks."""
+
+    name = "undo_relabelled"
+    label = "Undo what was relabelled unasked"
+    description = (
+        "3. Fix labels: take back what a plan relabelled because it is like what was answered; all answers stay."
+    )
+    unlisted = True
+    icon = "undo"
+    done = "Taken back"
+
+    def is_due(self, dataset: Any) -> bool:
+        """Whether something was relabelled."""
+        return bool(propagation.relabelled_fields(dataset))
+
+    def ask(self, ctx: Any, inputs: types.Object) -> None:
+        """Fill the form."""
+        if corrected_field_input(ctx, inputs, propagation.relabelled_fields(ctx.dataset)):
+            text = "All answers stay. A later plan relabels again, unless 'Relabel what is like the answered' is off."
+            inputs.view("kept", types.Notice(label="Only what nobody was asked about changes", description=text))
+
+    def work(self, samples: Any, params: dict[str, Any], progress: Progress) -> Any:
+        """Call the workflow."""
+        return propagation.undo_relabelled(samples, progress=progress, **given(params, "label_field"))
+
+
 _ASKED = (
-    "budget", "superpixels", "acquisition", "audits", "propagate", "recheck", "hidden", "missed_objects", "expansion",
-    "superpixel_size", "unmatched", "batch_size", "seed",
+    "budget", "superpixels", "acquisition", "audits", "propagate", "propagate_wrong", "recheck", "hidden",
+    "missed_objects", "expansion", "superpixel_size", "unmatched", "batch_size", "seed",
 )  # fmt: skip
 _UNASKED = (
     "superpixel_method", "similarity", "class_mapping", "ignore_index", "on_edited", "output_dir", "engine", "workers",

@@ -142,6 +142,10 @@ class LabelCorrectionPanel(foo.Panel):
         """Open the form that trains on the corrected labels."""
         self._open(ctx, "train_cross_validated", CorrectionFields(ctx.panel.get_state(FIELD)).corrected)
 
+    def undo_relabelled(self, ctx: Any) -> None:
+        """Open the form that takes back what was relabelled because it is like what was answered."""
+        self._open(ctx, "undo_relabelled")
+
     def _open(self, ctx: Any, operator: str, label_field: str | None = None) -> None:
         """The form of a job on the whole dataset: the grid may just show what has changed."""
         params = {"label_field": label_field or ctx.panel.get_state(FIELD), "view_target": whole_dataset(ctx)}
@@ -288,6 +292,9 @@ class LabelCorrectionPanel(foo.Panel):
         """No question: what was repaired, and what to do with it."""
         look = {"container": {"sx": _HEAD}}
         page.md(texts.nothing_left(progress, sample=sample), name="nothing_left", componentsProps=look)
+        number, relabelled = sitting.relabelled()
+        if relabelled:
+            page.md(f"{relabelled}.", name="relabelled", componentsProps=look)
         people = sitting.people()
         if len(people) > 1 or any(one.by_hidden or one.by_all for one in people):
             self._people(page, people)
@@ -304,6 +311,11 @@ class LabelCorrectionPanel(foo.Panel):
                 ("train", "Train", self.train, "outlined"),
             ):
                 steps.btn(name, label=label, on_click=clicked, variant=variant, componentsProps=_FILLED)
+        if number and not sample:
+            steps.btn(
+                "undo_relabelled", label="Undo relabelled", on_click=self.undo_relabelled, variant="outlined",
+                componentsProps=_FILLED,
+            )  # fmt: skip
         if not sample:
             steps.btn("plan", label="Ask more", on_click=self.plan, variant="outlined", componentsProps=_FILLED)
 

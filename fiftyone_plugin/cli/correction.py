@@ -35,9 +35,9 @@ def _superpixels(options: argparse.Namespace) -> int:
 
 
 _PLANNING = (
-    "superpixels", "superpixel_method", "superpixel_size", "budget", "acquisition", "audits", "propagate", "recheck",
-    "hidden", "missed_objects", "expansion", "class_mapping", "unmatched", "on_edited", "ignore_index", "output_dir",
-    "batch_size", "engine", "workers", "seed",
+    "superpixels", "superpixel_method", "superpixel_size", "budget", "acquisition", "audits", "propagate",
+    "propagate_wrong", "recheck", "hidden", "missed_objects", "expansion", "class_mapping", "unmatched", "on_edited",
+    "ignore_index", "output_dir", "batch_size", "engine", "workers", "seed",
 )  # fmt: skip
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from playwright.sync_api import expect
 
 from fiftyone_plugin import begin_hand_edits, finish_hand_edits
+from fiftyone_plugin.dataset.journals.answers import PROPAGATED, Answer, add_answers
+from fiftyone_plugin.dataset.runs import run_records
+from fiftyone_plugin.workflows.correcting.corrected_labels import derive
+from fiftyone_plugin.workflows.correcting.correction_run import open_correction
 from fiftyone_plugin.workflows.correcting.correction_start import begin_correction
+from fiftyone_plugin.workflows.correcting.propagation import RELABELLED, relabelled
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -286,8 +292,26 @@ def reached_by_tab(page, wanted, most=80):
     pytest.fail(f"Tab has not reached {wanted}")
 
 
+def relabel(dataset):
+    """A superpixel that nobody was asked about gets another class, as a plan does where random questions allow it."""
+    sample_id = dataset.last().id
+    run = open_correction(dataset, "ground_truth")
+    label, classes = run.read_label(sample_id), run.classes()
+    value, name = next(pair for pair in zip(classes.values, classes.names, strict=True) if pair[0] != label[2, 2])
+    part = np.ones((4, 4), bool)
+    told = Answer(
+        "ground_truth", sample_id, "propagated-1", "corrected", "given", name, value, (2, 2, 6, 6), label.shape, part,
+        source=PROPAGATED,
+    )  # fmt: skip
+    add_answers(dataset, [told])
+    derive(run, sample_id)
+    summary = {**run.record.summary, RELABELLED: [1, 0, 46, 45, 0.1]}
+    run_records.register_run(dataset, replace(run.record, summary=summary))
+
+
 def test_when_nothing_is_left_it_says_what_to_do_and_shows_what_changed(person, app, page, make_planned):
     dataset = make_planned(2, most=2)
+    relabel(dataset)
     person.theme("light")
     person.open_panel(dataset, NAME, READY)
     screen = Screen(page, dataset)
@@ -303,7 +327,13 @@ def test_when_nothing_is_left_it_says_what_to_do_and_shows_what_changed(person, 
         expect(screen.panel.get_by_role("button", name=step, exact=True)).to_be_visible()
     for name in ("Forward", "Plain viewer"):  # which would do nothing here
         expect(screen.panel.get_by_role("button", name=name)).to_have_count(0)
+    expect(screen.panel).to_contain_text("At most 10 % of them are wrong")
     person.screenshot("correction-7-nothing-left")
+    screen.panel.get_by_role("button", name="Undo relabelled", exact=True).click()
+    page.get_by_role("button", name="Execute").first.click()
+    person.finish("have another class now", "correction-7-relabelled-undone")
+    expect(screen.panel.get_by_role("button", name="Undo relabelled", exact=True)).to_have_count(0)
+    assert not relabelled(open_correction(dataset, "ground_truth"))
     reached_by_tab(page, screen.panel.get_by_role("button", name="What changed"))
     page.keyboard.press("Enter")
     picture = "[data-cy=label-changes]:not([data-picture=''])"

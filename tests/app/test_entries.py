@@ -25,6 +25,7 @@ from fiftyone_plugin.workflows.correcting.outside_answers import begin_hand_edit
 
 BY_STATE = {
     "rescore_label_issues", "apply_label_proposals", "finish_hand_edits", "start_correction_round", "undo_clean_labels",
+    "undo_relabelled",
 }  # fmt: skip
 
 

@@ -21,10 +21,25 @@ from scipy.special import betaincinv
 from ...errors import LabelQualityError
 from ..questions.made_anew import MadeAnew
 
-__all__ = ["Answer", "AnswerModel", "Proposal", "bears_out", "certain_proposals", "doubtful_answers", "propagate"]
+__all__ = [
+    "Answer",
+    "AnswerModel",
+    "Proposal",
+    "Trials",
+    "certain_proposals",
+    "doubtful_answers",
+    "propagate",
+    "trials_of",
+]
 
 CERTAIN: Final = 0.95
 """Probability of a class from which a superpixel like the answered ones is relabelled."""
+
+WRONG: Final = 0.1
+"""Share of what is relabelled that may be wrong, if nothing else is asked for: 29 of 29 trials, or 45 of 46."""
+
+CONFIDENCE: Final = 0.95
+"""How surely no more of it is wrong."""
 
 FloatArray = npt.NDArray[np.float64]
 _SMALLEST_PROBABILITY = 1e-4
@@ -186,6 +201,7 @@ def propagate(
     answers: Sequence[Answer],
     *,
     confidence: float = CERTAIN,
+    wrong: float = WRONG,
     shrinkage: Shrinkage | None = None,
 ) -> list[Proposal]:
     """Propose classes for superpixels that nobody was asked about, where it is certain, and answers bear that out.
@@ -196,6 +212,7 @@ def propagate(
         candidates: one per image, with out-of-sample predictions and the labels as corrected by answers
         answers: all so far
         confidence: smallest probability of the proposed class
+        wrong: share of the proposals that may be wrong, with 95 % confidence
         shrinkage: how strongly the weights are held
 
     Returns:
@@ -208,7 +225,7 @@ def propagate(
         raise LabelQualityError(f"Expected `confidence` above 0 and at most 1, but got {confidence}; try {CERTAIN}.")
     model = AnswerModel.fit(candidates, answers, shrinkage=shrinkage)
     posterior = model.posterior(candidates, answers)
-    if not bears_out(answers, posterior, confidence):
+    if trials_of(answers, posterior, confidence).wrong_at_most > wrong:
         return []
     return certain_proposals(candidates, answers, posterior, confidence)
 
@@ -238,10 +255,46 @@ def certain_proposals(
     return sorted(found, key=lambda proposal: -proposal.confidence)
 
 
-def bears_out(
-    answers: Sequence[Answer], posterior: Sequence[FloatArray], confidence: float, share: float = 0.9
-) -> bool:
-    """Whether answers bear out that what is certain without them is right: a few of them prove nothing.
+@dataclass(frozen=True)
+class Trials:
+    """What questions drawn at random say about superpixels that would be relabelled unasked.
+
+    Attributes:
+        asked: such superpixels that somebody answered about
+        right: of those, answered as they would have been relabelled
+    """
+
+    asked: int = 0
+    right: int = 0
+
+    @property
+    def wrong_at_most(self) -> float:
+        """Share of what is relabelled that may be wrong, with 95 % confidence (Clopper and Pearson 1934).
+
+        Example:
+            >>> round(Trials(29, 29).wrong_at_most, 3), Trials().wrong_at_most
+            (0.098, 1.0)
+        """
+        return 1 - float(betaincinv(self.right, self.asked - self.right + 1, 1 - CONFIDENCE)) if self.right else 1.0
+
+    def needed(self, wrong: float) -> int:
+        """How many more must be answered as expected, all of them, until no more than a share may be wrong.
+
+        Args:
+            wrong: share of what is relabelled that may be wrong, in (0, 1)
+
+        Example:
+            >>> Trials(12, 12).needed(0.1), Trials(29, 29).needed(0.1), Trials(1, 0).needed(0.1)
+            (17, 0, 45)
+        """
+        more = 0
+        while Trials(self.asked + more, self.right + more).wrong_at_most > wrong:
+            more += 1
+        return more
+
+
+def trials_of(answers: Sequence[Answer], posterior: Sequence[FloatArray], confidence: float) -> Trials:
+    """Whether answers bear out that what is certain without them is right.
 
     Only questions drawn at random tell: those that were chosen because much is wrong there say that the model is right
     and the label is not, which need not hold elsewhere.
@@ -250,17 +303,15 @@ def bears_out(
         answers: all so far
         posterior: (n, K) per image, from `AnswerModel.posterior`, where no answer tells about itself
         confidence: probability from which a class counts as certain
-        share: of the superpixels drawn at random that would have been relabelled unasked, the share that must be
-            right, with 95 % confidence (Clopper and Pearson 1934); 0.9 wants 29 of 29 or 45 of 46
 
     Returns:
-        whether it is
+        how many there were, and how many of them were right
 
     Example:
         >>> sure = [np.array([[0.01, 0.99]] * 29)]
         >>> said = [Answer(0, row, given=0, answer=1, audit=True) for row in range(29)]
-        >>> bears_out(said, sure, 0.95), bears_out(said[:28], sure, 0.95)
-        (True, False)
+        >>> trials_of(said, sure, 0.95)
+        Trials(asked=29, right=29)
     """
     right = [
         int(row.argmax()) == one.answer
@@ -268,7 +319,7 @@ def bears_out(
         for row in (posterior[one.image][one.row],)
         if one.audit and row.max() >= confidence and row.argmax() != one.given
     ]
-    return any(right) and bool(betaincinv(sum(right), len(right) - sum(right) + 1, 0.05) >= share)
+    return Trials(len(right), sum(right))
 
 
 def doubtful_answers(answers: Sequence[Answer], posterior: Sequence[FloatArray], least: float = 0.05) -> list[Answer]:

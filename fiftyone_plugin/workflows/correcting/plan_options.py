@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ...correction.answers.propagation import WRONG
 from ...correction.questions.acquisition import ACQUISITIONS, DEFAULT_ACQUISITION
 from ...correction.questions.expansion import EXPANSIONS
 from ...errors import LabelQualityError
@@ -12,8 +13,8 @@ from ...options import option
 from ..engines.engine import ENGINES
 
 REMEMBERED = (
-    "superpixels", "superpixel_method", "superpixel_size", "acquisition", "audits", "propagate", "recheck", "hidden",
-    "expansion", "similarity", "missed_objects",
+    "superpixels", "superpixel_method", "superpixel_size", "acquisition", "audits", "propagate", "propagate_wrong",
+    "recheck", "hidden", "expansion", "similarity", "missed_objects",
 )  # fmt: skip
 """Options that the next round takes over unless told otherwise."""
 
@@ -56,6 +57,14 @@ class PlanOptions:
         "whether superpixels that nobody was asked about get another class where the answers make it certain and the "
         "random questions confirm it; a person's answer always counts more",
         label="Relabel what is like the answered",
+    )
+    propagate_wrong: float = option(
+        WRONG,
+        "share of what is so relabelled that may be wrong, with 95 % confidence: the fewer, the more answers to random "
+        "questions it takes (0.1 takes about 30, 0.05 about 60)",
+        label="Share of the relabelled that may be wrong",
+        minimum=0.01,
+        maximum=0.5,
     )
     recheck: bool = option(
         True,
@@ -134,3 +143,7 @@ def require_plan_options(options: PlanOptions) -> None:
         raise LabelQualityError(f"Expected `expansion` to be one of {list(EXPANSIONS)}, but got {options.expansion!r}")
     if options.budget < 1:
         raise LabelQualityError(f"Expected `budget` to be at least 1 question, but got {options.budget}")
+    if not 0 < options.propagate_wrong < 1:
+        raise LabelQualityError(
+            f"Expected `propagate_wrong` between 0 and 1, but got {options.propagate_wrong}; 0.1 lets a tenth be"
+        )

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from ...correction.answers.propagation import CERTAIN, AnswerModel, Proposal, bears_out, certain_proposals
+from ...correction.answers.propagation import CERTAIN, AnswerModel, Proposal, Trials, certain_proposals, trials_of
 from ...correction.answers.propagation import Answer as SuperpixelAnswer
 from ...correction.answers.reliability import AnswerPanel, judge_answers
 from ...correction.questions.candidates import Candidates
@@ -22,13 +22,20 @@ from ...dataset.door.classes import ClassMap
 from ...dataset.fields.regions import utc_now
 from ...dataset.journals import answers as answer_log
 from ...dataset.journals.answers import AGREED, NOBODY, PROPAGATED, Answer
+from ...dataset.runs import run_records
+from ...progress import Progress
 from ...quality.certainty.reviewers import Reliability
-from .correction_run import CorrectionRun
+from ...wording import count
+from .corrected_labels import CorrectionReport, apply_corrections, derive
+from .correction_run import CorrectionRun, open_correction
 from .found_candidates import Found
 from .hidden_questions import CONFIDENCE, SOMEBODY, answers_of, hidden_answers, people_by_hidden
 
 if TYPE_CHECKING:
     from ...dataset.door.scan import LabelledImage
+
+RELABELLED = "relabelled"
+"""Of a run: superpixels relabelled unasked, those that wait, trials, right ones, and the share that may be wrong."""
 
 MOST_TIMES = 3
 """How often a superpixel is asked about at most."""
@@ -51,6 +58,7 @@ class Beliefs:
     Attributes:
         posterior: for each image the (n, K) probabilities of the true classes; None if nothing was answered yet
         num_propagated: superpixels that were relabelled
+        trials: what random questions say about what would be relabelled
         candidates: of each image, with the new given classes
         again: by (image, row) of a superpixel that was answered about and may be asked about again, how likely what was
             said is true
@@ -65,6 +73,7 @@ class Beliefs:
     again: dict[tuple[int, int], float] = field(default_factory=dict)
     sure: dict[tuple[int, int], int] = field(default_factory=dict)
     people: dict[str, Reliability] = field(default_factory=dict)
+    trials: Trials = field(default_factory=Trials)
     untried: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -100,28 +109,115 @@ class Said:
         return [SuperpixelAnswer(image, row, given, said, audit) for (image, row), given, said, audit in rows]
 
 
-def withdraw_propagated(run: CorrectionRun, sample_ids: Sequence[str]) -> int:
+def relabelled(run: CorrectionRun, sample_ids: Sequence[str] | None = None, *, masks: bool = True) -> list[Answer]:
+    """What answers were thought to tell about superpixels that nobody was asked about.
+
+    Args:
+        run: of the correction
+        sample_ids: of the samples that it is about; all if None
+        masks: whether to read which pixels
+
+    Returns:
+        an answer for each
+    """
+    about = answer_log.read_answers(run.dataset, run.label_field, sample_ids=sample_ids, masks=masks)
+    return [answer for answer in answer_log.answers_that_count(about) if answer.source == PROPAGATED]
+
+
+def withdraw_propagated(run: CorrectionRun, sample_ids: Sequence[str] | None = None) -> list[str]:
     """Take back what earlier answers were thought to tell about other superpixels.
 
     Args:
         run: of the correction
-        sample_ids: of the samples that are planned anew; what was told about others stays
+        sample_ids: of the samples that are planned anew; what was told about others stays. All if None
 
     Returns:
-        how many
+        id of the sample of each
     """
-    about = answer_log.read_answers(run.dataset, run.label_field, sample_ids=sample_ids)
-    found = answer_log.answers_that_count(about)
-    old = [answer for answer in found if answer.source == PROPAGATED]
-    taken = [replace(answer, status="pending", time=utc_now()) for answer in old]
-    return len(answer_log.add_answers(run.dataset, taken))
+    taken = [replace(answer, status="pending", time=utc_now()) for answer in relabelled(run, sample_ids)]
+    answer_log.add_answers(run.dataset, taken)
+    return [answer.sample_id for answer in taken]
+
+
+def relabelled_in_words(number: int, waiting: int, trials: Trials, wrong: float) -> str:
+    """What was relabelled unasked and with which promise; or what that would take.
+
+    Args:
+        number: superpixels that were relabelled
+        waiting: superpixels that would be, did answers bear that out
+        trials: what random questions say about them
+        wrong: share of them that may be wrong
+
+    Returns:
+        a sentence; empty where there is neither
+
+    Example:
+        >>> relabelled_in_words(1240, 0, Trials(46, 45), 0.1)
+        '1,240 superpixels like the answered ones were relabelled. At most 10 % of them are wrong, with 95 % confidence: of 46 such ones that were drawn at random, 45 were answered so'
+        >>> relabelled_in_words(0, 300, Trials(12, 12), 0.1)
+        '300 superpixels like the answered ones wait to be relabelled. So that at most 10 % of them are wrong, 17 more answers to random questions about such ones must agree; so far 12 of 12 do'
+    """  # noqa: E501
+    if number and trials.wrong_at_most <= wrong:
+        return (
+            f"{count(number, 'superpixel')} like the answered ones {'were' if number > 1 else 'was'} relabelled. At "
+            f"most {100 * wrong:g} % of them are wrong, with 95 % confidence: of {trials.asked:,} such ones that were "
+            f"drawn at random, {trials.right:,} were answered so"
+        )
+    if not waiting:
+        return ""
+    return (
+        f"{count(waiting, 'superpixel')} like the answered ones {'wait' if waiting > 1 else 'waits'} to be relabelled. "
+        f"So that at most {100 * wrong:g} % of them are wrong, {count(trials.needed(wrong), 'more answer')} to random "
+        f"questions about such ones must agree; so far {trials.right:,} of {trials.asked:,} do"
+    )
+
+
+def relabelled_fields(dataset: Any) -> list[str]:
+    """Label fields in which the last plan relabelled something unasked.
+
+    Args:
+        dataset: a `fiftyone` dataset
+    """
+    runs = run_records.list_runs(dataset, run_records.CORRECTION)
+    return [run.label_field for run in runs if run.summary.get(RELABELLED, [0])[0]]
+
+
+def undo_relabelled(
+    samples: Any, label_field: str = "ground_truth", *, progress: Progress | None = None
+) -> CorrectionReport:
+    """Take back what was relabelled because it is like what was answered; all that people answered stays.
+
+    The next round (`start_correction_round`) relabels nothing; a new plan does, unless it is told not to
+    (`propagate=False`).
+
+    Args:
+        samples: the `fiftyone` dataset or a view of it; what was relabelled is taken back everywhere
+        label_field: the field that is corrected
+        progress: told how far the job is; a bar in the terminal if None
+
+    Returns:
+        what is changed by the answers that are left
+
+    Raises:
+        LabelQualityError: if no queries were planned for the field
+
+    Example:
+        >>> undo_relabelled(dataset, "ground_truth")  # doctest: +SKIP
+    """
+    run = open_correction(samples, label_field)
+    for sample_id in dict.fromkeys(withdraw_propagated(run)):
+        derive(run, sample_id)
+    summary = {name: value for name, value in run.record.summary.items() if name != RELABELLED}
+    parameters = {**run.record.parameters, "propagate": False}
+    run_records.register_run(run.dataset, replace(run.record, parameters=parameters, summary=summary))
+    return apply_corrections(run.dataset, label_field, progress=progress)
 
 
 def propagate_answers(
     run: CorrectionRun,
     classes: ClassMap,
     found: Found,
-    relabel: bool,
+    wrong: float | None,
     images: ImageFiles,
 ) -> Beliefs:
     """Learn from all answers what superpixels are.
@@ -130,7 +226,7 @@ def propagate_answers(
         run: of the correction
         classes: of the label field
         found: candidates of all images and answers about them
-        relabel: whether to relabel superpixels that are certain enough
+        wrong: share of the superpixels that are relabelled unasked that may be wrong; None to relabel none
         images: what is read of each image
 
     Returns:
@@ -148,12 +244,13 @@ def propagate_answers(
     posterior = _with_chances(others, said, panel)
     turned = [Proposal(one.image, one.row, one.answer, 1.0) for one, before in zip(answers, said.standing, strict=True)
               if one.answer != before]  # fmt: skip
-    beliefs = Beliefs(posterior, 0, _relabelled(found.candidates, turned), *_open(said, panel), people)
+    trials = trials_of(answers, others, CERTAIN)
+    beliefs = Beliefs(posterior, 0, _relabelled(found.candidates, turned), *_open(said, panel), people, trials)
     open_ones = [
-        one for one in (certain_proposals(found.candidates, answers, others, CERTAIN) if relabel else ())
+        one for one in (() if wrong is None else certain_proposals(found.candidates, answers, others, CERTAIN))
         if not found.asked[one.image][one.row] and classes.values[one.answer] is not None
     ]  # fmt: skip
-    if not bears_out(answers, others, CERTAIN):
+    if wrong is None or trials.wrong_at_most > wrong:
         return replace(beliefs, untried=[(one.image, one.row) for one in open_ones])
     _keep(run, classes, found, open_ones, images)
     shown = _relabelled(found.candidates, [*turned, *open_ones])

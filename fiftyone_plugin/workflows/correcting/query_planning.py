@@ -54,7 +54,7 @@ from .correction_start import begin, keep, next_round, require_correctable, writ
 from .found_candidates import Found
 from .hidden_questions import HiddenQuestion, HiddenQuestions, choose_hidden, hide_among, person_in_words
 from .plan_options import REMEMBERED, PlanOptions, QueryPlan, require_plan_options
-from .propagation import Beliefs, propagate_answers, withdraw_propagated
+from .propagation import RELABELLED, Beliefs, propagate_answers, relabelled, relabelled_in_words, withdraw_propagated
 
 _ALTERNATIVES = 5
 _TRIALS = 0.1
@@ -79,6 +79,7 @@ class PlanReport:
         reachable: share of the labelled pixels that some question could be about
         num_answered: answers that earlier rounds gave
         num_propagated: superpixels that were relabelled because the answers make it certain
+        relabelled: with which promise, or what it would take, as a sentence; empty where there is nothing to relabel
         num_hidden: questions whose answer is known, hidden among the others
         people: how reliable each reviewer is, by name; from known answers, from others, and from everything else
         acquisition: how the questions were chosen
@@ -102,6 +103,7 @@ class PlanReport:
     skipped: list[tuple[str, str, str]]
     seconds: float
     num_hidden: int = 0
+    relabelled: str = ""
     people: dict[str, Reliability] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     class_rows: list[dict[str, str]] = field(default_factory=list)
@@ -120,11 +122,8 @@ class PlanReport:
             lines.append("- labelled as " + ", ".join(f"{name} {number:,}" for name, number in most))
         if self.num_answered:
             lines.append(f"- asked in earlier rounds, and not again: {count(self.num_answered, 'question')}")
-        if self.num_propagated:
-            lines.append(
-                f"- {count(self.num_propagated, 'superpixel')} like the answered ones got their class; the questions "
-                "drawn at random say that at least 90 % of this is right, with 95 % confidence"
-            )
+        if self.relabelled:
+            lines.append(f"- {self.relabelled}")
         if self.num_hidden:
             lines.append(
                 f"- {self.num_hidden:,} of the questions are hidden ones whose answer is known: they tell how reliable "
@@ -240,7 +239,7 @@ def _run(
     progress(0, 1, "choosing questions")
     found = stage.load(images)
     withdraw_propagated(run, [image.sample_id for image in images])
-    beliefs = propagate_answers(run, classes, found, plan.propagate, stage)
+    beliefs = propagate_answers(run, classes, found, plan.propagate_wrong if plan.propagate else None, stage)
     found = replace(found, candidates=beliefs.candidates)
     values = _values(found, beliefs, plan, plan.seed + run.record.summary["round"])
     seed = plan.seed + run.record.summary["round"]
@@ -266,6 +265,9 @@ def _run(
         reachable=found.reachable(),
         num_answered=found.num_answered,
         num_propagated=beliefs.num_propagated,
+        relabelled=relabelled_in_words(
+            beliefs.num_propagated, len(beliefs.untried), beliefs.trials, plan.propagate_wrong
+        ),
         num_hidden=len(known),
         people=beliefs.people,
         acquisition=ACQUISITIONS[plan.acquisition],
@@ -274,7 +276,7 @@ def _run(
         warnings=[*_warnings(source, images, chosen, len(known), plan, found.confusion, classes), *faults],
         class_rows=recorded_rows(classes),
     )
-    _finish(run, plan, source, report, found)
+    _finish(run, plan, source, report, found, beliefs)
     return report
 
 
@@ -346,7 +348,9 @@ def _given_name(classes: ClassMap, found: Found, one: Any) -> str:
 # --- the run --------------------------------------------------------------------------------------------------
 
 
-def _finish(run: CorrectionRun, plan: QueryPlan, source: ProbabilitySource, report: PlanReport, found: Found) -> None:
+def _finish(
+    run: CorrectionRun, plan: QueryPlan, source: ProbabilitySource, report: PlanReport, found: Found, beliefs: Beliefs
+) -> None:
     summary = dict(run.record.summary)
     this = {
         "round": report.round,
@@ -358,6 +362,8 @@ def _finish(run: CorrectionRun, plan: QueryPlan, source: ProbabilitySource, repo
     history = [*summary.get("rounds", []), this]
     summary["labelled"] = found.labelled
     summary["people"] = [[name, person.as_row()] for name, person in report.people.items()]
+    told = [len(relabelled(run, masks=False)), len(beliefs.untried), beliefs.trials.asked, beliefs.trials.right]
+    summary[RELABELLED] = [*told, plan.propagate_wrong]
     asked = {"source": source.description, "budget": plan.budget, "seed": plan.seed}
     record = replace(
         run.record,

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ...correction.answers.propagation import WRONG, Trials
 from ...correction.answers.replay import replay, tight
 from ...dataset.door.classes import ClassMap
 from ...dataset.door.scan import file_stamp
@@ -34,6 +35,7 @@ from ..starting.sam_embeddings import known_embeddings
 from .corrected_labels import Scribe, reconcile
 from .correction_run import CorrectionRun, LabelShelf, open_correction, planned_fields
 from .hidden_questions import SOMEBODY, HiddenQuestion, HiddenQuestions
+from .propagation import RELABELLED, relabelled_in_words
 from .question_views import ImageShelf, Question, cut, enlarge, scale_of, window_around
 from .refinement import refiner_of, warm_up
 from .sitting_progress import PersonProgress, SittingProgress, people_of, progress_of
@@ -282,6 +284,11 @@ class Sitting:
             waiting = queries.count_queries(self._run.dataset, self._run.fields.queries)
             found = people_of(self._run, self._of_everyone(), waiting)
             return [replace(one, name="") if one.name == (self._reviewer or SOMEBODY) else one for one in found]
+
+    def relabelled(self) -> tuple[int, str]:
+        """How many superpixels the last plan relabelled unasked, and with which promise, or what it would take."""
+        number, waiting, asked, right, wrong = self._run.record.summary.get(RELABELLED) or (0, 0, 0, 0, WRONG)
+        return number, relabelled_in_words(number, waiting, Trials(asked, right), wrong)
 
     def _of_everyone(self) -> list[Answer]:
         """What everybody answered, as of a few seconds ago, and what was answered here."""

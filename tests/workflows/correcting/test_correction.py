@@ -21,6 +21,7 @@ from fiftyone_plugin import (
     open_sitting,
     plan_correction_queries,
 )
+from fiftyone_plugin.correction.answers.propagation import Trials
 from fiftyone_plugin.dataset.door.masks import read_mask_file
 from fiftyone_plugin.dataset.fields import queries
 from fiftyone_plugin.dataset.journals.answers import AGREED, PROPAGATED, add_answers, answers_that_count, read_answers
@@ -30,6 +31,7 @@ from fiftyone_plugin.workflows.correcting import sitting as answering
 from fiftyone_plugin.workflows.correcting.corrected_labels import derive
 from fiftyone_plugin.workflows.correcting.correction_run import open_correction
 from fiftyone_plugin.workflows.correcting.label_changes import find_label_changes
+from fiftyone_plugin.workflows.correcting.propagation import relabelled_fields, undo_relabelled
 
 FIELD = "ground_truth"
 QUERIES = "ground_truth_queries.detections"
@@ -433,9 +435,16 @@ def test_propagated_labels_never_lie_over_a_persons_answer(planned, sitting, tmp
     assert plan(planned, tmp_path / "run", propagate=True).num_propagated == 0  # nothing bears it out
     assert planned.count_values(f"{FIELD}_queries.detections.trial")[True] == 2  # a tenth of the questions will tell
     assert len(open_sitting(planned, FIELD, sitting_id="b").progress().advice) > 0
-    monkeypatch.setattr("fiftyone_plugin.workflows.correcting.propagation.bears_out", lambda *_: True)
+    assert open_sitting(planned, FIELD, sitting_id="b").relabelled()[0] == 0
+    report = plan(planned, tmp_path / "run", propagate=True)
+    assert "wait to be relabelled. So that at most 10 % of them are wrong, 29 more answers" in report.markdown()
+    monkeypatch.setattr(
+        "fiftyone_plugin.workflows.correcting.propagation.trials_of", lambda *_: Trials(asked=46, right=45)
+    )
+    assert plan(planned, tmp_path / "run", propagate_wrong=0.05).num_propagated == 0, "45 of 46 do not promise that"
     report = plan(planned, tmp_path / "run", propagate=True)
     assert report.num_propagated > 0
+    assert "At most 10 % of them are wrong, with 95 % confidence: of 46 such ones" in report.markdown()
     found = answers_that_count(read_answers(planned, FIELD))
     spread = [answer for answer in found if answer.source == PROPAGATED]
     assert len(spread) == report.num_propagated
@@ -445,8 +454,17 @@ def test_propagated_labels_never_lie_over_a_persons_answer(planned, sitting, tmp
             top, left, bottom, right = answer.bbox
             mask = corrected(planned, answer.sample_id)
             assert (mask[top:bottom, left:right][answer.mask] == answer.value).all()
-    plan(planned, tmp_path / "run", propagate=False)
-    assert not [a for a in answers_that_count(read_answers(planned, FIELD)) if a.source == PROPAGATED]
+    assert open_sitting(planned, FIELD, sitting_id="c").relabelled()[0] == report.num_propagated
+    assert relabelled_fields(planned) == [FIELD]
+    undo_relabelled(planned, FIELD, progress=silent)
+    left = answers_that_count(read_answers(planned, FIELD))
+    assert sorted(a.key for a in left) == sorted(a.key for a in said)
+    for answer in spread:
+        top, left_end, bottom, right = answer.bbox
+        mask, given = corrected(planned, answer.sample_id), read_mask_file(planned[answer.sample_id][FIELD].mask_path)
+        assert (mask[top:bottom, left_end:right] == given[top:bottom, left_end:right])[answer.mask].all()
+    assert relabelled_fields(planned) == []
+    assert open_correction(planned, FIELD).record.parameters["propagate"] is False, "as the next round takes it over"
 
 
 def test_audits_estimate_what_is_still_wrong(planned, tmp_path):
