@@ -311,13 +311,13 @@ class LabelCorrectionPanel(foo.Panel):
                 ("train", "Train", self.train, "outlined"),
             ):
                 steps.btn(name, label=label, on_click=clicked, variant=variant, componentsProps=_FILLED)
+        if not sample:
+            steps.btn("plan", label="Ask more", on_click=self.plan, variant="outlined", componentsProps=_FILLED)
         if number and not sample:
             steps.btn(
                 "undo_relabelled", label="Undo relabelled", on_click=self.undo_relabelled, variant="outlined",
                 componentsProps=_FILLED,
             )  # fmt: skip
-        if not sample:
-            steps.btn("plan", label="Ask more", on_click=self.plan, variant="outlined", componentsProps=_FILLED)
 
     def _look(self, ctx: Any, version: int, colors: dict[str, str], question: answering.Question) -> Look:
         tab = ctx.panel.get_state(TAB)
