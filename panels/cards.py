@@ -65,7 +65,7 @@ def pictures(found: Sequence[WorstPicture], sources: Sequence[str], *, regions: 
     for picture, source in zip(found, sources, strict=True):
         says, name = _says(picture, regions), _file_name(picture.path)
         items.append({
-            "at": picture.sample_id, "source": source, "text": " · ".join([f"score {picture.score:.2f}", *says]),
+            "at": picture.sample_id, "source": source, "text": " · ".join([f"{picture.score:.2f}", *says]),
             "title": ". ".join([f"{name}: score {picture.score:.3f}, 0 = wrong", *says]),
         })  # fmt: skip
     return {"kind": "pictures", "items": items}

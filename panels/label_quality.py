@@ -385,7 +385,11 @@ class LabelQualityPanel(foo.Panel):
             sources = self._sources(ctx, found)
             shown.append(
                 cards.card(
-                    "worst", "Worst images", cards.pictures(*sources, regions=found.regions is not None), wide=True
+                    "worst",
+                    "Worst images",
+                    cards.pictures(*sources, regions=found.regions is not None),
+                    lines=texts.WORST,
+                    wide=True,
                 )
             )
         return shown

@@ -38,6 +38,8 @@ NO_RUN = [
     "You only need a field with segmentation masks: **Find label errors** trains a model of its own.",
 ]
 
+WORST = ["Below each image is its score: 0 = probably wrong, 1 = probably right."]
+
 NO_REGIONS_FIELD = (
     "This run has no regions. Score the labels again with regions switched on, to see where the errors are."
 )
@@ -59,7 +61,7 @@ _ADVICE = {
 def how_much(found: RunOverview) -> list[str]:
     """How much is wrong, and what to do next."""
     wrong = how_much_is_wrong(found)
-    checked = f"{count(found.num_images, 'image')} checked, label field {found.label_field}."
+    checked = f"{count(found.num_images, 'image')} checked, label field **{found.label_field}**."
     lines = [f"{checked} {wrong.markdown() if wrong else ''}"]
     regions = found.regions
     if regions is None:

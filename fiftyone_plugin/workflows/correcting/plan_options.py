@@ -41,7 +41,7 @@ class PlanOptions:
     budget: int = option(500, "number of questions", label="Questions", minimum=1)
     acquisition: str = option(
         DEFAULT_ACQUISITION,
-        "the order of the questions",
+        "which questions come first",
         label="Order of the questions",
         choices=ACQUISITIONS,
     )
@@ -102,7 +102,12 @@ class PlanOptions:
     )
     ignore_index: int | str | Sequence[int | str] | None = option("auto", "as in `score_label_quality`")
     class_mapping: Mapping[int | str, int | str] | None = option(None, "as in `score_label_quality`", kind=dict)
-    unmatched: str = option("error", "as in `score_label_quality`", choices=("error", "ignore"))
+    unmatched: str = option(
+        "error",
+        "what to do about classes of the labels that the model does not have: `error`, or `ignore` their pixels",
+        label="Classes that the model does not have",
+        choices=("error", "ignore"),
+    )
     on_edited: str = option(
         "refuse",
         "what to do with earlier answers about labels that were edited since, see `apply_corrections`",
