@@ -129,10 +129,11 @@ def kind_title(kind: str) -> str:
 def class_quality(classes: Sequence[ClassQuality], colors: Mapping[str, str], *, regions: bool) -> Card:
     """Classes, least trusted first, with the share of their pixels that regions hold; at = class.
 
-    Without `regions` the share is that to which the model agrees with the labels.
+    Without `regions` the share is that to which the model agrees with the labels, in whose order they come.
     """
     rows = []
-    for entry in list(classes)[:MOST_CLASSES]:
+    ordered = sorted(classes, key=lambda entry: -(entry.issue_share or 0.0)) if regions else list(classes)
+    for entry in ordered[:MOST_CLASSES]:
         known = "" if entry.score is None else f"the model agrees with its labels to {percent(entry.score)} %"
         held, title = (entry.issue_share, _held(entry)) if regions else (entry.score, "")
         text = " · ".join(filter(None, ("" if held is None else f"{percent(held)} %", title)))

@@ -31,6 +31,15 @@ def test_classes_keep_their_names_and_only_so_many_are_shown(cards):
     assert rows[1]["text"] == "1 region"
 
 
+def test_classes_are_in_the_order_of_the_bars(cards):
+    """By the share that is shown; what is equal stays in the order of how far the model agrees."""
+    shares = {"a": 0.02, "b": 0.03, "c": None, "d": 0.03}
+    found = [cards.ClassQuality(name, 0.5, share, 1) for name, share in shares.items()]
+    order = {regions: [row["name"] for row in cards.class_quality(found, {}, regions=regions)["rows"]]
+             for regions in (True, False)}  # fmt: skip
+    assert order == {True: ["b", "d", "a", "c"], False: ["a", "b", "c", "d"]}
+
+
 def test_large_matrices_have_numbers_in_all_cells(cards):
     names = [str(number) for number in range(25)]
     values = [[number * 1_000] * 25 for number in range(25)]
