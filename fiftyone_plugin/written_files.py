@@ -16,8 +16,9 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Collection, Iterable
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain, takewhile
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
 MARKER: Final = "run.json"
@@ -146,8 +147,8 @@ def settle(folder: Path) -> None:
     Args:
         folder: of the run
     """
-    names = "".join(f"{path.relative_to(folder).as_posix()}\n" for path in written_files(folder))
-    write_file(folder / LIST, lambda file: file.write(names.encode()))
+    names = (f"{path.relative_to(folder).as_posix()}\n".encode() for path in written_files(folder))
+    write_file(folder / LIST, lambda file: file.writelines(names))
 
 
 def is_whole(path: Path) -> bool:
@@ -174,48 +175,58 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def written_files(folder: Path) -> list[Path]:
-    """What a run wrote into its folder, as far as it is still there.
+def written_files(folder: Path) -> Iterator[Path]:
+    """What a run wrote into its folder, as far as it is still there; only the lines of its list are in memory.
 
     Args:
         folder: of the run
 
-    Returns:
-        files within the folder; a list that names others, which no run writes, is not believed
+    Yields:
+        files within the folder, each once; a list that names others, which no run writes, is not believed
     """
-    found = dict[Path, None]()
     for path, is_folder in _listed(folder):
-        if is_folder:
-            inside = path.rglob("*") if not path.is_symlink() else ()
-            found |= dict.fromkeys(one for one in inside if one.is_symlink() or one.is_file())
-        elif path.is_symlink() or path.is_file():
-            found[path] = None
-    return list(found)
+        inside = path.rglob("*") if is_folder and not path.is_symlink() else () if is_folder else (path,)
+        yield from (one for one in inside if one.is_symlink() or one.is_file())
 
 
-def written_folders(folder: Path) -> set[Path]:
+def written_folders(folder: Path) -> Iterator[Path]:
     """Folders below a run's folder in which it wrote, or was about to write when it was interrupted.
 
     Args:
         folder: of the run
 
-    Returns:
-        those that exist
+    Yields:
+        those that exist, each once
     """
-    paths = [path for path, _ in _listed(folder)]
-    below = {parent for path in [*paths, *written_files(folder)] for parent in path.parents if folder in parent.parents}
-    return {path for path in {*below, *paths} if path.is_dir() and not path.is_symlink()}
+    known = {str(folder)}
+    for path, is_folder in _listed(folder):
+        inside = chain([path], path.rglob("*")) if is_folder and not path.is_symlink() else ()
+        yield from (one for one in inside if _is_folder(one))
+        for parent in takewhile(lambda one: str(one) not in known, path.parents):
+            known.add(str(parent))
+            if _is_folder(parent):
+                yield parent
 
 
-def _listed(folder: Path) -> list[tuple[Path, bool]]:
-    """What is on a run's list and lies below its folder, and whether it is a folder with all of it."""
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _listed(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """What is on a run's list and lies below its folder, and whether it is a folder with all of it.
+
+    What lies in a folder that is on the list is left out.
+    """
     try:
-        lines = (folder / LIST).read_text(encoding="utf-8").splitlines()
+        lines = dict.fromkeys((folder / LIST).read_text(encoding="utf-8").splitlines())
     except (OSError, ValueError):
-        return []
+        return
     root = folder.resolve()
-    named = ((folder / line, line.endswith("/")) for line in dict.fromkeys(lines) if line)
-    return [row for row in named if _lies_below(root, row[0])]
+    for line in lines:
+        if line and not any(f"{parent}/" in lines for parent in PurePosixPath(line).parents):
+            path = folder / line
+            if _lies_below(root, path):
+                yield path, line.endswith("/")
 
 
 def _lies_below(root: Path, path: Path) -> bool:
@@ -237,12 +248,14 @@ def remove_written(folder: Path, keep: Collection[Path] = ()) -> int:
     Returns:
         number of files that were deleted
     """
-    written = written_files(folder)
-    files = [path for path in written if path not in keep]
-    kept = [path for path in written if path in keep]
-    below = written_folders(folder)
-    for path in files:
-        path.unlink(missing_ok=True)
+    below, removed = list(written_folders(folder)), 0
+    kept: list[Path] = []
+    for path in written_files(folder):
+        if path in keep:
+            kept.append(path)
+        else:
+            path.unlink(missing_ok=True)
+            removed += 1
     for path in below:
         sweep(path, everything=True)
     with contextlib.suppress(OSError):
@@ -253,11 +266,11 @@ def remove_written(folder: Path, keep: Collection[Path] = ()) -> int:
         if kept:  # the list stays with them, so that they can go later
             names = "".join(f"{path.relative_to(folder).as_posix()}\n" for path in kept)
             write_file(folder / LIST, lambda file: file.write(names.encode()))
-            return len(files)
+            return removed
         (folder / LIST).unlink(missing_ok=True)
         (folder / MARKER).unlink(missing_ok=True)
         folder.rmdir()
-    return len(files)
+    return removed
 
 
 def sweep(folder: Path, *, everything: bool = False) -> int:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -283,7 +284,7 @@ def require_removable(folder: Path) -> None:
     Raises:
         LabelQualityError: if it is read-only
     """
-    for path in {folder, *written_folders(folder)}:
+    for path in chain([folder], written_folders(folder)):
         if path.is_dir() and not is_writable(path):
             raise LabelQualityError(
                 f"Expected a folder from which the run's files can be deleted, but {path} is read-only; make it "
@@ -352,12 +353,12 @@ class RunFolder:
 
     def finish(self) -> None:
         """Note that the run is complete, and sweep up what interrupted calls have left half written."""
+        for folder in chain([self.path], written_folders(self.path)):
+            sweep(folder)
         settle(self.path)
         marker = read_json(self.path / MARKER)
         if marker is not None:  # one that was damaged meanwhile stays so, and deleting the run says it
             write_json(self.path / MARKER, {**marker, "finished": True})
-        for folder in {self.path, *written_folders(self.path)}:
-            sweep(folder)
 
 
 def claim_folder(

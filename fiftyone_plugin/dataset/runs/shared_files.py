@@ -76,7 +76,7 @@ def leave_files(folder: Path) -> None:
     Args:
         folder: of the run; nothing is remembered if nothing is left in it
     """
-    if written_files(folder):
+    if any(True for _ in written_files(folder)):
         write_json(folder / MARKER, {"owner": _STORE})  # no run goes on there, or takes them for its own
         place = {"store_name": _STORE, "dataset_id": None, "key": str(folder)}
         store_documents().update_one(place, {"$set": {"value": {}}}, upsert=True)

@@ -74,6 +74,21 @@ def test_a_forged_list_or_marker_deletes_nothing_of_others(tmp_path, entry):
     assert original.read_bytes() == b"x"
 
 
+def test_each_file_and_folder_of_a_run_is_named_once(tmp_path):
+    folder = files.claim_folder(tmp_path / "run", "me", {}).path
+    written_files.write_many(folder / "regions" / "7", [("0.png", b"x"), ("1.png", b"x")])
+    for name in ("regions/7/0.png", "regions/7.npz", "regions/7.npz", "map/a/1.png"):  # some in a folder on the list
+        files.write_bytes(folder / name, b"x")
+    found = [path.relative_to(folder).as_posix() for path in written_files.written_files(folder)]
+    assert sorted(found) == ["map/a/1.png", "regions/7.npz", "regions/7/0.png", "regions/7/1.png"]
+    before = sorted(path.relative_to(folder).as_posix() for path in written_files.written_folders(folder))
+    assert before == ["map", "map/a", "regions", "regions/7"]
+    written_files.settle(folder)
+    assert sorted((folder / written_files.LIST).read_text().splitlines()) == sorted(found)
+    after = sorted(path.relative_to(folder).as_posix() for path in written_files.written_folders(folder))
+    assert after == before
+
+
 def test_half_written_files_of_the_dead_are_swept_up(tmp_path):
     run = files.claim_folder(tmp_path / "run", "me", {})
     files.write_bytes(run.path / "map" / "1.png", b"x")
