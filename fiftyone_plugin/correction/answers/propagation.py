@@ -19,7 +19,7 @@ from scipy import optimize
 from scipy.special import betaincinv
 
 from ...errors import LabelQualityError
-from ..questions.made_anew import MadeAnew
+from ...quality.records.made_anew import MadeAnew
 
 __all__ = [
     "Answer",
@@ -85,7 +85,7 @@ class Answer:
     audit: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """A class for a superpixel that nobody was asked about.
 
@@ -361,30 +361,18 @@ class _Context:
 
     def __init__(self, candidates: Sequence[Described], answers: Sequence[Answer], classes: int) -> None:
         self._candidates, self._classes = candidates, classes
-        images = len(candidates)
-        self._own: list[dict[int, Answer]] = [{} for _ in range(images)]
+        self._own: dict[int, dict[int, Answer]] = {}  # of images with answers only
         for answer in answers:
-            self._own[answer.image][answer.row] = answer  # the newest counts
-        self._said, self._refuted = np.zeros((images, classes)), np.zeros((images, classes))
-        self._labels, self._probs = np.zeros((images, classes)), np.zeros((images, classes))
-        for image, candidate in enumerate(candidates):
-            for answer in self._own[image].values():
-                self._said[image, answer.answer] += 1
-                if _is_refuted(answer):
-                    self._refuted[image, answer.given] += 1
-            share = candidate.area / max(float(candidate.area.sum()), 1.0)
-            known = np.flatnonzero((candidate.given >= 0) & (candidate.given < classes))
-            np.add.at(self._labels[image], candidate.given[known], share[known])
-            self._probs[image] = (candidate.mean_probs * share[:, None]).sum(axis=0)
+            self._own.setdefault(answer.image, {})[answer.row] = answer  # the newest counts
 
     def asked(self) -> list[tuple[int, int, int]]:
         """(image, row, answer) of every superpixel that was asked about."""
-        return [(image, row, each.answer) for image, own in enumerate(self._own) for row, each in own.items()]
+        return [(image, row, each.answer) for image, own in sorted(self._own.items()) for row, each in own.items()]
 
     def given(self, image: int) -> npt.NDArray[np.int64]:
         """(n,) class that was asked about, or is given where nothing was asked; K for none."""
         given = np.array(self._candidates[image].given, np.int64)
-        for row, answer in self._own[image].items():
+        for row, answer in self._own.get(image, {}).items():
             given[row] = answer.given
         return np.where((given >= 0) & (given < self._classes), given, self._classes)
 
@@ -397,9 +385,11 @@ class _Context:
         is_given = np.eye(classes + 1)[self.given(image)][:, :classes]
         label = np.where((candidate.given >= 0) & (candidate.given < classes), candidate.given, classes)
         own_share = np.eye(classes + 1)[label][:, :classes] * share[:, None]
-        elsewhere = np.maximum(self._labels[image] - own_share, 0)
+        labels = np.zeros(classes)
+        np.add.at(labels, label[label < classes], share[label < classes])
+        elsewhere = np.maximum(labels - own_share, 0)
         probs = np.maximum(candidate.mean_probs, _SMALLEST_PROBABILITY)
-        over_image = np.maximum(self._probs[image], _SMALLEST_PROBABILITY)
+        over_image = np.maximum((candidate.mean_probs * share[:, None]).sum(axis=0), _SMALLEST_PROBABILITY)
         return np.stack(
             [
                 np.log(probs),
@@ -417,12 +407,12 @@ class _Context:
 
     def _without_own(self, image: int, count: int) -> tuple[FloatArray, FloatArray]:
         """(n, K) each: what was said, and what was refuted and not said, about other superpixels of the image."""
-        said = np.repeat(self._said[image][None], count, axis=0)
-        refuted = np.repeat(self._refuted[image][None], count, axis=0)
-        for row, answer in self._own[image].items():
-            said[row, answer.answer] -= 1
+        said, refuted = np.zeros((count, self._classes)), np.zeros((count, self._classes))
+        for row, answer in self._own.get(image, {}).items():
+            others = np.arange(count) != row
+            said[others, answer.answer] += 1
             if _is_refuted(answer):
-                refuted[row, answer.given] -= 1
+                refuted[others, answer.given] += 1
         return (said > 0).astype(np.float64), ((refuted > 0) & (said <= 0)).astype(np.float64)
 
 

@@ -346,37 +346,48 @@ def choose_queries(
         raise LabelQualityError(
             f"Expected `budget` from 0 and `audits` in [0, 1], but got {budget} and {audits}; audits are a share."
         )
-    image, row, value, area = _open_rows(candidates, values)
-    count = min(int(budget), image.size)
+    value, area, place_of = _open_rows(candidates, values)
+    count = min(int(budget), value.size)
     drawn = _draw_by_area(area, round(audits * count), np.random.default_rng(seed))
-    best = np.argsort(-value, kind="stable")
+    best = _highest(value, count)  # at most as many as are drawn are taken from them
     best = best[~np.isin(best, drawn)][: count - drawn.size]
     order = _mix(best, drawn)
     is_audit = np.isin(order, drawn)
-    return [
-        Chosen(int(image[i]), int(row[i]), float(value[i]), bool(audit))
-        for i, audit in zip(order, is_audit, strict=True)
-    ]
+    return [Chosen(*place_of(i), float(value[i]), bool(audit)) for i, audit in zip(order, is_audit, strict=True)]
 
 
 def _open_rows(
     candidates: Sequence[Candidates], values: Sequence[npt.ArrayLike]
-) -> tuple[Array, Array, FloatArray, Array]:
-    """Image, row, value and area of everything that can be asked."""
+) -> tuple[FloatArray, Array, Callable[[int], tuple[int, int]]]:
+    """Value and area of everything that can be asked, and what tells image and row of one of them."""
     arrays = [np.asarray(value, np.float64) for value in values]
-    areas = [found.area for found in candidates]
+    areas = [np.asarray(found.area) for found in candidates]
     if [array.shape for array in arrays] != [area.shape for area in areas]:
         raise LabelQualityError(
             f"Expected one value per superpixel, {[area.size for area in areas][:5]} ... by image, but got "
             f"shapes {[array.shape for array in arrays][:5]} ...; compute `acquisition_values` of these candidates."
         )
-    if not arrays:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
-    image = np.repeat(np.arange(len(arrays)), [array.size for array in arrays])
-    row = np.concatenate([np.arange(array.size) for array in arrays])
-    value, area = np.concatenate(arrays), np.concatenate(areas)
-    used = ~np.isnan(value)
-    return image[used], row[used], value[used], area[used]
+    used = [~np.isnan(array) for array in arrays]
+    ends = np.cumsum([rows.sum() for rows in used], dtype=np.int64)
+
+    def place_of(number: int) -> tuple[int, int]:
+        image = int(np.searchsorted(ends, number, side="right"))
+        rows = np.flatnonzero(used[image])
+        return image, int(rows[number - (ends[image] - rows.size)])
+
+    value = np.concatenate([np.zeros(0), *(array[rows] for array, rows in zip(arrays, used, strict=True))])
+    area = np.concatenate([np.zeros(0, np.int32), *(each[rows] for each, rows in zip(areas, used, strict=True))])
+    return value, area, place_of
+
+
+def _highest(value: FloatArray, count: int) -> Array:
+    """Places of the highest values, so many and all that are equal to the last of them, highest first."""
+    if count >= value.size:
+        return np.argsort(-value, kind="stable")
+    ranked, last = -value, max(count - 1, 0)
+    ranked.partition(last)
+    found = np.flatnonzero(value >= -ranked[last])
+    return found[np.argsort(-value[found], kind="stable")]
 
 
 def _draw_by_area(area: Array, count: int, rng: np.random.Generator) -> Array:

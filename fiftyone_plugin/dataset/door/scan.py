@@ -16,6 +16,7 @@ from ...errors import LabelQualityError
 from ...models.files.images import image_size
 from ...models.files.opening import TooLargeError
 from ...progress import Progress, silent
+from ...quality.records.on_disk import OnDisk
 from .image_scale import scaled_paths
 from .masks import MaskReading, mask_digest, pack_rgb, read_mask, read_mask_file, reading_of
 from .objects import object_list
@@ -62,12 +63,12 @@ class LabelScan:
     """What a label field holds.
 
     Attributes:
-        images: the samples that can be used, in the order of the collection
+        images: the samples that can be used, in the order of the collection; read when one is asked for
         skipped: the others
         values: mask value (packed RGB where the field has hex targets) to number of images
     """
 
-    images: list[LabelledImage]
+    images: Sequence[LabelledImage]
     skipped: list[SkippedSample]
     values: dict[int, int] = field(default_factory=dict)
 
@@ -188,7 +189,7 @@ def scan_labels(
     """
     reading = reading_of(mask_targets_of(samples, label_field) if targets is None else targets)
     total = samples.count("id")
-    images: list[LabelledImage] = []
+    images: OnDisk[LabelledImage] = OnDisk()
     skipped: list[SkippedSample] = []
     values: Counter[int] = Counter()
     with ThreadPoolExecutor(max_workers=4) as pool:
@@ -204,8 +205,8 @@ def scan_labels(
     if not images:
         raise LabelQualityError(_nothing_usable(label_field, skipped))
     paths = scaled_paths(samples, [image.filepath for image in images])
-    images = [replace(image, filepath=path) for image, path in zip(images, paths, strict=True)]
-    return LabelScan(images, skipped, dict(values))
+    scaled = OnDisk(replace(image, filepath=path) for image, path in zip(images, paths, strict=True))
+    return LabelScan(scaled, skipped, dict(values))
 
 
 def mask_values_in(mask: np.ndarray, targets: Mapping[int | str, str]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -67,6 +67,7 @@ class Columns:
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
         self._values: dict[str, Mapping[str, Any]] = {}
+        self._labels: dict[str, Callable[[str], Any]] = {}
         self._numbers: list[str] = []
         self._fields: dict[str, Any] = {}
         self._targets: dict[str, dict[Any, str]] = {}
@@ -97,19 +98,18 @@ class Columns:
 
         self._fields[name] = _labels(name, fo.Segmentation, description)
         self._targets |= {name: dict(targets)} if targets else {}
-        self._values[name] = {sample_id: fo.Segmentation(mask_path=path) for sample_id, path in paths.items()}
+        self._values[name], self._labels[name] = paths, lambda path: fo.Segmentation(mask_path=path)
 
     def add_heatmaps(self, name: str, paths: Mapping[str, str], description: str) -> None:
         """Add one 8-bit heatmap on disk per sample, with the range [0, 1]."""
         import fiftyone as fo
 
         self._fields[name] = _labels(name, fo.Heatmap, description)
-        self._values[name] = {sample_id: fo.Heatmap(map_path=path, range=[0, 1]) for sample_id, path in paths.items()}
+        self._values[name], self._labels[name] = paths, lambda path: fo.Heatmap(map_path=path, range=[0, 1])
 
     def write(self) -> None:
         """Write all fields, a thousand samples at once, and index the numbers."""
         from bson import ObjectId
-        from fiftyone.core.odm.utils import serialize_value
         from pymongo import IndexModel, UpdateOne
 
         declare(self._dataset, self._fields, self._targets)
@@ -118,12 +118,18 @@ class Columns:
             some, now = ids[start : start + _AT_ONCE], datetime.now(timezone.utc)
             changes = []
             for sample_id in some:
-                row = {name: serialize_value(of[sample_id]) for name, of in self._values.items() if sample_id in of}
+                row = {name: self._stored(name, of[sample_id]) for name, of in self._values.items() if sample_id in of}
                 row["last_modified_at"] = now
                 changes.append(UpdateOne({"_id": ObjectId(sample_id)}, {"$set": row}))
             self._dataset._bulk_write(changes, ids=some)
         if self._numbers:  # those that are there cost nothing
             self._dataset._sample_collection.create_indexes([IndexModel([(name, 1)]) for name in self._numbers])
+
+    def _stored(self, name: str, value: Any) -> Any:
+        """A value as the database keeps it; labels are made of their paths only now, since they are large."""
+        from fiftyone.core.odm.utils import serialize_value
+
+        return serialize_value(self._labels[name](value) if name in self._labels else value)
 
 
 def write_numbers(

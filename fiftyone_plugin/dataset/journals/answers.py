@@ -154,6 +154,20 @@ def add_answers(dataset: Any, answers: Iterable[Answer]) -> list[Answer]:
     return [replace(answer, key=key) for answer, key in zip(given, keys, strict=True)]
 
 
+def stream_answers(dataset: Any, answers: Iterable[Answer], number: int) -> None:
+    """Remember many answers, which never are in memory together.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        answers: the answers
+        number: how many there are
+
+    Raises:
+        LabelQualityError: if the database cannot keep them
+    """
+    append_log.append(dataset, STORE, (answer.as_dict() for answer in answers), number)
+
+
 def read_answers(
     dataset: Any,
     label_field: str,
@@ -161,6 +175,7 @@ def read_answers(
     sample_ids: Sequence[str] | None = None,
     query_ids: Sequence[str] | None = None,
     sitting: str | None = None,
+    but_of: Sequence[str] = (),
     masks: bool = True,
 ) -> list[Answer]:
     """All answers about a label field, oldest first; also those that later ones replaced.
@@ -171,6 +186,7 @@ def read_answers(
         sample_ids: only those about these samples
         query_ids: only those to these queries
         sitting: only those of this sitting
+        but_of: sources whose answers are left out
         masks: whether to read the masks, which are most of it
 
     Returns:
@@ -183,6 +199,8 @@ def read_answers(
         query["value.query_id"] = {"$in": list(query_ids)}
     if sitting is not None:
         query["value.sitting"] = sitting
+    if but_of:
+        query["value.source"] = {"$nin": list(but_of)}
     rows = append_log.read(dataset, STORE, query, without=None if masks else "mask")
     return [Answer.from_dict(values, key) for key, values in rows]
 

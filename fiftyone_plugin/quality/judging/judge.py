@@ -31,7 +31,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
@@ -42,6 +43,7 @@ import numpy.typing as npt
 from ...errors import LabelQualityError
 from ...wording import count, percent
 from ..records.image_records import ImageRecord
+from ..records.on_disk import OnDisk
 from ..regions.issue_regions import ImageRegions, region_scores
 from ..regions.logistic_regression import log_odds, logistic
 from ..regions.region_terms import FEATURE_NAMES
@@ -105,6 +107,7 @@ _NOTHING: Final = (None, 0.5)
 _SHARES: Final = logistic(np.linspace(-12, 4, 161))
 _SINGLE: Final = 3
 _COARSE: Final = 3
+_ROWS_AT_ONCE: Final = 4096
 _AREA: Final = FEATURE_NAMES.index("log_area")
 _STRENGTH: Final = FEATURE_NAMES.index("log_strength")
 
@@ -387,7 +390,8 @@ class Evidence:
         """
         self.num_classes = num_classes
         self._background = background
-        self._images: list[ImageEvidence] = []
+        self._images: OnDisk[ImageEvidence] = OnDisk()
+        self._keys: list[str] = []
 
     def __len__(self) -> int:
         return len(self._images)
@@ -422,11 +426,12 @@ class Evidence:
             image: of `image_evidence`
         """
         self._images.append(image)
+        self._keys.append(image.key)
 
     @property
-    def _sorted(self) -> list[ImageEvidence]:
+    def _sorted(self) -> Iterator[ImageEvidence]:
         """By key: sums of floats must not depend on the order in which images came."""
-        return sorted(self._images, key=lambda image: image.key)
+        return map(self._images.__getitem__, sorted(range(len(self)), key=self._keys.__getitem__))
 
     @property
     def backdrop(self) -> int | None:
@@ -437,22 +442,29 @@ class Evidence:
         """
         if self._background is not None or len(self) < FEWEST_IMAGES or self.num_classes < 2:
             return self._background
-        present = np.mean([image.shares[0] > 0 for image in self._images], axis=0)
+        present = sum((image.shares[0] > 0 for image in self._images), np.zeros(self.num_classes)) / len(self)
         first = int(present.argmax())
         return first if present[first] >= EVERYWHERE and np.delete(present, first).max() <= SOMEWHERE else None
 
     @property
     def excess(self) -> float:
         """Share of the labelled pixels on which labels and predictions disagree beyond what the model expects."""
-        images = self._sorted
-        valid = sum(image.valid for image in images)
-        return max(0.0, (sum(image.disagreeing for image in images) - _expected(images)) / max(valid, 1))
+        valid, disagreeing, expected = self._pixels()
+        return max(0.0, (disagreeing - expected) / max(valid, 1))
 
     @property
     def unsure(self) -> float:
         """Share of the labelled pixels on which the model expects to be wrong."""
-        images = self._sorted
-        return _expected(images) / max(sum(image.valid for image in images), 1)
+        valid, _, expected = self._pixels()
+        return expected / max(valid, 1)
+
+    def _pixels(self) -> tuple[int, int, float]:
+        """Labelled pixels, those on which labels and predictions disagree, and those on which they are expected to."""
+        valid, disagreeing, expected = 0, 0, array("d")
+        for image in self._images:
+            valid, disagreeing = valid + image.valid, disagreeing + image.disagreeing
+            expected.append(image.expected)
+        return valid, disagreeing, math.fsum(expected)
 
     def judge(self) -> Judge:
         """Learn from the rehearsals and judge the images.
@@ -460,8 +472,8 @@ class Evidence:
         Returns:
             The judge of this dataset.
         """
-        background = self.backdrop
-        images = [image.typed(background) for image in self._sorted]
+        background, excess, unsure = self.backdrop, self.excess, self.unsure
+        images = OnDisk(image.typed(background) for image in self._sorted)
         shares = np.zeros((4, self.num_classes))
         pairs = np.zeros((self.num_classes, self.num_classes))
         for image in images:
@@ -469,11 +481,13 @@ class Evidence:
             np.add.at(pairs, (image.rows.given, image.rows.suggested), 10 ** image.rows.features[:, _AREA])
         given, predicted, agreeing, confidence = shares
         context = ClassContext(given, predicted, agreeing, np.nan_to_num(divide(confidence, given)), pairs)
-        useful = _coarseness(self.excess, self.unsure) < 1
-        learnt = [_learnt(images, context, self.excess, part) if useful else _NOTHING for part in range(NUM_PARTS)]
+        learnt: list[tuple[RegionVerifier | None, float]] = [_NOTHING] * NUM_PARTS
+        if _coarseness(excess, unsure) < 1:
+            limit = _trusted_below(images, excess)
+            learnt = [_learnt(images, context, limit, part) for part in range(NUM_PARTS)]
         scorer = RegionScorer(context, tuple(verifier for verifier, _ in learnt), background)
         counting = _with_prior(scorer, [share for _, share in learnt], images)
-        return Judge(tuple(images), scorer, counting, self.excess, self.unsure)
+        return Judge(images, scorer, counting, excess, unsure)
 
 
 def image_evidence(
@@ -515,10 +529,6 @@ def _passed(value: float, limits: tuple[float, float]) -> float:
     return min(max((value - limits[0]) / (limits[1] - limits[0]), 0.0), 1.0)
 
 
-def _expected(images: Sequence[ImageEvidence]) -> float:
-    return math.fsum(image.expected for image in images)
-
-
 def expected_disagreement(record: ImageRecord) -> float:
     """Return on how many pixels a calibrated model expects to be wrong: the sum of 1 - best probability.
 
@@ -544,7 +554,7 @@ class Judge:
     """What was learnt about a dataset.
 
     Attributes:
-        images: what was collected, in the order of their keys
+        images: what was collected, in the order of their keys; read when it is asked for
         scorer: of regions
         counting: the same, if errors were as common as the scores of the dataset's own regions say: nearer to the truth
             in sum, where most regions are surely none, and too careful about single ones
@@ -553,7 +563,7 @@ class Judge:
         unsure: share of the labelled pixels on which the model expects to be wrong
     """
 
-    images: tuple[ImageEvidence, ...]
+    images: Sequence[ImageEvidence]
     scorer: RegionScorer
     counting: RegionScorer
     wrong_share: float
@@ -573,11 +583,14 @@ class Judge:
         """
         if not self.images:
             return 0.0, 0.0
-        valid = np.array([image.valid for image in self.images], np.float64)
-        disagreeing = np.array([image.disagreeing for image in self.images], np.float64)
-        expected = np.array([image.expected for image in self.images])
-        least, most = (np.array([_wrong_area(s, image) for image in self.images]) for s in (self.counting, self.scorer))
-        still = np.array([image.moved == 0 for image in self.images])
+        rows = _end_to_end(
+            (
+                *(image.valid, image.disagreeing, image.expected, image.moved == 0),
+                *(_wrong_area(scorer, image) for scorer in (self.counting, self.scorer)),
+            )
+            for image in self.images
+        )
+        valid, disagreeing, expected, still, least, most = rows.reshape(-1, 6).T.copy()
         low = min(_ratio_range(values, valid)[0] for values in (disagreeing - expected, least))
         high = max(_ratio_range(values, valid)[1] for values in (disagreeing - still * expected, most))
         weak = _passed(self.unsure, UNSURE)
@@ -622,8 +635,8 @@ class Judge:
 
     @cached_property
     def _columns(self) -> FloatArray:
-        rows = [self._measures(image, image.rows, image.softmin) for image in self.images]
-        return np.array(rows).reshape(-1, _SINGLE + _COARSE)
+        flat = _end_to_end(self._measures(image, image.rows, image.softmin) for image in self.images)
+        return flat.reshape(-1, _SINGLE + _COARSE)
 
     @cached_property
     def _scale(self) -> tuple[FloatArray, FloatArray]:
@@ -758,11 +771,21 @@ def _log_odds(value: float) -> float:
     return float(np.log(kept / (1 - kept)))
 
 
+def _end_to_end(rows: Iterable[npt.ArrayLike]) -> FloatArray:
+    """Rows of floats as one array, which never are in memory twice."""
+    found = array("d")
+    for row in rows:
+        found.frombytes(np.asarray(row, np.float64).tobytes())
+    return np.frombuffer(found)
+
+
 def _learnt(
-    images: Sequence[ImageEvidence], context: ClassContext, excess: float, part: int
+    images: Sequence[ImageEvidence], context: ClassContext, limit: float, part: int
 ) -> tuple[RegionVerifier | None, float]:
-    """Learn from the rehearsals of the other parts; and how many of their regions are errors."""
-    limit = _trusted_below(images, excess)
+    """Learn from the rehearsals of the other parts; and how many of their regions are errors.
+
+    Regions from the `limit` on are no examples of good ones.
+    """
     rows, hits = [], []
     for image in images:
         if image.part == part:
@@ -787,9 +810,9 @@ def _with_prior(scorer: RegionScorer, shares: Sequence[float], images: Sequence[
     odds half way between the two are used.
     """
     rehearsed = log_odds(shares)
-    known = [image for image in images if len(image.rows) and scorer.verifiers[image.part] is not None]
-    odds = [log_odds(scorer.scores(image.key, image.rows)) - rehearsed[image.part] for image in known]
-    excess = np.expm1(np.concatenate([np.zeros(0), *odds]))
+    known = (image for image in images if len(image.rows) and scorer.verifiers[image.part] is not None)
+    odds = (log_odds(scorer.scores(image.key, image.rows)) - rehearsed[image.part] for image in known)
+    excess = np.expm1(_end_to_end(odds))
     fits = np.array([np.log1p(share * excess).sum() for share in _SHARES])
     chances = np.exp(fits - fits.max()) * np.sqrt(_SHARES * (1 - _SHARES))  # per step of the log odds
     shifts = (log_odds(chances @ _SHARES / chances.sum()) - rehearsed) / 2
@@ -802,10 +825,27 @@ def _with_prior(scorer: RegionScorer, shares: Sequence[float], images: Sequence[
 
 def _trusted_below(images: Sequence[ImageEvidence], excess: float) -> float:
     """Return the fixed score from which on regions are wrong labels already, as many as the excess is large."""
-    features = np.concatenate([np.zeros((0, len(FEATURE_NAMES))), *(image.rows.features for image in images)])
-    if excess <= 0 or not len(features):
+    if excess <= 0:
         return float("inf")
-    scores = region_scores(features)
+    rows = _end_to_end(np.stack([region_scores(some), some[:, _AREA]], axis=1).ravel() for some in _blocks(images))
+    scores, log_areas = rows.reshape(-1, 2).T.copy()
+    if not len(scores):
+        return float("inf")
     order = np.argsort(-scores, kind="stable")
-    areas = np.cumsum(10 ** features[order, _AREA]) / max(len(images), 1)
+    areas = np.cumsum(10 ** log_areas[order]) / max(len(images), 1)
     return float(scores[order][min(int(np.searchsorted(areas, excess)), len(order) - 1)])
+
+
+def _blocks(images: Sequence[ImageEvidence]) -> Iterator[FloatArray]:
+    """Features of all regions, so many at a time; a product of so many rounds as that of all."""
+    block, filled = np.empty((_ROWS_AT_ONCE, len(FEATURE_NAMES))), 0
+    for image in images:
+        rows = image.rows.features
+        while len(rows):
+            some = rows[: _ROWS_AT_ONCE - filled]
+            block[filled : filled + len(some)] = some
+            filled, rows = filled + len(some), rows[len(some) :]
+            if filled == _ROWS_AT_ONCE:
+                yield block
+                filled = 0
+    yield block[:filled]

@@ -25,7 +25,7 @@ class Found:
         confusion: (K, K) pixels that have a class, given x predicted
     """
 
-    images: list[LabelledImage]
+    images: Sequence[LabelledImage]
     candidates: Sequence[Candidates]
     asked: list[np.ndarray]
     answers: dict[str, list[Answer]]

@@ -7,7 +7,7 @@ one is kept like a skip, with a source of its own: it counts for the person and 
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -179,20 +179,29 @@ def _agreed(
     found: Found, left_out: set[tuple[int, int]], usable: Sequence[int], number: int, rng: np.random.Generator
 ) -> list[tuple[int, int]]:
     """Superpixels that label and model are sure of, large enough to be seen, drawn from all classes alike."""
-    rows: list[tuple[int, int, int]] = []
+    rows = tuple(array("i") for _ in range(3))  # given class, image and row of each, of which there may be millions
     for image, one in enumerate(found.candidates):
         sure = (one.dominant == one.given) & np.isin(one.given, usable) & ~found.asked[image]
         sure[sure] = one.mean_probs[sure, one.given[sure]] >= CONFIDENCE
         sure &= one.area >= np.median(one.area, keepdims=True)
-        rows += [(int(one.given[row]), image, row) for row in np.flatnonzero(sure).tolist()]
-    rows = [rows[place] for place in rng.permutation(len(rows)).tolist()]
-    turns: Counter[int] = Counter()
-    ordered: list[tuple[int, int, tuple[int, int]]] = []
-    for given, image, row in rows:
-        if (image, row) not in left_out:
-            ordered.append((turns[given], len(ordered), (image, row)))
-            turns[given] += 1
-    return [place for _, _, place in sorted(ordered)[:number]]
+        places = np.flatnonzero(sure)
+        for kept, values in zip(rows, (one.given[places], np.full(places.size, image), places), strict=True):
+            kept.frombytes(values.astype(np.intc).tobytes())
+    given, images, places = (np.frombuffer(kept, np.intc) for kept in rows)
+    codes = images.astype(np.int64) << 32 | places
+    order = rng.permutation(codes.size)
+    order = order[~np.isin(codes[order], [image << 32 | row for image, row in left_out])]
+    first = order[np.argsort(_turns(given[order]), kind="stable")[:number]]
+    return list(zip(images[first].tolist(), places[first].tolist(), strict=True))
+
+
+def _turns(given: np.ndarray) -> np.ndarray:
+    """(n,) how many of the same class come before each."""
+    by_class = np.argsort(given, kind="stable")
+    first = np.searchsorted(given[by_class], given[by_class], side="left")
+    turns = np.empty(given.size, np.int64)
+    turns[by_class] = np.arange(given.size) - first
+    return turns
 
 
 def _likely(found: Found, image: int, row: int, usable: Sequence[int]) -> list[int]:
@@ -216,8 +225,9 @@ def hide_among(chosen: Sequence[Chosen], hidden: Sequence[tuple[int, int]], seed
 
 
 def answers_of(run: CorrectionRun) -> list[Answer]:
-    """All answers that count, without their masks."""
-    return answer_log.answers_that_count(answer_log.read_answers(run.dataset, run.label_field, masks=False))
+    """All answers of people that count, without their masks."""
+    found = answer_log.read_answers(run.dataset, run.label_field, but_of=[answer_log.PROPAGATED], masks=False)
+    return answer_log.answers_that_count(found)
 
 
 def hidden_answers(counting: Sequence[Answer], classes: ClassMap) -> list[tuple[str, int, int]]:

@@ -6,7 +6,7 @@ It is kept as answers of their own kind, which never lie over what a person said
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
@@ -17,7 +17,6 @@ from ...correction.answers.propagation import CERTAIN, AnswerModel, Proposal, Tr
 from ...correction.answers.propagation import Answer as SuperpixelAnswer
 from ...correction.answers.reliability import AnswerPanel, judge_answers
 from ...correction.questions.candidates import Candidates
-from ...correction.questions.made_anew import MadeAnew
 from ...dataset.door.classes import ClassMap
 from ...dataset.fields.regions import utc_now
 from ...dataset.journals import answers as answer_log
@@ -25,7 +24,9 @@ from ...dataset.journals.answers import AGREED, NOBODY, PROPAGATED, Answer
 from ...dataset.runs import run_records
 from ...progress import Progress
 from ...quality.certainty.reviewers import Reliability
+from ...quality.records.made_anew import MadeAnew
 from ...wording import count
+from ..engines.dataset_job import in_parts
 from .corrected_labels import CorrectionReport, apply_corrections, derive
 from .correction_run import CorrectionRun, open_correction
 from .found_candidates import Found
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 RELABELLED = "relabelled"
 """Of a run: superpixels relabelled unasked, those that wait, trials, right ones, and the share that may be wrong."""
 
+_IMAGES_AT_ONCE = 200
 MOST_TIMES = 3
 """How often a superpixel is asked about at most."""
 
@@ -134,9 +136,13 @@ def withdraw_propagated(run: CorrectionRun, sample_ids: Sequence[str] | None = N
     Returns:
         id of the sample of each
     """
-    taken = [replace(answer, status="pending", time=utc_now()) for answer in relabelled(run, sample_ids)]
-    answer_log.add_answers(run.dataset, taken)
-    return [answer.sample_id for answer in taken]
+    about = dict.fromkeys(answer.sample_id for answer in relabelled(run, sample_ids, masks=False))
+    taken = []
+    for some in in_parts(list(about), _IMAGES_AT_ONCE):  # their masks are most of what is read
+        old = relabelled(run, some)
+        answer_log.add_answers(run.dataset, [replace(answer, status="pending", time=utc_now()) for answer in old])
+        taken += [answer.sample_id for answer in old]
+    return taken
 
 
 def relabelled_in_words(number: int, waiting: int, trials: Trials, wrong: float) -> str:
@@ -410,7 +416,17 @@ def _keep(
     proposals: Sequence[Proposal],
     images: ImageFiles,
 ) -> None:
-    rows: list[Answer] = []
+    """Keep what superpixels are as answers, one after the other."""
+    answer_log.stream_answers(run.dataset, _answers(run, classes, found, proposals, images), len(proposals))
+
+
+def _answers(
+    run: CorrectionRun,
+    classes: ClassMap,
+    found: Found,
+    proposals: Sequence[Proposal],
+    images: ImageFiles,
+) -> Iterator[Answer]:
     last, segments = -1, np.zeros((0, 0), np.int32)
     for one in sorted(proposals, key=lambda proposal: proposal.image):
         image, candidates = found.images[one.image], found.candidates[one.image]
@@ -419,21 +435,18 @@ def _keep(
         top, left, bottom, right = (int(edge) for edge in candidates.bbox[one.row])
         mask = segments[top:bottom, left:right] == int(candidates.segment[one.row])
         given = int(candidates.given[one.row])
-        rows.append(
-            Answer(
-                label_field=run.label_field,
-                sample_id=image.sample_id,
-                query_id=f"propagated-{uuid4().hex}",
-                status="corrected",
-                given=classes.names[given] if given >= 0 else "no class",
-                answer=classes.names[one.answer],
-                value=classes.values[one.answer],
-                bbox=(top, left, bottom, right),
-                mask=mask,
-                source=PROPAGATED,
-                repaired=int(mask.sum()),
-                shape=image.size,
-                digest=image.digest,
-            )
+        yield Answer(
+            label_field=run.label_field,
+            sample_id=image.sample_id,
+            query_id=f"propagated-{uuid4().hex}",
+            status="corrected",
+            given=classes.names[given] if given >= 0 else "no class",
+            answer=classes.names[one.answer],
+            value=classes.values[one.answer],
+            bbox=(top, left, bottom, right),
+            mask=mask,
+            source=PROPAGATED,
+            repaired=int(mask.sum()),
+            shape=image.size,
+            digest=image.digest,
         )
-    answer_log.add_answers(run.dataset, rows)

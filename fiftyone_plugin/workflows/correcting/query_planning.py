@@ -20,7 +20,6 @@ from ...correction.questions.acquisition import ACQUISITIONS, DEFAULT_ACQUISITIO
 from ...correction.questions.candidates import Candidates, find_candidates
 from ...correction.questions.expansion import expand
 from ...correction.questions.known_questions import KnownQuestion
-from ...correction.questions.made_anew import MadeAnew
 from ...correction.superpixels.methods import add_missed_objects, fill_gaps, image_superpixels, split_by_label
 from ...dataset.door.account import class_table, recorded_rows
 from ...dataset.door.classes import ClassMap
@@ -41,6 +40,8 @@ from ...options import split, takes
 from ...progress import Progress, silent, terminal_bar
 from ...quality.certainty.reviewers import DOUBTFUL, Reliability
 from ...quality.records.arrays_file import write_arrays
+from ...quality.records.made_anew import MadeAnew
+from ...quality.records.on_disk import OnDisk
 from ...wording import count, percent
 from ...written_files import is_whole, sweep
 from ..checking.first_look import first_look
@@ -233,7 +234,7 @@ def _run(
     job = LookingJob(dataset, run, plan, classes, inputs, source)
     failed = _look(job, engine, scan.images, progress)
     stage = job.stage
-    images = [image for image in scan.images if image.sample_id not in failed]
+    images = OnDisk(image for image in scan.images if image.sample_id not in failed)
     if not images:
         raise LabelQualityError(f"No image can be asked about: {next(iter(failed.values()))}")
     progress(0, 1, "choosing questions")
@@ -295,8 +296,10 @@ def _values(found: Found, beliefs: Beliefs, plan: QueryPlan, seed: int) -> list[
     again = [values[image][row] for image, row in sure]
     for image, row in sure:
         values[image][row] = np.nan
+    if not sure:
+        return values
     first = np.concatenate([each[~np.isnan(each)] for each in values])
-    least = np.sort(first)[-plan.budget] if first.size >= plan.budget else np.inf
+    least = np.partition(first, -plan.budget)[-plan.budget] if first.size >= plan.budget else np.inf
     for (image, row), value in zip(sure, again, strict=True):
         found.asked[image][row] = not value > least
         values[image][row] = value if value > least else np.nan
@@ -467,7 +470,8 @@ class _Stage:
             (source.description, *cut, plan.expansion, plan.similarity, plan.missed_objects, classes, "pairs")
         )
         self._answers: dict[str, list[Answer]] = defaultdict(list)
-        for answer in _counting(answer_log.read_answers(run.dataset, run.label_field, masks=False)):
+        said = answer_log.read_answers(run.dataset, run.label_field, but_of=[answer_log.PROPAGATED], masks=False)
+        for answer in _counting(said):
             self._answers[answer.sample_id].append(answer)
         self._superpixel_paths: dict[str, str | None] = {}
         if plan.superpixels is not None:
@@ -564,7 +568,7 @@ class _Stage:
 
     def load(self, images: Sequence[LabelledImage]) -> Found:
         """Look at the candidates of all images, which stay in their files."""
-        paths = [self._path(image) for image in images]
+        paths = [str(self._path(image)) for image in images]
         candidates = MadeAnew(len(images), lambda place: Candidates.load(paths[place]))
         asked = []
         confusion = np.zeros((len(self._classes),) * 2, np.int64)
@@ -576,7 +580,7 @@ class _Stage:
             asked.append(self._asked(image, one) if given else np.zeros(len(one), bool))
             given_class, predicted, pixels = self._pairs(image).T
             np.add.at(confusion, (given_class, predicted), pixels)
-        return Found(list(images), candidates, asked, people, confusion)
+        return Found(images, candidates, asked, people, confusion)
 
     def _asked(self, image: LabelledImage, found: Candidates) -> np.ndarray:
         """Superpixels of which half and more lies in what people were asked about."""

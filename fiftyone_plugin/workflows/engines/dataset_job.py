@@ -44,7 +44,7 @@ class DatasetJob:
         self.dataset = fo.load_dataset(state["dataset"])
 
 
-def in_parts(items: Sequence[_Item], size: int) -> Iterable[Sequence[_Item]]:
+def in_parts(items: Sequence[_Item], size: int) -> Iterable[list[_Item]]:
     """Cut the items of a job into what a worker is given at a time.
 
     Args:
@@ -58,4 +58,4 @@ def in_parts(items: Sequence[_Item], size: int) -> Iterable[Sequence[_Item]]:
         >>> [len(part) for part in in_parts(range(70), 32)]
         [32, 32, 6]
     """
-    return (items[start : start + size] for start in range(0, len(items), size))
+    return (list(items[start : start + size]) for start in range(0, len(items), size))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +68,21 @@ class Findings:
 
 @dataclass(frozen=True)
 class Records:
-    """Records on disk, read one at a time, as often as needed."""
+    """Records on disk, read one at a time, as often as needed.
 
-    paths: Sequence[Path]
+    Attributes:
+        images: that have one
+        path_of: its file
+    """
+
+    images: Sequence[LabelledImage]
+    path_of: Callable[[LabelledImage], Path]
 
     def __iter__(self) -> Iterator[Any]:
-        return (quality.load_record(path) for path in self.paths)
+        return (quality.load_record(self.path_of(image)) for image in self.images)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.images)
 
 
 @dataclass(frozen=True)
@@ -142,8 +149,8 @@ def report_findings(
 
 
 def _worst(images: Sequence[LabelledImage], scores: Mapping[str, float]) -> list[ScoredImage]:
-    rows = [ScoredImage(image.sample_id, image.filepath, scores[image.sample_id]) for image in images]
-    return sorted((row for row in rows if not np.isnan(row.score)), key=lambda row: row.score)[:NUM_WORST]
+    rows = (ScoredImage(image.sample_id, image.filepath, scores[image.sample_id]) for image in images)
+    return nsmallest(NUM_WORST, (row for row in rows if not np.isnan(row.score)), key=lambda row: row.score)
 
 
 def _with_regions(report: ScoringReport, regions: RegionFindings) -> ScoringReport:

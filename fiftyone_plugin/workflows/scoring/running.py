@@ -16,12 +16,13 @@ from ...dataset.door.scan import LabelledImage, SkippedSample
 from ...dataset.journals.reviews import Memory, Review
 from ...errors import LabelQualityError
 from ...progress import Progress
+from ...quality.records.on_disk import OnDisk
 from ..engines.dataset_job import in_parts
 from ..engines.engine import Engine, Stage
 from .findings import Findings, Records
 from .issue_regions import RegionFindings, image_key, save_scorer, teach
 from .record_stage import Attempt
-from .stages import ScoringJob, Task, count_records, judge_images, record_images, settle_images
+from .stages import ScoringJob, Task, count_records, images_of, judge_images, record_images, settle_images
 
 _IMAGES_AT_ONCE = 200
 """Images in one part of the later stages."""
@@ -54,9 +55,9 @@ class Run:
             LabelQualityError: if the folder cannot be written, or the first of all images cannot be measured
         """
         stage, source = self.job.stage, self.job.source
-        stage.forget_edited([task.image for task in tasks])
+        stage.forget_edited(images_of(tasks))
         place_of = {task.image.sample_id: task.place for task in tasks}
-        pending = [task.image for task in tasks if not stage.is_done(task.image)]
+        pending = OnDisk(task.image for task in tasks if not stage.is_done(task.image))
         parts = ([Task(place_of[i.sample_id], i) for i in batch] for batch in source.batches(pending))
         failed: dict[str, SkippedSample] = {}
         attempts = self._watched(record_images, parts, len(pending), "scoring labels")
@@ -77,12 +78,12 @@ class Run:
         Returns:
             what all of them say
         """
-        plan, stage, images = self.job.plan, self.job.stage, [task.image for task in tasks]
+        plan, stage, images = self.job.plan, self.job.stage, images_of(tasks)
         size = len(self.job.classes)
         totals = quality.Totals(size, plan.methods)
         for some in self._watched(count_records, in_parts(tasks, _IMAGES_AT_ONCE), len(tasks), "class thresholds"):
             totals.merge(some)
-        records = Records([stage.record_path(image) for image in images])
+        records = Records(images, stage.record_path)
         cut = quality.confident_learning_cut(records, totals, progress=self.progress)
         scores: dict[str, dict[str, float]] = {method: {} for method in plan.methods}
         shares: dict[str, float] = {}

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...dataset.door.classes import ClassMap
 from ...dataset.door.scan import LabelScan, require_label_field, scan_labels
 from ...dataset.runs import files, run_records
@@ -15,6 +17,7 @@ from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...options import split, takes
 from ...progress import Progress, silent, terminal_bar
+from ...quality.records.made_anew import MadeAnew
 from ..checking.first_look import first_look
 from ..engines.engine import Engine
 from ..engines.opening import open_engine
@@ -27,7 +30,7 @@ from .results import write_results
 from .running import Run
 from .scoring_warnings import finding_warnings, region_warnings, restart_warnings
 from .sources import ProbabilitySource, SourceInputs, settle_classes
-from .stages import ScoringJob, Task
+from .stages import ScoringJob, Task, images_of
 
 
 @takes(ScoringOptions)
@@ -147,12 +150,13 @@ def _score(job_run: Run, scan: LabelScan, run: RunWriting, faults: list[str], st
     """Measure, judge and write, in the folder of a run."""
     job = job_run.job
     plan, dataset = job.plan, job.dataset
-    tasks = [Task(place, image) for place, image in enumerate(scan.images)]
+    tasks = MadeAnew(len(scan.images), lambda place: Task(place, scan.images[place]))
     num_pending, failed = job_run.record(tasks)
-    kept = [task for task in tasks if task.image.sample_id not in failed]
-    if not kept:
+    places = np.array([task.place for task in tasks if task.image.sample_id not in failed], np.int64)
+    if not len(places):
         raise LabelQualityError(f"No image could be scored: {next(iter(failed.values())).reason}")
-    scored = [task.image for task in kept]
+    kept = MadeAnew(len(places), lambda number: tasks[int(places[number])])
+    scored = images_of(kept)
     findings = job_run.judge(kept)
     regions = job_run.settle(scored, findings.judge)
     looked = Looked(scan.images, scored, [*scan.skipped, *failed.values()], num_pending)

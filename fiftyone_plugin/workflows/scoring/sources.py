@@ -241,9 +241,9 @@ class ModelSource:
     def batches(self, images: Sequence[LabelledImage]) -> Iterable[Sequence[LabelledImage]]:
         """The model's own batches."""
         items = [_item_of(image) for image in images]
-        image_of = {id(item): image for item, image in zip(items, images, strict=True)}
+        place_of = {id(item): place for place, item in enumerate(items)}
         plan = self.segmenter.plan(items, batch_size=self.batch_size)
-        return ([image_of[id(item)] for item in batch] for batch in plan)
+        return ([images[place_of[id(item)]] for item in batch] for batch in plan)
 
     def state(self, image: LabelledImage) -> str:
         """The description tells all that decides the probabilities, but the image itself."""

@@ -17,6 +17,7 @@ from ...dataset.door.scan import LabelledImage, mask_reader
 from ...dataset.journals.reviews import Review
 from ...dataset.runs import files
 from ...models.files.reading import read_ahead
+from ...quality.records.made_anew import MadeAnew
 from ...written_files import all_on_disk
 from ..engines.dataset_job import DatasetJob
 from .issue_regions import SettledImage
@@ -35,6 +36,18 @@ class Task(NamedTuple):
 
     place: int
     image: LabelledImage
+
+
+def images_of(tasks: Sequence[Task]) -> Sequence[LabelledImage]:
+    """The images of tasks, each taken when it is asked for.
+
+    Args:
+        tasks: of a run
+
+    Returns:
+        as many images
+    """
+    return MadeAnew(len(tasks), lambda number: tasks[number].image)
 
 
 @dataclass

@@ -203,6 +203,24 @@ def test_audits_are_mixed_in_evenly_and_nothing_is_asked_twice(made_candidates):
     assert found != choose_queries(images, values, 100, audits=0.1, seed=4)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_the_choice_is_that_of_a_full_sort(made_candidates, seed):
+    """Many values are equal, and some cannot be asked: the order is that in which images and superpixels come."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 9, 6)
+    images = [flat(made_candidates, rng.integers(1, 50, size)) for size in sizes]
+    values = [np.where(rng.random(size) < 0.3, np.nan, rng.integers(0, 4, size) / 4) for size in sizes]
+    rows = [(i, row) for i, some in enumerate(values) for row in np.flatnonzero(~np.isnan(some)).tolist()]
+    ranked = sorted(rows, key=lambda place: -values[place[0]][place[1]])
+    for budget in range(len(rows) + 2):
+        assert [place[:2] for place in chosen_of(images, values, budget)] == ranked[:budget]
+        found = chosen_of(images, values, budget, audits=0.4, seed=seed)
+        audits = {(image, row) for image, row, audit in found if audit}
+        others = [(image, row) for image, row, audit in found if not audit]
+        assert others == [place for place in ranked if place not in audits][: len(others)]
+        assert len(found) == min(budget, len(rows))
+
+
 def test_audits_are_drawn_in_proportion_to_area(made_candidates):
     areas = np.array([1, 2, 3, 4, 10, 20, 40, 40, 40, 40])
     image, values = flat(made_candidates, areas), [np.arange(10.0)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -70,6 +73,36 @@ def test_the_result_does_not_depend_on_the_order_of_images():
             evidence.add(str(i), records[i], quality.image_regions(labels[i], records[i]), altered)
         results.append(evidence.judge().image_scores())
     assert results[0] == results[1]
+
+
+def test_what_is_known_of_regions_is_not_in_memory():
+    """Two million features of 2,000 images are 16 MB; what is held of an image is its name and where it is kept."""
+    evidence, rng = quality.Evidence(4), np.random.default_rng(0)
+    features = rng.random((43, len(FEATURE_NAMES)))
+    given, suggested = rng.integers(0, 4, (2, 43))
+
+    def images():
+        for index in range(2_000):
+            rows = RegionRows(features + index / 1e4, given, suggested)
+            yield ImageEvidence(str(index), 0.9, 0.9, rows, (), np.full((4, 4), 0.5), 1000, 1000, 100, 80.0, 0.0)
+
+    tracemalloc.start()
+    try:
+        for image in images():
+            evidence.add_image(image)
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        judge = evidence.judge()
+        now, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 500_000
+    assert now - held < 500_000
+    assert most < 8_000_000
+    assert [image.key for image in judge.images] == sorted(map(str, range(2_000)))
+    again = pickle.loads(pickle.dumps(judge))
+    np.testing.assert_array_equal(again.images[7].rows.features, judge.images[7].rows.features)
+    np.testing.assert_array_equal(judge.images[7].rows.features[:, 0], features[:, 0] + int(judge.images[7].key) / 1e4)
 
 
 def test_a_seed_gives_the_same_verdict_again():

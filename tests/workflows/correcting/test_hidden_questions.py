@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from fiftyone_plugin.dataset.journals.answers import HIDDEN, read_answers
 from fiftyone_plugin.progress import silent
 from fiftyone_plugin.workflows.correcting import sitting as answering
 from fiftyone_plugin.workflows.correcting.correction_run import open_correction
-from fiftyone_plugin.workflows.correcting.hidden_questions import HiddenQuestions
+from fiftyone_plugin.workflows.correcting.hidden_questions import HiddenQuestions, _agreed
 
 FIELD = "ground_truth"
 NAMES = {1: "road", 2: "car", 3: "tree"}
@@ -174,3 +176,33 @@ def test_without_its_file_nothing_is_asked_and_a_copy_has_one(planned, tmp_path)
     plan(planned, tmp_path / "run", budget=24, hidden=0.5)
     sitting.follow(open_correction(planned, FIELD), "bo", None)
     assert sitting.question is not None
+
+
+def test_what_label_and_model_agree_on_is_drawn_from_all_classes_in_turn():
+    rng, images = np.random.default_rng(3), []
+    for size in (0, 40, 7, 90):
+        given = rng.choice(4, size, p=[0.7, 0.2, 0.05, 0.05])
+        sure = np.eye(4)[given] * np.where(rng.random(size) < 0.7, 0.97, 0.6)[:, None]
+        area = rng.integers(1, 9, size)
+        images.append(SimpleNamespace(given=given, dominant=given, mean_probs=sure, area=area))
+    asked = [rng.random(one.given.size) < 0.1 for one in images]
+    left_out = {(1, 3), (3, 8), (3, 60)}
+
+    def sure_of(image, row):
+        one = images[image]
+        large = one.area[row] >= np.median(one.area)
+        usable = one.given[row] != 2 and not asked[image][row] and (image, row) not in left_out
+        return large and usable and one.mean_probs[row].max() >= 0.95
+
+    found = SimpleNamespace(candidates=images, asked=asked)
+    drawn = _agreed(found, left_out, [0, 1, 3], 500, np.random.default_rng(5))
+    assert sorted(drawn) == [
+        (i, row) for i, one in enumerate(images) for row in range(len(one.given)) if sure_of(i, row)
+    ]
+    classes = [int(images[image].given[row]) for image, row in drawn]
+    fewest = min(map(classes.count, (0, 1, 3)))
+    assert fewest > 0
+    assert [sorted(classes[start : start + 3]) for start in range(0, 3 * fewest, 3)] == [[0, 1, 3]] * fewest
+    assert _agreed(found, left_out, [0, 1, 3], 5, np.random.default_rng(5)) == drawn[:5]
+    assert drawn != sorted(drawn)
+    assert _agreed(found, left_out, [2], 0, np.random.default_rng(5)) == []
