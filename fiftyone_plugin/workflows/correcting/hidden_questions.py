@@ -184,8 +184,8 @@ def _agreed(
         sure = (one.dominant == one.given) & np.isin(one.given, usable) & ~found.asked[image]
         sure[sure] = one.mean_probs[sure, one.given[sure]] >= CONFIDENCE
         sure &= one.area >= np.median(one.area, keepdims=True)
-        places = np.flatnonzero(sure)
-        for kept, values in zip(rows, (one.given[places], np.full(places.size, image), places), strict=True):
+        open_rows = np.flatnonzero(sure)
+        for kept, values in zip(rows, (one.given[open_rows], np.full(open_rows.size, image), open_rows), strict=True):
             kept.frombytes(values.astype(np.intc).tobytes())
     given, images, places = (np.frombuffer(kept, np.intc) for kept in rows)
     codes = images.astype(np.int64) << 32 | places
