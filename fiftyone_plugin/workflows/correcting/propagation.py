@@ -137,7 +137,7 @@ def withdraw_propagated(run: CorrectionRun, sample_ids: Sequence[str] | None = N
         id of the sample of each
     """
     about = dict.fromkeys(answer.sample_id for answer in relabelled(run, sample_ids, masks=False))
-    taken = []
+    taken: list[str] = []
     for some in in_parts(list(about), _IMAGES_AT_ONCE):  # their masks are most of what is read
         old = relabelled(run, some)
         answer_log.add_answers(run.dataset, [replace(answer, status="pending", time=utc_now()) for answer in old])
