@@ -41,6 +41,26 @@ def percent_range(low: float, high: float) -> str:
     return f"{percent(low)} to {percent(high)} %" if high - low <= WIDEST else ""
 
 
+def of_file(path: str, reason: str) -> str:
+    """What is wrong with a file, beginning with its path unless the reason names it.
+
+    Example:
+        >>> of_file("a.png", "unreadable mask"), of_file("a.png", "a.png: no probability file")
+        ('a.png: unreadable mask', 'a.png: no probability file')
+    """
+    return reason if path in reason else f"{path}: {reason}"
+
+
+def left_out(number: int, total: int, path: str, reason: str) -> str:
+    """How many images a job could not use, and what is wrong with one of them.
+
+    Example:
+        >>> left_out(3, 40, "a.png", "unreadable mask")
+        'left out: 3 of 40 images, for instance a.png: unreadable mask'
+    """
+    return f"left out: {number:,} of {count(total, 'image')}, for instance {of_file(path, reason)}"
+
+
 def count(number: int, noun: str, verb: str = "") -> str:
     """A number with its noun.
 

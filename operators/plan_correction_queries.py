@@ -9,8 +9,9 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset.door.scan import mask_targets_of
 from ..fiftyone_plugin.progress import Progress
+from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.correcting import propagation, query_planning
-from ..fiftyone_plugin.workflows.correcting.correction_run import planned_fields
+from ..fiftyone_plugin.workflows.correcting.correction_run import num_waiting, planned_fields
 from ..fiftyone_plugin.workflows.correcting.plan_options import PlanOptions
 from . import forms
 from .job import Job, corrected_field_input, edited_input, given
@@ -41,9 +42,10 @@ class PlanCorrectionQueries(Job):
         source_input(ctx, inputs)
         forms.option_inputs(inputs, PlanOptions, ["budget"])
         _superpixels_input(ctx, inputs)
-        if str(ctx.params.get("label_field") or forms.first_label_field(ctx)) in planned_fields(ctx.dataset):
-            text = "Questions that nobody has answered are replaced by the new ones; all answers stay."
-            inputs.view("planned", types.Notice(label="There is a plan already", description=text))
+        if waiting := num_waiting(ctx.dataset, str(ctx.params.get("label_field") or forms.first_label_field(ctx))):
+            title = f"There is a plan already: {count(waiting, 'question')} not answered yet"
+            text = "The new questions take their place; all answers stay."
+            inputs.view("planned", types.Notice(label=title, description=text))
         inputs.view_target(ctx, action_description="Ask about")
         inputs.bool("more", default=False, label="More options", view=types.SwitchView())
         if ctx.params.get("more"):

@@ -203,7 +203,7 @@ def _show_progress(ctx: Any, job_id: str, title: str, share: float, label: str) 
     outputs.float("progress", view=types.ProgressView(label=label))
     stop = f"{PLUGIN_NAME}/stop_label_quality_job"
     outputs.btn("stop", "Stop", icon="stop", variant="outlined", on_click=stop, params={"job": job_id})
-    note = "What is done is kept if you stop. To work on meanwhile, open the App in a second tab."
+    note = "What is done is kept if you stop. To work on meanwhile, open this dataset in a second tab."
     outputs.md(f"**{title}** is running. {note}", name="note")
     return ctx.ops.show_output(types.Property(outputs, view=types.View(label=title)).to_json(), {"progress": share})
 

@@ -112,8 +112,11 @@ class LabelCorrectionPanel(foo.Panel):
         ctx.panel.set_state(PEOPLE, not ctx.panel.get_state(PEOPLE))
 
     def plan(self, ctx: Any) -> None:
-        """Open the form that plans questions."""
-        ctx.prompt(f"{self.plugin_name}/plan_correction_queries", on_success=self.on_change_dataset)
+        """Open the form that plans questions, about all images where a plan is gone on with."""
+        if ctx.panel.get_state(FIELD):
+            self._open(ctx, "plan_correction_queries")
+        else:
+            ctx.prompt(f"{self.plugin_name}/plan_correction_queries", on_success=self.on_change_dataset)
 
     def show_changes(self, ctx: Any) -> None:
         """The images whose label differs from the given one, with the pixels, and both labels of each."""

@@ -208,11 +208,11 @@ class LabelQualityPanel(foo.Panel):
 
     def train(self, ctx: Any) -> None:
         """Open the form that trains a model of one's own choice."""
-        self._prompt(ctx, "train_cross_validated")
+        self._prompt(ctx, "train_cross_validated", view_target=whole_dataset(ctx))
 
     def score_labels(self, ctx: Any) -> None:
         """Open the form that makes a run."""
-        self._prompt(ctx, "score_label_quality")
+        self._prompt(ctx, "score_label_quality", view_target=whole_dataset(ctx))
 
     def show_issues(self, ctx: Any) -> None:
         """Open the form that shows regions."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fiftyone.operators.executor import ExecutionContext, Executor
 
-from fiftyone_plugin import open_sitting
+from fiftyone_plugin import apply_proposals, open_sitting, review_regions, show_regions
 from fiftyone_plugin.models.foundation.random_checkpoints import save_random_sam
 
 PLUGIN = "@label-quality/segmentation"
@@ -33,6 +33,23 @@ def form(name, dataset, params=None):
 @pytest.fixture
 def dataset(make_dataset):
     return make_dataset(6, wrong=(2, 4))
+
+
+def test_a_plan_is_there_where_questions_wait(dataset, tmp_path):
+    operator("score_label_quality")(dataset, "ground_truth", probabilities="probabilities", output_dir=str(tmp_path))
+    review_regions(dataset, "accepted", label_ids=show_regions(dataset).limit(1).values("id"))
+    apply_proposals(dataset, "label_quality")
+    assert "planned" not in form("plan_correction_queries", dataset)  # nobody has planned anything
+    plan = {"probabilities": "probabilities", "budget": 3, "audits": 0.0, "output_dir": str(tmp_path / "p")}
+    operator("plan_correction_queries")(dataset, "ground_truth", **plan)
+    dataset.reload()
+    sitting = open_sitting(dataset, "ground_truth", sitting_id="x")
+    for waiting in ("3 questions", "2 questions", "1 question"):
+        title = f"There is a plan already: {waiting} not answered yet"
+        assert form("plan_correction_queries", dataset)["planned"].view.label == title
+        sitting.correct("road")
+    assert "planned" not in form("plan_correction_queries", dataset)
+    sitting.close()
 
 
 def test_they_are_all_registered():

@@ -316,6 +316,8 @@ def test_when_nothing_is_left_it_says_so_and_undo_works(make_planned):
     screen.answer().send("plan")
     (prompted,) = [params for name, params in screen.requests if name == "prompt_user_for_operation"]
     assert prompted["operator_uri"].endswith("plan_correction_queries")
+    # 'What changed' has left only the changed images in the grid: more is asked about all, as exports are of all
+    assert prompted["params"] == {"label_field": "ground_truth", "view_target": "DATASET"}
 
 
 def test_without_a_plan_it_says_what_to_do(make_dataset):

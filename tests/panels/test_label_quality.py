@@ -316,11 +316,12 @@ def test_buttons_open_forms(sitting, name, operator, key):
     assert (prompt.get("params") or {}).get("key") == key
 
 
-def test_proposals_are_applied_to_all_images_whatever_is_shown(sitting):
+def test_jobs_are_about_all_images_whatever_is_shown(sitting):
     sitting.pick("estimate", "review_worst")
     for shown, target in ((None, "DATASET"), (sitting.view(), "BASE_VIEW")):  # what FiftyOne's form offers then
-        sitting.pick("estimate", "apply", shown=shown)
-        assert sitting.sent("prompt_user_for_operation")[0]["params"]["view_target"] == target
+        for name in ("apply", "train", "score_labels"):
+            sitting.pick("estimate", name, shown=shown)
+            assert sitting.sent("prompt_user_for_operation")[0]["params"]["view_target"] == target
 
 
 def test_no_run_yet(make_dataset):

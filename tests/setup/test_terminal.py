@@ -21,4 +21,4 @@ def test_bars_and_reports(monkeypatch, encoding):
     print(report.markdown(), file=stream)
     written = stream.buffer.getvalue().decode(encoding)
     assert "1 of 2" in written
-    assert "road -> car: 9 pixels" in written
+    assert "road → car: 9 pixels" in written

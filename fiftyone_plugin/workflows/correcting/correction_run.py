@@ -187,6 +187,22 @@ class LabelShelf:
         return raw, digest
 
 
+def num_waiting(dataset: Any, label_field: str) -> int:
+    """How many questions about a label field nobody has answered.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        label_field: the field with the labels
+
+    Returns:
+        none where no questions were planned: proposals that were applied are no questions
+    """
+    name = CorrectionFields(label_field).queries
+    if not dataset.has_field(name):
+        return 0
+    return int(every_slice(dataset).count_values(f"{name}.detections.status").get("pending", 0))
+
+
 def planned_fields(dataset: Any) -> list[str]:
     """Label fields that are being corrected.
 

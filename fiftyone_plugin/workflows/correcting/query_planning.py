@@ -42,7 +42,7 @@ from ...quality.certainty.reviewers import DOUBTFUL, Reliability
 from ...quality.records.arrays_file import write_arrays
 from ...quality.records.made_anew import MadeAnew
 from ...quality.records.on_disk import OnDisk
-from ...wording import count, percent
+from ...wording import count, of_file, percent
 from ...written_files import is_whole, sweep
 from ..checking.first_look import first_look
 from ..engines.dataset_job import DatasetJob
@@ -122,7 +122,7 @@ class PlanReport:
         if most:
             lines.append("- labelled as " + ", ".join(f"{name} {number:,}" for name, number in most))
         if self.num_answered:
-            lines.append(f"- asked in earlier rounds, and not again: {count(self.num_answered, 'question')}")
+            lines.append(f"- decided already, and not asked again: {count(self.num_answered, 'part')}")
         if self.relabelled:
             lines.append(f"- {self.relabelled}")
         if self.num_hidden:
@@ -135,7 +135,7 @@ class PlanReport:
         if self.skipped:
             _, filepath, reason = self.skipped[0]
             lines.append(
-                f"- **{count(len(self.skipped), 'image', 'were')} left out**, for instance {filepath}: {reason}"
+                f"- **{count(len(self.skipped), 'image', 'were')} left out**, for instance {of_file(filepath, reason)}"
             )
         lines += class_table(self.class_rows)
         return "\n".join(lines)

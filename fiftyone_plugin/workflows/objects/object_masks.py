@@ -30,7 +30,7 @@ from ...models.files.images import image_size
 from ...models.files.opening import require_pixels
 from ...models.segmenters.class_names import plain_name
 from ...progress import Progress, terminal_bar
-from ...wording import count, percent
+from ...wording import count, of_file, percent
 
 _IMAGES_AT_ONCE = 200
 
@@ -92,7 +92,9 @@ class ObjectMasksReport:
             notes.append(f"{count(self.without_class, 'object', 'have')} no class; their pixels count for nothing")
         if self.skipped:
             _, filepath, reason = self.skipped[0]
-            notes.append(f"{count(len(self.skipped), 'image', 'were')} left out, for instance {filepath}: {reason}")
+            notes.append(
+                f"{count(len(self.skipped), 'image', 'were')} left out, for instance {of_file(filepath, reason)}"
+            )
         return notes
 
 

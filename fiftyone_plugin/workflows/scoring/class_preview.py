@@ -92,7 +92,9 @@ def _account(samples: Any, label_field: str, ignore_index: Any) -> ClassMap:
 def _unnamed(samples: Any, label_field: str) -> list[str]:
     if mask_targets_of(samples, label_field) or object_list(samples, label_field) is not None:
         return []
-    return ["", f"`{label_field}` names no classes: every value is one. These are the values of the first masks."]
+    names = f'`dataset.mask_targets["{label_field}"] = {{0: "road", 1: "car"}}`'
+    said = f"`{label_field}` names no classes: every value is one. These are the values of the first masks."
+    return ["", f"{said} To name them, in Python: {names}, then `dataset.save()`."]
 
 
 def _lines(classes: ClassMap) -> list[str]:

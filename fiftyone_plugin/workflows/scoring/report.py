@@ -9,7 +9,7 @@ from typing import Any
 from ...dataset.door.account import class_table
 from ...dataset.runs import run_records
 from ...errors import LabelQualityError
-from ...wording import WIDEST, count, percent, percent_range
+from ...wording import WIDEST, count, left_out, percent, percent_range
 
 NUM_WORST = 100
 """Images that a report names, and that the view of the worst images shows."""
@@ -188,6 +188,10 @@ class ScoringReport:
         scored = f"**{count(self.num_scored, 'image')} scored** in `{self.label_field}`."
         lines = [f"{scored} {wrong.markdown()}" if wrong else scored]
         lines += [f"- **{warning}**" for warning in self.warnings]
+        if self.skipped:
+            _, path, reason = self.skipped[0]
+            said = left_out(len(self.skipped), self.num_scored + len(self.skipped), path, reason)
+            lines += [f"- {said}"] if said not in self.warnings else []
         if self.rehearsed_found is not None:
             lines.append(
                 f"- a test: of {count(self.num_rehearsed, 'error')} of one object, put into copies of these labels on "
@@ -206,9 +210,6 @@ class ScoringReport:
             lines.append(
                 f"- {count(self.num_resumed, 'image', 'were')} finished by an interrupted run and not computed again"
             )
-        if self.skipped:
-            first = "; ".join(f"{path}: {reason}" for _, path, reason in self.skipped[:3])
-            lines.append(f"- {count(len(self.skipped), 'sample', 'were')} left out: {first}")
         lines.append(
             f"- sort or filter by `{self.key}` (low = probably wrong; score: {self.method}); worst images: "
             f"view `{self.views[0]}`"

@@ -17,6 +17,7 @@ from ...dataset.journals.reviews import Memory, Review
 from ...errors import LabelQualityError
 from ...progress import Progress
 from ...quality.records.on_disk import OnDisk
+from ...wording import of_file
 from ..engines.dataset_job import in_parts
 from ..engines.engine import Engine, Stage
 from .findings import Findings, Records
@@ -144,5 +145,4 @@ class Run:
 
 
 def _named(attempt: Attempt) -> LabelQualityError:
-    text, path = str(attempt.error), attempt.image.filepath
-    return LabelQualityError(text if path in text else f"{path}: {text}")
+    return LabelQualityError(of_file(attempt.image.filepath, str(attempt.error)))

@@ -10,7 +10,7 @@ from ... import quality
 from ...dataset.door.account import corrected_mapping
 from ...dataset.door.classes import ClassMap
 from ...dataset.runs.files import RunFolder
-from ...wording import count
+from ...wording import count, left_out
 from .findings import Findings, Looked
 from .issue_regions import RegionFindings
 from .plan import ScoringPlan
@@ -42,6 +42,9 @@ def finding_warnings(
         sentences, the most important first
     """
     warnings, images, skipped = [], looked.images, looked.skipped
+    if len(skipped) > len(looked.scored):  # before anything that is said about the few others
+        total = len(looked.scored) + len(skipped)
+        warnings.append(left_out(len(skipped), total, skipped[0].filepath, skipped[0].reason))
     seen = source.seen_in_training(images)
     if seen:
         warnings.append(
@@ -58,10 +61,6 @@ def finding_warnings(
     empty = sum(np.isnan(score) for score in findings.scores["softmin"].values())
     if empty:
         warnings.append(f"{count(int(empty), 'image', 'have')} ignored pixels only, and no score")
-    if len(skipped) > len(images) // 2:
-        warnings.append(
-            f"{count(len(skipped), 'sample', 'were')} left out, more than half of them; the report says why"
-        )
     return warnings
 
 

@@ -30,7 +30,7 @@ from ...models.foundation.grounding_prompt import class_phrases
 from ...models.segmenters.class_names import concept, plain_name
 from ...options import exactly, takes
 from ...progress import Progress, terminal_bar
-from ...wording import count, percent
+from ...wording import count, of_file, percent
 from .pseudo_label_options import BACKGROUND, DECIDING, PseudoLabelOptions, require_options
 from .sam_embeddings import known_embeddings
 from .superpixels import write_superpixels
@@ -96,7 +96,7 @@ class PseudoLabelReport:
         if self.skipped:
             _, filepath, reason = self.skipped[0]
             lines.append(
-                f"- **{count(len(self.skipped), 'image', 'were')} skipped**, for instance {filepath}: {reason}"
+                f"- **{count(len(self.skipped), 'image', 'were')} skipped**, for instance {of_file(filepath, reason)}"
             )
         return "\n".join(lines)
 

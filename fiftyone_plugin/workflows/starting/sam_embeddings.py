@@ -15,7 +15,7 @@ from ...dataset.runs import files, run_records
 from ...dataset.runs.claims import claim
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
-from ...wording import count
+from ...wording import count, of_file
 from ..engines.dataset_job import DatasetJob, in_parts
 from ..engines.engine import Engine
 from ..engines.opening import open_engine
@@ -61,7 +61,7 @@ class EmbeddingReport:
         if self.skipped:
             _, filepath, reason = self.skipped[0]
             lines.append(
-                f"- **{count(len(self.skipped), 'image', 'were')} skipped**, for instance {filepath}: {reason}"
+                f"- **{count(len(self.skipped), 'image', 'were')} skipped**, for instance {of_file(filepath, reason)}"
             )
         return "\n".join(lines)
 

@@ -32,7 +32,7 @@ from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...models.files.images import read_image
 from ...progress import Progress, terminal_bar
-from ...wording import count
+from ...wording import count, of_file
 from ...written_files import is_whole
 from ..checking.first_look import refuse_changed_values
 from ..engines.dataset_job import DatasetJob, in_parts
@@ -86,7 +86,7 @@ class SuperpixelReport:
         if self.skipped:
             _, filepath, reason = self.skipped[0]
             lines.append(
-                f"- **{count(len(self.skipped), 'image', 'were')} skipped**, for instance {filepath}: {reason}"
+                f"- **{count(len(self.skipped), 'image', 'were')} skipped**, for instance {of_file(filepath, reason)}"
             )
         return "\n".join(lines)
 

@@ -24,7 +24,7 @@ from ...dataset.runs import files, run_records
 from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...progress import Progress, terminal_bar
-from ...wording import count
+from ...wording import count, of_file
 from ...written_files import MARKER
 from ..checking.first_look import first_look
 from ..engines.engine import LocalEngine
@@ -74,9 +74,7 @@ class TrainingReport:
         ]
         lines += metric_lines(self.metrics)
         if self.skipped:
-            lines.append(
-                f"- {count(len(self.skipped), 'sample', 'were')} left out: {self.skipped[0][1]}: {self.skipped[0][2]}"
-            )
+            lines.append(f"- {count(len(self.skipped), 'sample', 'were')} left out: {of_file(*self.skipped[0][1:])}")
         lines += [f"- {note}" for note in self.notes]
         lines.append(f"- next: score the labels with `{self.key}` as the model")
         lines += class_table(self.class_rows)

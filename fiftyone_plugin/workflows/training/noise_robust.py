@@ -26,7 +26,7 @@ from ...dataset.runs.run_writing import RunWriting, write_run
 from ...errors import LabelQualityError
 from ...options import split, takes
 from ...progress import Progress, terminal_bar
-from ...wording import count
+from ...wording import count, of_file
 from ..checking.first_look import first_look
 from ..scoring.issue_regions import check_region_options
 from .cross_validated import fold_numbers, left_out, metric_lines, training_examples, training_fingerprint
@@ -158,9 +158,7 @@ class NoiseRobustReport:
             lines += metric_lines(self.metrics)
         lines += [f"- {note}" for note in self.notes]
         if self.skipped:
-            lines.append(
-                f"- {count(len(self.skipped), 'sample', 'were')} left out: {self.skipped[0][1]}: {self.skipped[0][2]}"
-            )
+            lines.append(f"- {count(len(self.skipped), 'sample', 'were')} left out: {of_file(*self.skipped[0][1:])}")
         lines += class_table(self.class_rows)
         return "\n".join(lines)
 
