@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import fiftyone.operators.types as types
 
@@ -11,7 +11,7 @@ from ..fiftyone_plugin.dataset.runs import run_records
 from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows import housekeeping
 from . import forms
-from .entry import Action
+from .entry import Action, is_on_page
 from .progress import execute
 
 
@@ -66,18 +66,30 @@ class DeleteLabelQualityRun(Action):
         outputs.list("left", types.String(), label="What could not be deleted")
         return types.Property(outputs, view=types.View(label="Deleted"))
 
-    def act(self, ctx: Any) -> dict[str, Any]:
-        """Delete it, and let the grid show nothing that is gone with it."""
-        shown = json.dumps(ctx.view._serialize(), default=str)
+    def act(self, ctx: Any) -> dict[str, Any] | None:
+        """Delete it; a page that shows what is about to go shows the dataset first, and then asks again."""
+        if is_on_page(ctx) and not ctx.params.get(_CLEARED) and _is_shown(ctx):
+            ctx.ops.clear_view()  # loaded together with the deletion, the old view's fields would be an error page
+            ctx.trigger(self.uri, params={**ctx.params, _CLEARED: True})
+            return None
         record = housekeeping.delete_label_quality_run(ctx.dataset, ctx.params["key"])
-        if any(name in shown for name in record.fields):
-            ctx.ops.clear_view()
         ctx.ops.set_active_fields([name for name in ctx.active_fields if name not in record.fields])
         ctx.ops.reload_dataset()
         ctx.ops.notify(f"Deleted: the run '{record.key}' and {count(len(record.fields), 'field')}", variant="success")
         for sentence in record.left:
             ctx.ops.notify(sentence, variant="warning")
         return {"key": record.key, "fields": record.fields, "views": record.views, "left": record.left}
+
+
+_CLEARED: Final = "cleared"
+"""Parameter of a page's second call: the grid shows nothing of the run any more."""
+
+
+def _is_shown(ctx: Any) -> bool:
+    """Whether the grid's view needs a field of the run."""
+    record = run_records.find_run(ctx.dataset, ctx.params["key"], unfinished=True)
+    shown = json.dumps(ctx.view._serialize(), default=str)
+    return record is not None and any(name in shown for name in record.fields)
 
 
 def _what_goes(run: run_records.RunRecord) -> str:

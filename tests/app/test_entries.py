@@ -123,6 +123,20 @@ def test_nothing_goes_without_a_tick(make_scored):
     assert form("train_cross_validated", dataset, {"key": "label_quality"})["key"].invalid, "a run of another kind"
 
 
+def test_a_page_shows_something_else_before_what_it_shows_is_deleted(make_scored):
+    dataset = make_scored(2)
+    name, key = "delete_label_quality_run", "label_quality"
+    page = {"spaces": {}, "view": dataset.load_saved_view("label_quality worst")._serialize()}
+    first = context(name, dataset, {"key": key, "confirm": True}, **page)
+    foo.get_operator(f"{PLUGIN_NAME}/{name}").execute(first)
+    cleared, again = first.executor._requests
+    assert cleared.operator_uri.endswith("clear_view")
+    assert again.operator_uri == f"{PLUGIN_NAME}/{name}"
+    assert dataset.has_run(key)  # until the page has asked again
+    foo.get_operator(again.operator_uri).execute(context(name, dataset, again.params, **page))
+    assert not dataset.has_run(key)
+
+
 def test_wrong_names_are_told_before_execute(make_scored):
     dataset = make_scored(2)
     fine_tuned = {"method": "fine_tuned"}
