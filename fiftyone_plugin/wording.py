@@ -56,9 +56,9 @@ def left_out(number: int, total: int, path: str, reason: str) -> str:
 
     Example:
         >>> left_out(3, 40, "a.png", "unreadable mask")
-        'left out: 3 of 40 images, for instance a.png: unreadable mask'
+        'Left out: 3 of 40 images, for instance a.png: unreadable mask'
     """
-    return f"left out: {number:,} of {count(total, 'image')}, for instance {of_file(path, reason)}"
+    return f"Left out: {number:,} of {count(total, 'image')}, for instance {of_file(path, reason)}"
 
 
 def count(number: int, noun: str, verb: str = "") -> str:

@@ -52,13 +52,13 @@ class _WithDefaults(argparse.HelpFormatter):
 
 
 def plain(markdown: str) -> str:
-    """A report without marks for bold and code.
+    """A report without marks for bold and code, and with arrows that a terminal of any encoding can show.
 
     Example:
-        >>> plain("**3** in `labels`")
-        '3 in labels'
+        >>> plain("**3** in `labels`: car → road")
+        '3 in labels: car -> road'
     """
-    return markdown.replace("**", "").replace("`", "")
+    return markdown.replace("**", "").replace("`", "").replace("→", "->")
 
 
 def dataset_arguments(parser: argparse.ArgumentParser) -> None:

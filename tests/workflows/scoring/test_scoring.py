@@ -264,17 +264,17 @@ def test_files_of_another_shape_are_what_is_said_first_and_once(dataset, tmp_pat
         np.save(sample.probabilities, np.load(sample.probabilities)[:, :, :9])
     report = score(dataset, tmp_path / "run", write_regions=False)
     said = next(iter(report.warnings))
-    assert said.startswith(f"left out: 5 of 6 images, for instance {dataset.skip(1).first().filepath}: Expected")
+    assert said.startswith(f"Left out: 5 of 6 images, for instance {dataset.skip(1).first().filepath}: Expected")
     text = report.markdown()
-    assert text.count("left out") == text.count(str(report.skipped[0][1])) == 1
+    assert text.count("Left out") == text.count(str(report.skipped[0][1])) == 1
     assert load_report(dataset).warnings[0] == said  # the panel and the HTML report show the warnings
 
 
 def test_a_few_that_are_left_out_are_no_warning(dataset, tmp_path):
     _replace(dataset.last(), lambda p: p[:, :7])
     report = score(dataset, tmp_path / "run", write_regions=False)
-    assert not any("left out" in warning for warning in report.warnings)
-    assert f"- left out: 1 of 6 images, for instance {dataset.last().filepath}: Expected" in report.markdown()
+    assert not any("Left out" in warning for warning in report.warnings)
+    assert f"- Left out: 1 of 6 images, for instance {dataset.last().filepath}: Expected" in report.markdown()
 
 
 def test_ignored_pixels_only(dataset, tmp_path):
