@@ -11,7 +11,7 @@ from ..fiftyone_plugin.dataset.door.scan import mask_targets_of
 from ..fiftyone_plugin.progress import Progress
 from ..fiftyone_plugin.wording import count
 from ..fiftyone_plugin.workflows.correcting import propagation, query_planning
-from ..fiftyone_plugin.workflows.correcting.correction_run import num_waiting, planned_fields
+from ..fiftyone_plugin.workflows.correcting.correction_run import num_waiting
 from ..fiftyone_plugin.workflows.correcting.plan_options import PlanOptions
 from . import forms
 from .job import Job, corrected_field_input, edited_input, given
