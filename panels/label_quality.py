@@ -10,6 +10,7 @@ import fiftyone.operators.types as types
 
 from ..fiftyone_plugin.dataset.fields.appearance import class_colors
 from ..fiftyone_plugin.dataset.fields.regions import num_shown
+from ..fiftyone_plugin.dataset.journals import answers
 from ..fiftyone_plugin.dataset.runs import running_jobs
 from ..fiftyone_plugin.errors import LabelQualityError
 from ..fiftyone_plugin.quality import LIKELY
@@ -278,6 +279,8 @@ class LabelQualityPanel(foo.Panel):
         ctx.request_params.update(selected=[], selected_samples=None)  # for what is drawn before the App says so
         ctx.ops.reload_dataset()
         done = "back to be reviewed" if decision == "pending" else f"{decision}; undo: u"
+        if report.num_applied:
+            done += ". The corrected labels still have them: press Apply label proposals"
         ctx.ops.notify(f"{count(report.num_regions, 'region')} {done}", variant="success")
 
     # --- accepting at once -----------------------------------------------------------------------------------
@@ -366,7 +369,7 @@ class LabelQualityPanel(foo.Panel):
                 action("rescore", "Learn from my reviews", disabled=not reviewed),
                 *steps,
             ]
-            if found.regions.status["accepted"]:  # type: ignore[union-attr]
+            if found.regions.status["accepted"] or answers.ever_taken_over(ctx.dataset):  # type: ignore[union-attr]
                 steps.insert(2, action("apply", "Apply label proposals"))
         shown = [cards.card("estimate", "How much is wrong", lines=texts.how_much(found), actions=steps, wide=True)]
         changed = overview.num_changed_labels(ctx.dataset, found.key)

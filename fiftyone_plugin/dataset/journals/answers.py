@@ -221,6 +221,27 @@ def answers_that_count(answers: Iterable[Answer]) -> list[Answer]:
     return sorted(valid, key=lambda answer: (answer.source not in NOBODY, answer.key))
 
 
+def taken_over(dataset: Any, label_field: str, region_ids: Sequence[str]) -> int:
+    """How many accepted regions are in the corrected labels.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+        label_field: the field that is corrected
+        region_ids: of the regions that it is about
+    """
+    found = read_answers(dataset, label_field, query_ids=region_ids, masks=False)
+    return sum(answer.source == PROPOSAL for answer in answers_that_count(found))
+
+
+def ever_taken_over(dataset: Any) -> bool:
+    """Whether accepted regions of any run were taken into corrected labels, maybe to be taken back since.
+
+    Args:
+        dataset: the `fiftyone.Dataset`
+    """
+    return append_log.holds_any(dataset, STORE, {"value.source": PROPOSAL})
+
+
 def repaints(answers: Iterable[Answer]) -> list[Repaint]:
     """What answers change in one sample's label, in the order of replay.
 

@@ -147,10 +147,11 @@ class Promise:
             >>> Promise(3, 1840, 0.05, 0.95, 120, 2).text()
             '1,840 regions can be accepted: at most 5 % mistakes, with 95 % confidence, from 120 decisions.'
             >>> Promise(0, 0, 0.05, 0.95, 14, 3).text()
-            'Nothing can be accepted at once yet: 14 decisions so far, 3 regions rejected.'
+            'Nothing can be accepted at once yet: 14 decisions so far about drawn regions, 3 regions rejected.'
         """
         if not self.num_bands:
-            so_far = f"{count(self.num_reviewed, 'decision')} so far" if self.num_reviewed else "no decision so far"
+            drawn = f"{count(self.num_reviewed, 'decision')} so far" if self.num_reviewed else "no decision so far"
+            so_far = f"{drawn} about drawn regions"
             rejected = f", {count(self.num_wrong, 'region')} rejected" if self.num_wrong else ""
             return f"Nothing can be accepted at once yet: {so_far}{rejected}."
         return (

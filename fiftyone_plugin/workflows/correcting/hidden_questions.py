@@ -185,7 +185,8 @@ def _agreed(
         sure[sure] = one.mean_probs[sure, one.given[sure]] >= CONFIDENCE
         sure &= one.area >= np.median(one.area, keepdims=True)
         open_rows = np.flatnonzero(sure)
-        for kept, values in zip(rows, (one.given[open_rows], np.full(open_rows.size, image), open_rows), strict=True):
+        found_here: list[np.ndarray] = [one.given[open_rows], np.full(open_rows.size, image), open_rows]
+        for kept, values in zip(rows, found_here, strict=True):
             kept.frombytes(values.astype(np.intc).tobytes())
     given, images, places = (np.frombuffer(kept, np.intc) for kept in rows)
     codes = images.astype(np.int64) << 32 | places

@@ -20,7 +20,7 @@ from ...correction.questions.candidates import Candidates
 from ...dataset.door.classes import ClassMap
 from ...dataset.fields.regions import utc_now
 from ...dataset.journals import answers as answer_log
-from ...dataset.journals.answers import AGREED, NOBODY, PROPAGATED, Answer
+from ...dataset.journals.answers import AGREED, NOBODY, PROPAGATED, PROPOSAL, Answer
 from ...dataset.runs import run_records
 from ...progress import Progress
 from ...quality.certainty.reviewers import Reliability
@@ -34,6 +34,9 @@ from .hidden_questions import CONFIDENCE, SOMEBODY, answers_of, hidden_answers, 
 
 if TYPE_CHECKING:
     from ...dataset.door.scan import LabelledImage
+
+ACCEPTED = "accepted label issues"
+"""Who stands for decisions about regions: agreeing with a proposal tells nothing about answers to questions."""
 
 RELABELLED = "relabelled"
 """Of a run: superpixels relabelled unasked, those that wait, trials, right ones, and the share that may be wrong."""
@@ -282,7 +285,9 @@ def _judged(
         num_people=len(names),
         known=np.r_[np.full(asked, -1), [truth for _, _, truth in known]],
     )
-    return replace(panel, chances=panel.chances[:asked]), dict(zip(names, panel.people, strict=True))
+    people = dict(zip(names, panel.people, strict=True))
+    people.pop(ACCEPTED, None)
+    return replace(panel, chances=panel.chances[:asked]), people
 
 
 def _open(said: Said, panel: AnswerPanel) -> tuple[dict[tuple[int, int], float], dict[tuple[int, int], int]]:
@@ -392,7 +397,7 @@ def said_of_superpixels(found: Found, classes: ClassMap, images: ImageFiles) -> 
             at = own[row]
             said.standing[at] = truth
             if answer.source != AGREED:
-                said.people[at].append(answer.reviewer or SOMEBODY)
+                said.people[at].append(ACCEPTED if answer.source == PROPOSAL else answer.reviewer or SOMEBODY)
                 said.classes[at].append(truth)
                 said.keys[at].append(answer.key)
     return said

@@ -23,7 +23,7 @@ from ...dataset.fields import regions
 from ...dataset.fields.regions import STATUSES, StoredRegion
 from ...dataset.fields.schema import ScoreFields
 from ...dataset.fields.values import object_ids, text_or_none
-from ...dataset.journals import reviews
+from ...dataset.journals import answers, reviews
 from ...dataset.journals.append_log import order_of
 from ...dataset.journals.reviews import Review
 from ...dataset.runs import run_records
@@ -48,6 +48,7 @@ class ReviewReport:
         num_regions: regions that got it
         by_status: status to number of regions of the whole run, afterwards
         changed: samples among them whose label has changed since the run
+        num_applied: regions among them that are no longer accepted and that the corrected labels have
         warnings: what the reviewer should know
     """
 
@@ -56,6 +57,7 @@ class ReviewReport:
     by_status: dict[str, int]
     changed: list[str]
     warnings: list[str]
+    num_applied: int = 0
 
     def markdown(self) -> str:
         """The report as a person reads it."""
@@ -185,8 +187,16 @@ def review_regions(
     keep_decisions(dataset, record, found, decision, reviewer)
     about = every_slice(dataset).select(list(dict.fromkeys(region.sample_id for region in found)))
     changed = changed_labels(about, key=key)
-    return ReviewReport(
-        decision, len(found), regions.count_regions(dataset, name, "status"), changed, _change_warnings(record, changed)
+    applied = 0 if decision == "accepted" else answers.taken_over(dataset, record.label_field, wanted)
+    warnings = [*_change_warnings(record, changed), *([_applied_warning(applied)] if applied else [])]
+    by_status = regions.count_regions(dataset, name, "status")
+    return ReviewReport(decision, len(found), by_status, changed, warnings, applied)
+
+
+def _applied_warning(number: int) -> str:
+    return (
+        f"{count(number, 'region')} of these {'is' if number == 1 else 'are'} still in the corrected labels; "
+        "apply label proposals again (`apply_proposals`), which takes back what is not accepted any more"
     )
 
 

@@ -33,7 +33,7 @@ def corrected(sample):
     return read_mask_file(sample.ground_truth_corrected.mask_path)
 
 
-def test_accepted_regions_become_their_suggested_class(scored):
+def test_accepted_regions_become_their_suggested_class(scored, tmp_path):
     view = show_regions(scored, given="car", suggested="road")
     assert len(view) >= 2
     wanted = view.values("id")
@@ -51,6 +51,17 @@ def test_accepted_regions_become_their_suggested_class(scored):
         assert wrong.sum() <= 0.05 * before.sum() if place in (2, 4) else (now == given).all()
     again = apply_proposals(scored, "label_quality")
     assert again.corrections.num_repaired == report.corrections.num_repaired
+    planned = plan_correction_queries(
+        scored, "ground_truth", probabilities="probabilities", budget=3, superpixel_size=60, progress=silent,
+        output_dir=str(tmp_path / "plan"),
+    )  # fmt: skip
+    assert planned.num_answered > 0
+    assert planned.people == {}, "who agrees with a proposal says nothing about answers to questions"
+    back = review_regions(scored, "pending", label_ids=wanted)
+    assert back.num_applied == len(wanted)
+    assert "still in the corrected labels; apply label proposals again" in back.warnings[-1]
+    assert apply_proposals(scored, "label_quality").corrections.num_repaired == 0
+    assert review_regions(scored, "rejected", label_ids=wanted).num_applied == 0
 
 
 def test_only_what_was_accepted_is_taken(scored):
