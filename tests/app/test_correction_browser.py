@@ -262,7 +262,7 @@ def test_without_the_script_the_plain_viewer_works(person, app, page, make_plann
     person.screenshot("correction-5-plain")
     panel.get_by_role("button", name="Yes").click()
     expect(panel).to_contain_text("question 2")
-    panel.get_by_role("button", name="Undo").click()
+    panel.get_by_role("button", name="Undo", exact=True).click()
     expect(panel).to_contain_text("question 1")
 
 
@@ -359,7 +359,7 @@ def test_when_nothing_is_left_it_says_what_to_do_and_shows_what_changed(person, 
     expect(both).to_contain_text("Slider")
     person.screenshot("changes-2-beside")
     page.locator(f"[data-cy=panel-tab-{NAME}]").click()
-    screen.panel.get_by_role("button", name="Undo").click()
+    screen.panel.get_by_role("button", name="Undo", exact=True).click()
     screen.canvas.wait_for()
     expect(screen.panel).to_contain_text("question 2")
 

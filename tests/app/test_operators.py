@@ -216,7 +216,7 @@ def test_rehearse_train_score_delete(dataset, tmp_path):
         dataset, "ground_truth", model=str(tmp_path / "model" / "model" / "fold_0"), key="one_fold",
         output_dir=str(tmp_path / "one"),
     )  # fmt: skip
-    assert "trained on 3 of these 6 images" in one_fold.warnings[0]
+    assert "trained on 3 of 6 images" in one_fold.warnings[0]
     for key in ("one_fold", "label_quality", "cross_validation", "rehearsal"):
         deleted = operator("delete_label_quality_run")(dataset, key)
         assert deleted["key"] == key

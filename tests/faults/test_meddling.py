@@ -124,7 +124,7 @@ def test_a_destroyed_folder_of_a_replaced_run_is_named_when_the_run_goes(scene):
     (scene.root / "score" / MARKER).write_bytes(b"")
     _score(scene, overwrite=True)
     [said] = lq.delete_label_quality_run(scene.dataset, KEY).left
-    assert f"{scene.root / 'score'} stays" in said
+    assert f"{scene.root / 'score'} was kept" in said
 
 
 def test_regions_that_share_an_id_are_told_of(scene):
