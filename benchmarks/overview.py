@@ -181,6 +181,10 @@ def measure(dataset: Any, repeats: int) -> list[tuple[str, float, float]]:
             overview.regions_of(dataset, KEY, given=CLASSES[0], suggested=CLASSES[1])
         ),
         "regions of a kind": lambda: shown(overview.regions_of(dataset, KEY, label="missing")),
+        "classes of the form of regions": lambda: overview.region_classes(dataset, KEY),
+        "the same, asked of the database": lambda: [
+            dataset.distinct(f"{regions}.detections.{name}") for name in ("given", "suggested")
+        ],
         "the likely ones": lambda: shown(overview.regions_of(dataset, KEY, least=0.5)),
     }
     rows = [_timed(name, job, repeats) for name, job in jobs.items()]

@@ -8,11 +8,10 @@ import fiftyone as fo
 import fiftyone.operators.types as types
 
 from ..fiftyone_plugin import quality
-from ..fiftyone_plugin.dataset.door.slices import every_slice
 from ..fiftyone_plugin.dataset.fields.regions import STATUSES, captioned, num_shown
 from ..fiftyone_plugin.dataset.fields.schema import ScoreFields
 from ..fiftyone_plugin.wording import count
-from ..fiftyone_plugin.workflows.reviewing import review
+from ..fiftyone_plugin.workflows.reviewing import overview, review
 from . import forms
 from .entry import Action
 from .progress import execute
@@ -55,7 +54,7 @@ class ShowLabelIssues(Action):
         inputs = types.Object()
         key = forms.regions_key_input(ctx, inputs)
         if key is not None:
-            _filters(ctx, inputs, ScoreFields(key).regions)
+            _filters(ctx, inputs, key)
         return self.form(inputs)
 
     def act(self, ctx: Any) -> dict[str, Any]:
@@ -98,12 +97,13 @@ def _within_view(ctx: Any) -> bool:
     return ctx.has_custom_view and bool(ctx.params.get("within_view", not ctx.view._is_generated))
 
 
-def _filters(ctx: Any, inputs: types.Object, field: str) -> None:
+def _filters(ctx: Any, inputs: types.Object, key: str) -> None:
     kinds = forms.kinds_view()
     inputs.list("kinds", types.String(), default=[], label="Kinds", description="Empty: all of them.", view=kinds)
-    for name, label in (("given", "Given class"), ("suggested", "Suggested class")):
+    choices = overview.region_classes(ctx.dataset, key)
+    for name, label, values in zip(("given", "suggested"), ("Given class", "Suggested class"), choices, strict=True):
         view = types.DropdownView(multiple=True)
-        for value in every_slice(ctx.dataset).distinct(f"{field}.detections.{name}"):
+        for value in values:
             view.add_choice(value, label=value)
         inputs.list(name, types.String(), default=[], label=label, description="Empty: any.", view=view)
     inputs.float(

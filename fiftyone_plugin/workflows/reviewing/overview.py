@@ -609,6 +609,22 @@ def _kinds_left(dataset: Any, run: run_records.RunRecord) -> Counter[str]:
     return found
 
 
+def region_classes(dataset: Any, key: str) -> tuple[list[str], list[str]]:
+    """Given and suggested classes of the regions of a run, from what the panel remembers of them.
+
+    Args:
+        dataset: a `fiftyone` dataset
+        key: of a run with regions
+
+    Returns:
+        the names of each, sorted
+    """
+    run = run_records.find_run(dataset, key)
+    columns = _columns_of(dataset, run) if run else None
+    table = columns.table if columns else []
+    return sorted({row.given for row in table} - {""}), sorted({row.suggested for row in table} - {""})
+
+
 def _columns_of(dataset: Any, run: run_records.RunRecord) -> RegionColumns | None:
     """Regions of a run; None where it has no such field."""
     name = regions_field(run.key)
