@@ -99,14 +99,17 @@ def _neighbours(looks: Looks, found: Comparison, read_mask: MaskReader, progress
     total, done = sum(map(len, rows)), 0
     for row in rows:
         probes = {len(row) * place // _PROBES for place in range(_PROBES)} if row else set()
-        ahead = {place: _differences(looks, *row[place], read_mask) for place in sorted(probes)}
-        overlap = any(differences is not None for differences in ahead.values())
-        for place, (one, other) in enumerate(row if overlap else ()):
-            differences = ahead[place] if place in ahead else _differences(looks, one, other, read_mask)
+        overlap = False
+        for number, place in enumerate(sorted(range(len(row)), key=lambda place: place not in probes)):
+            if number == len(probes) and not overlap:
+                break
+            one, other = row[place]
+            differences = _differences(looks, one, other, read_mask)
+            overlap = overlap or differences is not None
             for difference in differences or ():
                 for look, its, side in ((one, other, 0), (other, one, 1)):
                     found.spots[look.sample_id].append(_neighbour_spot(looks, look, its, difference, side))
-            progress(done + place + 1, total, "comparing frames and tiles")
+            progress(done + number + 1, total, "comparing frames and tiles")
         done += len(row)
 
 

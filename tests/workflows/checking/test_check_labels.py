@@ -162,6 +162,25 @@ def test_every_fault_is_listed_at_once(faulty, capsys):
     assert faulty.list_saved_views() == []
 
 
+def test_all_of_a_row_is_compared_only_where_some_of_it_overlaps(tmp_path):
+    folder, seen = Folder(tmp_path), []
+    image = folder.add("still0", scene(3), number=3, moved=0)
+    for number in range(1, 60):
+        mask = put(scene(3), np.s_[28:52, 24:58], 1) if number == 40 else scene(3)
+        folder.add(f"still{number}", put(mask, (number, 0), 2), image=np.roll(image, number % 3, 1))
+    for number in range(60):
+        noise = np.random.default_rng(number).normal(120, 40, SIZE)
+        folder.add(f"other_{number}", put(scene(number), (number, 0), 2), image=noise)
+    dataset = folder.dataset()
+    check_labels(dataset, progress=lambda done, total, what: seen.append((done, total, what)))
+    found = dataset.match({"label_check": "neighbours_disagree"}).values("name")
+    assert found == ["still39", "still40", "still41"]
+    steps = [done for done, _, what in seen if what == "comparing frames and tiles"]
+    assert steps == sorted(steps), "progress never goes back"
+    assert len(steps) == 59 + 24, "the second row is given up after its probes"
+    dataset.delete()
+
+
 def test_right_labels_pass(make_dataset, tmp_path):
     folder = Folder(tmp_path)
     for number in range(10):
